@@ -1,0 +1,159 @@
+// Package atomicfile writes small files so that a reader sees the old content
+// or the new, never a part, and reads small files with a cap. It is not a
+// database and takes no lock: two writers are safe, the last one wins. It is
+// for paths of our own; paths inside a container go through sys/safepath.
+// Row 0 (base): standard library only.
+package atomicfile
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"berth/base/fault"
+	"berth/base/ids"
+	"berth/base/undo"
+)
+
+// Option changes how Write commits.
+type Option int
+
+// Sync makes Write durable: the file is fsynced before the rename and its
+// folder after it. Without it a power cut may bring back the old content or an
+// empty file; that is right for run folders, which a reboot empties.
+const Sync Option = 1
+
+// stagePrefix marks files that a killed Write may leave behind. They are
+// hidden, never read, and go with their folder.
+const stagePrefix = ".stage-"
+
+// IsStaged reports whether name (the last path element) is a file that Write
+// stages, so that listings skip it and cleaners may remove it.
+func IsStaged(name string) bool { return strings.HasPrefix(name, stagePrefix) }
+
+// Write replaces the file at path by data, with exactly the permission bits
+// perm whatever the umask. It stages the content in the same folder under a
+// random name and renames it (rename(2)); on an error nothing is left behind
+// and the old content stays.
+func Write(path string, data []byte, perm fs.FileMode, opts ...Option) (err error) {
+	dir, name := filepath.Split(path)
+	if name == "" {
+		return fault.New(fault.Invalid, "write %q: the path names no file", path)
+	}
+	durable := false
+	for _, o := range opts {
+		durable = durable || o == Sync
+	}
+	var u undo.Stack
+	defer u.Unwind(&err)
+
+	staged := filepath.Join(dir, stagePrefix+ids.Hex(8))
+	f, err := os.OpenFile(staged, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return fmt.Errorf("stage %s: %w", path, err)
+	}
+	u.Push("remove "+staged, func() error { return os.Remove(staged) })
+
+	if err := fill(f, data, perm, durable); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.Rename(staged, path); err != nil {
+		return fmt.Errorf("commit %s: %w", path, err)
+	}
+	u.Release()
+	if durable {
+		return SyncDir(filepath.Dir(path))
+	}
+	return nil
+}
+
+// fill writes data into f and closes it in every case.
+func fill(f *os.File, data []byte, perm fs.FileMode, durable bool) error {
+	_, err := f.Write(data)
+	if err == nil {
+		err = f.Chmod(perm)
+	}
+	if err == nil && durable {
+		err = f.Sync()
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
+
+// SyncDir makes the entries of a folder durable (fsync(2) on a folder).
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("sync folder %s: %w", dir, err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync folder %s: %w", dir, err)
+	}
+	return nil
+}
+
+// ReadCapped reads the whole regular file at path, at most limit bytes. A
+// larger file and anything that is not a regular file (a FIFO would block for
+// ever) give kind Invalid; files of procfs count as regular. A symbolic link
+// as the last element is followed.
+func ReadCapped(path string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, bare(err))
+	}
+	defer f.Close()
+	return ReadCappedFrom(f, limit)
+}
+
+// ReadCappedFrom is ReadCapped for an open file, read from where it stands.
+func ReadCappedFrom(f *os.File, limit int64) ([]byte, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.Name(), bare(err))
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fault.New(fault.Invalid, "read %s: not a regular file", f.Name())
+	}
+	if info.Size() > limit {
+		return nil, tooLarge(f, limit)
+	}
+	// The size may grow while we read, and is 0 in procfs: the cap is on what
+	// is read. One byte more than expected tells the end without a regrow.
+	buf := make([]byte, 0, min(max(info.Size(), 512), limit)+1)
+	for {
+		n, err := f.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if int64(len(buf)) > limit {
+			return nil, tooLarge(f, limit)
+		}
+		if err == io.EOF {
+			return buf, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", f.Name(), bare(err))
+		}
+		if len(buf) == cap(buf) {
+			buf = append(make([]byte, 0, min(2*int64(cap(buf)), limit+1)), buf...)
+		}
+	}
+}
+
+func tooLarge(f *os.File, limit int64) error {
+	return fault.New(fault.Invalid, "read %s: larger than %d bytes", f.Name(), limit)
+}
+
+// bare drops the operation and path that package os puts before an errno,
+// because ours stand there already.
+func bare(err error) error {
+	if p, ok := err.(*fs.PathError); ok {
+		return p.Err
+	}
+	return err
+}
