@@ -1,0 +1,171 @@
+package initproc
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// WaitStart tells the parent that the container is created and blocks until
+// somebody writes a byte to the start FIFO ("created" → "running" in the
+// runtime-spec's words). A FIFO opened for reading without blocking shows no
+// hang-up until it had a writer (pipe(7)), so polling waits.
+type WaitStart struct{ FIFO FD }
+
+func (s *WaitStart) Name() string  { return "wait for start" }
+func (s *WaitStart) op() op        { return opWaitStart }
+func (s *WaitStart) wire(c *coder) { c.fd(&s.FIFO) }
+
+func (s *WaitStart) do(p *process) error {
+	fifo, err := p.fd(s.FIFO)
+	if err != nil {
+		return err
+	}
+	if err := p.send(FrameWait, nil); err != nil {
+		return err
+	}
+	// The parent leaves now; its socket has no more to say.
+	fds := []unix.PollFd{{Fd: int32(fifo), Events: unix.POLLIN}}
+	var b [1]byte
+	for {
+		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+			return err
+		}
+		n, err := unix.Read(fifo, b[:])
+		switch {
+		case n == 1:
+			return nil
+		case err == unix.EINTR || err == unix.EAGAIN:
+			continue
+		case err != nil:
+			return err
+		}
+		// A writer came and went without a byte: poll would not block now.
+		unix.Nanosleep(&unix.Timespec{Nsec: 10e6}, nil)
+	}
+}
+
+// Workdir changes into the process's working directory, as the user that the
+// process will be, and makes sure that it lies inside the container's root: a
+// directory reached through a leaked descriptor has no path there, and getcwd(2)
+// then fails or answers "(unreachable)" (security class V2).
+type Workdir struct {
+	Path string
+	// Create makes the directory (mode 0755) if it is missing, as docker does.
+	Create bool
+}
+
+func (s *Workdir) Name() string  { return "change to working directory " + strconv.Quote(s.Path) }
+func (s *Workdir) op() op        { return opWorkdir }
+func (s *Workdir) wire(c *coder) { c.str(&s.Path); c.bool(&s.Create) }
+
+func (s *Workdir) do(p *process) error {
+	if err := unix.Chdir(s.Path); err != nil {
+		return err
+	}
+	return checkCwd()
+}
+
+func checkCwd() error {
+	cwd, err := unix.Getwd()
+	if err == unix.ENOENT || err == nil && !strings.HasPrefix(cwd, "/") {
+		return errors.New("it is outside the container's root")
+	}
+	return err
+}
+
+// LookPath finds the program before the process waits for start, so that
+// create can say that it does not exist.
+type LookPath struct {
+	File string // argv[0]
+	Path string // the value of PATH in the container's environment
+}
+
+func (s *LookPath) Name() string  { return "exec " + strconv.Quote(s.File) }
+func (s *LookPath) op() op        { return opLookPath }
+func (s *LookPath) wire(c *coder) { c.str(&s.File); c.str(&s.Path) }
+
+func (s *LookPath) do(p *process) error {
+	if strings.Contains(s.File, "/") {
+		p.execPath = s.File
+		if err := executable(s.File); err != nil {
+			return execError(err)
+		}
+		return nil
+	}
+	denied := false
+	for _, dir := range strings.Split(s.Path, ":") {
+		if dir == "" {
+			dir = "."
+		}
+		path := dir + "/" + s.File
+		switch err := executable(path); err {
+		case nil:
+			p.execPath = path
+			return nil
+		case unix.EACCES:
+			denied = true
+		}
+	}
+	if denied {
+		return &causeError{cause: CauseNoExec, err: unix.EACCES}
+	}
+	return &causeError{cause: CauseNotFound, err: errors.New("executable file not found in $PATH")}
+}
+
+// executable reports whether path is a file that may be executed by somebody;
+// execve(2) has the last word.
+func executable(path string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return unix.EISDIR
+	}
+	if st.Mode&0o111 == 0 {
+		return unix.EACCES
+	}
+	return nil
+}
+
+// Exec replaces the helper by the user's program: execve(2).
+type Exec struct {
+	Args []string
+	Env  []string
+	// Keep is how many descriptors after 2 the program inherits; all others get
+	// close-on-exec (close_range(2)).
+	Keep int
+}
+
+func (s *Exec) Name() string {
+	if len(s.Args) == 0 {
+		return "execute nothing"
+	}
+	return "exec " + strconv.Quote(s.Args[0])
+}
+func (s *Exec) op() op        { return opExec }
+func (s *Exec) wire(c *coder) { c.strs(&s.Args); c.strs(&s.Env); c.int(&s.Keep) }
+
+func (s *Exec) do(p *process) error {
+	if len(s.Args) == 0 || p.execPath == "" {
+		return unix.EINVAL
+	}
+	if err := unix.CloseRange(uint(3+s.Keep), ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fail("close descriptors", err)
+	}
+	err := unix.Exec(p.execPath, s.Args, s.Env)
+	return execError(err)
+}
+
+// execError sorts the answers of execve(2) as shells do: 127 not found, 126
+// found but not executable.
+func execError(err error) error {
+	switch err {
+	case unix.ENOENT, unix.ENOTDIR:
+		return &causeError{cause: CauseNotFound, err: err}
+	}
+	return &causeError{cause: CauseNoExec, err: err}
+}

@@ -1,0 +1,251 @@
+// Package clone starts a process inside namespaces, new or joined, and inside
+// cgroups, and makes it execute a program given as a descriptor.
+//
+// It replaces the C constructor that other engines need for joining a user
+// namespace: setns(2) to one demands a single-threaded caller, which a Go
+// program never is, but a freshly cloned child is. The child therefore does
+// all namespace and cgroup work itself with raw system calls, before execveat.
+//
+//	parent                       stage 1                     stage 2 (only if needed)
+//	  clone ───────────────────▶ setns of joined ones
+//	                             clone(CLONE_PARENT) ───────▶ (new pid/user ns, or pid ns joined)
+//	  ◀── 'P' pid ─────────────── exit
+//	                             unshare the rest             unshare the rest
+//	  ◀── 'R' ready ──────────────────────────────────────────
+//	  id maps, cgroups, …
+//	  ─── go, tasks files ──────────────────────────────────────▶
+//	                             "0" → cgroup tasks files, unshare(CLONE_NEWCGROUP),
+//	                             setresuid(0), execveat(2)
+//
+// A failure is reported as 'X' with the stage and errno. Messages are frames,
+// see Frame.
+//
+// It has no policy: which namespaces, whose ids, which cgroup is the caller's
+// business. Row 1.
+package clone
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Join is an existing namespace to enter: a descriptor of an nsfs file, or a
+// pidfd with several CLONE_NEW* bits, see setns(2).
+type Join struct {
+	FD   int
+	Flag int // CLONE_NEW* of the namespace kinds that FD stands for
+}
+
+// Attr says how to start a child. All descriptors stay the caller's.
+type Attr struct {
+	// Join lists namespaces to enter. Those that need the caller's own rights
+	// are entered before a joined user namespace, the others after it.
+	Join []Join
+	// New is the set of CLONE_NEW* flags of namespaces to create. A new user
+	// namespace owns all the others that are created.
+	New int
+	// CgroupDir is a cgroup v2 directory to be born in (CLONE_INTO_CGROUP), -1 none.
+	CgroupDir int
+	// Program is the executable's descriptor, see execveat(2) AT_EMPTY_PATH.
+	Program int
+	Argv    []string
+	Env     []string
+	// Sock is the child's end of a stream socket pair. Reports go there, the go
+	// order comes from there, and the program inherits it.
+	Sock int
+	// Keep are further descriptors that the program inherits.
+	Keep []int
+	// BecomeRoot sets all ids to 0 before the program starts, for a new or
+	// joined user namespace in which id 0 is mapped.
+	BecomeRoot bool
+}
+
+// The types of frames that the child writes to its socket.
+const (
+	FramePID   = 'P' // payload: uint32 pid of stage 2 in the caller's pid namespace
+	FrameReady = 'R' // namespaces exist; waiting for the go order
+	FrameFail  = 'X' // payload: uint32 stage, uint32 errno
+)
+
+// FrameHeader is the size of a frame's head: type, three bytes of padding,
+// uint32 payload length in host byte order.
+const FrameHeader = 8
+
+// stages of the child, for error texts; the numbers go over the socket.
+const (
+	stageJoin = 1 + iota
+	stageJoinUser
+	stageClone
+	stageUnshare
+	stageWait
+	stageCgroup
+	stageCgroupNS
+	stageSetgroups
+	stageSetgid
+	stageSetuid
+	stageFD
+	stageExec
+)
+
+var stageNames = [...]string{
+	stageJoin:      "join a namespace",
+	stageJoinUser:  "join the user namespace",
+	stageClone:     "clone into new namespaces",
+	stageUnshare:   "create namespaces",
+	stageWait:      "wait for the parent",
+	stageCgroup:    "enter the cgroup",
+	stageCgroupNS:  "create the cgroup namespace",
+	stageSetgroups: "clear the groups",
+	stageSetgid:    "set the group id",
+	stageSetuid:    "set the user id",
+	stageFD:        "pass on a file descriptor",
+	stageExec:      "execute the helper",
+}
+
+// FailError turns the payload of a FrameFail into an error that unwraps to a
+// syscall.Errno.
+func FailError(payload []byte) error {
+	if len(payload) < 8 {
+		return errors.New("the first process failed without saying why")
+	}
+	stage := *(*uint32)(unsafe.Pointer(&payload[0]))
+	errno := syscall.Errno(*(*uint32)(unsafe.Pointer(&payload[4])))
+	name := "stage " + fmt.Sprint(stage)
+	if int(stage) < len(stageNames) && stageNames[stage] != "" {
+		name = stageNames[stage]
+	}
+	return fmt.Errorf("%s: %w", name, errno)
+}
+
+// cloneArgs is struct clone_args of clone3(2).
+type cloneArgs struct {
+	flags, pidfd, childTID, parentTID, exitSignal uint64
+	stack, stackSize, tls                         uint64
+	setTID, setTIDSize                            uint64
+	cgroup                                        uint64
+}
+
+// MaxTasks is how many v1 hierarchies a child can enter.
+const MaxTasks = 31
+
+// goOrder is what the child waits for.
+type goOrder struct {
+	count uint32
+	tasks [MaxTasks]int32
+}
+
+// Go lets a waiting child continue. tasks are v1 cgroup `tasks` files: the
+// child moves itself by writing "0", which spares the kernel the lock and the
+// RCU grace period that cgroup.procs or a foreign pid cost. They may have been
+// opened after Start (the child shares the descriptor table until execveat)
+// and must stay open until the program speaks.
+func Go(sock int, tasks []int) error {
+	if len(tasks) > MaxTasks {
+		return fmt.Errorf("clone: %d cgroup hierarchies, more than %d", len(tasks), MaxTasks)
+	}
+	g := goOrder{count: uint32(len(tasks))}
+	for i, fd := range tasks {
+		g.tasks[i] = int32(fd)
+	}
+	b := unsafe.Slice((*byte)(unsafe.Pointer(&g)), unsafe.Sizeof(g))
+	for {
+		_, err := unix.SendmsgN(sock, b, nil, nil, unix.MSG_NOSIGNAL)
+		if err == unix.EINTR {
+			continue
+		}
+		return os.NewSyscallError("write go order", err)
+	}
+}
+
+// order is everything the child reads, laid out before the fork: after it the
+// child may neither allocate nor grow its stack.
+type order struct {
+	join        []Join
+	pass1       []bool // joined before the user namespace
+	early       uintptr
+	first       cloneArgs
+	late        cloneArgs // of the second clone, with twoStage
+	twoStage    bool
+	newCgroupNS bool
+	program     uintptr
+	argv, envp  **byte
+	sock        uintptr
+	keep        []int
+	becomeRoot  bool
+	zero        [1]byte // "0" for tasks files
+	empty       [1]byte
+	orders      goOrder
+	frame       [16]byte
+}
+
+const firstFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWPID
+
+// plan lays out the order of a child. See the package comment for the stages.
+func plan(a *Attr) (*order, error) {
+	o := &order{
+		join: a.Join, pass1: make([]bool, len(a.Join)), program: uintptr(a.Program),
+		sock: uintptr(a.Sock), keep: a.Keep, becomeRoot: a.BecomeRoot, zero: [1]byte{'0'},
+	}
+	joined := 0
+	for _, j := range a.Join {
+		joined |= j.Flag
+	}
+	if joined&a.New != 0 {
+		return nil, errors.New("clone: a namespace kind is both new and joined")
+	}
+	// A new pid namespace must belong to the user namespace that the child ends
+	// up in, and a joined one holds only for children.
+	o.twoStage = joined&unix.CLONE_NEWPID != 0 ||
+		a.New&unix.CLONE_NEWUSER != 0 && joined != 0 ||
+		joined&unix.CLONE_NEWUSER != 0 && a.New&unix.CLONE_NEWPID != 0
+	o.newCgroupNS = a.New&unix.CLONE_NEWCGROUP != 0
+	last := uint64(a.New & firstFlags)
+	o.early = uintptr(a.New &^ (firstFlags | unix.CLONE_NEWCGROUP))
+	o.late = cloneArgs{flags: last | unix.CLONE_FILES, exitSignal: uint64(unix.SIGCHLD)}
+	if a.CgroupDir >= 0 {
+		o.late.flags |= unix.CLONE_INTO_CGROUP
+		o.late.cgroup = uint64(a.CgroupDir)
+	}
+	if o.twoStage {
+		o.first = cloneArgs{flags: unix.CLONE_FILES, exitSignal: uint64(unix.SIGCHLD)}
+		o.late.flags |= unix.CLONE_PARENT
+		o.late.exitSignal = 0 // inherited with CLONE_PARENT
+	} else {
+		o.first = o.late
+	}
+	argv, err := syscall.SlicePtrFromStrings(a.Argv)
+	if err != nil {
+		return nil, fmt.Errorf("clone: argument: %w", err)
+	}
+	envp, err := syscall.SlicePtrFromStrings(a.Env)
+	if err != nil {
+		return nil, fmt.Errorf("clone: environment: %w", err)
+	}
+	o.argv, o.envp = &argv[0], &envp[0]
+	return o, nil
+}
+
+// Start clones a child as a says and returns its pid: that of stage 1, which
+// is the final process unless TwoStage reports true; then a FramePID with the
+// final pid comes first on the socket and the caller reaps stage 1.
+func Start(a *Attr) (pid int, twoStage bool, err error) {
+	o, err := plan(a)
+	if err != nil {
+		return 0, false, err
+	}
+	syscall.ForkLock.Lock()
+	p, errno := fork(o)
+	syscall.ForkLock.Unlock()
+	runtime.KeepAlive(o)
+	runtime.KeepAlive(a)
+	if errno != 0 {
+		return 0, false, os.NewSyscallError("clone3", errno)
+	}
+	return int(p), o.twoStage, nil
+}

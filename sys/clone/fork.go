@@ -1,0 +1,157 @@
+package clone
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The runtime's brackets around a fork, kept open for linkname by the Go team
+// (runtime/proc.go): they block signals, so that none arrives in a child that
+// has only one thread and no scheduler.
+
+//go:linkname beforeFork syscall.runtime_BeforeFork
+func beforeFork()
+
+//go:linkname afterFork syscall.runtime_AfterFork
+func afterFork()
+
+//go:linkname afterForkInChild syscall.runtime_AfterForkInChild
+func afterForkInChild()
+
+// fork clones and, in the child, carries out o up to execveat; it returns in
+// the parent only. In the child it must not allocate, block on the scheduler
+// or grow the stack: only raw system calls, and callees marked nosplit.
+//
+// It is longer than the house allows because the code after the clone has to
+// stay in one frame, whose stack was checked before.
+//
+//go:norace
+//go:noinline
+//go:nocheckptr
+func fork(o *order) (pid uintptr, errno syscall.Errno) {
+	var e syscall.Errno
+	var n uintptr
+	var stage uint32
+
+	beforeFork()
+	pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&o.first)), unsafe.Sizeof(o.first), 0)
+	if errno != 0 || pid != 0 {
+		afterFork()
+		return pid, errno
+	}
+	afterForkInChild()
+
+	// Namespaces that need the caller's rights first, then the user namespace,
+	// then those that need rights in it.
+	if len(o.join) != 0 {
+		user := -1
+		for i := range o.join {
+			if o.join[i].Flag&unix.CLONE_NEWUSER != 0 {
+				user = i
+				continue
+			}
+			_, _, e = syscall.RawSyscall(unix.SYS_SETNS, uintptr(o.join[i].FD), uintptr(o.join[i].Flag), 0)
+			o.pass1[i] = e == 0
+		}
+		stage = stageJoin
+		if user >= 0 {
+			if _, _, e = syscall.RawSyscall(unix.SYS_SETNS, uintptr(o.join[user].FD), uintptr(o.join[user].Flag), 0); e != 0 {
+				stage = stageJoinUser
+				goto fail
+			}
+			o.pass1[user] = true
+		}
+		for i := range o.join {
+			if o.pass1[i] {
+				continue
+			}
+			if _, _, e = syscall.RawSyscall(unix.SYS_SETNS, uintptr(o.join[i].FD), uintptr(o.join[i].Flag), 0); e != 0 {
+				goto fail
+			}
+		}
+	}
+
+	if o.twoStage {
+		stage = stageClone
+		n, _, e = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&o.late)), unsafe.Sizeof(o.late), 0)
+		if e != 0 {
+			goto fail
+		}
+		if n != 0 {
+			report(o, FramePID, uint32(n), 0, 4)
+			syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+		}
+	}
+
+	if o.early != 0 {
+		stage = stageUnshare
+		if _, _, e = syscall.RawSyscall(unix.SYS_UNSHARE, o.early, 0, 0); e != 0 {
+			goto fail
+		}
+	}
+	report(o, FrameReady, 0, 0, 0)
+	stage = stageWait
+	n, _, e = syscall.RawSyscall(unix.SYS_READ, o.sock, uintptr(unsafe.Pointer(&o.orders)), unsafe.Sizeof(o.orders))
+	if e != 0 || n != unsafe.Sizeof(o.orders) || o.orders.count > MaxTasks {
+		goto fail // the parent is gone
+	}
+
+	stage = stageCgroup
+	for i := uint32(0); i < o.orders.count; i++ {
+		if _, _, e = syscall.RawSyscall(unix.SYS_WRITE, uintptr(o.orders.tasks[i]), uintptr(unsafe.Pointer(&o.zero)), 1); e != 0 {
+			goto fail
+		}
+	}
+	if o.newCgroupNS {
+		stage = stageCgroupNS
+		if _, _, e = syscall.RawSyscall(unix.SYS_UNSHARE, unix.CLONE_NEWCGROUP, 0, 0); e != 0 {
+			goto fail
+		}
+	}
+	if o.becomeRoot {
+		// EPERM where setgroups is denied (user_namespaces(7)): the groups stay.
+		stage = stageSetgroups
+		if _, _, e = syscall.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); e != 0 && e != syscall.EPERM {
+			goto fail
+		}
+		stage = stageSetgid
+		if _, _, e = syscall.RawSyscall(unix.SYS_SETRESGID, 0, 0, 0); e != 0 {
+			goto fail
+		}
+		stage = stageSetuid
+		if _, _, e = syscall.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0); e != 0 {
+			goto fail
+		}
+	}
+	stage = stageFD
+	if _, _, e = syscall.RawSyscall(unix.SYS_FCNTL, o.sock, unix.F_SETFD, 0); e != 0 {
+		goto fail
+	}
+	for i := range o.keep {
+		if _, _, e = syscall.RawSyscall(unix.SYS_FCNTL, uintptr(o.keep[i]), unix.F_SETFD, 0); e != 0 {
+			goto fail
+		}
+	}
+	stage = stageExec
+	_, _, e = syscall.RawSyscall6(unix.SYS_EXECVEAT, o.program, uintptr(unsafe.Pointer(&o.empty)),
+		uintptr(unsafe.Pointer(o.argv)), uintptr(unsafe.Pointer(o.envp)), unix.AT_EMPTY_PATH, 0)
+fail:
+	report(o, FrameFail, stage, uint32(e), 8)
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 1, 0, 0)
+	}
+}
+
+// report writes one frame to the parent; nobody is left to tell if it fails.
+//
+//go:nosplit
+//go:norace
+func report(o *order, kind byte, a, b uint32, size uint32) {
+	o.frame[0] = kind
+	*(*uint32)(unsafe.Pointer(&o.frame[4])) = size
+	*(*uint32)(unsafe.Pointer(&o.frame[8])) = a
+	*(*uint32)(unsafe.Pointer(&o.frame[12])) = b
+	syscall.RawSyscall(unix.SYS_WRITE, o.sock, uintptr(unsafe.Pointer(&o.frame)), FrameHeader+uintptr(size))
+}
