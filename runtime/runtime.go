@@ -1,0 +1,89 @@
+// Package runtime turns an OCI bundle into an isolated process and looks after
+// it: the parent side of the OCI runtime spec 1.3 for Linux. Each verb is one
+// file: create, start, exec, kill, delete, …
+//
+// It knows nothing of images, networks or names, and prints nothing. What the
+// first process does inside is package initproc. Row 2.
+package runtime
+
+import (
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Runtime is a state folder and the way containers below it are run.
+type Runtime struct {
+	// Root is the folder that holds one folder per container. It is made with
+	// mode 0711 when first needed.
+	Root string
+	// SystemdCgroup asks systemd for each container's cgroup.
+	SystemdCgroup bool
+	// Rootless says that the caller is not root of the host: cgroup rights and
+	// id maps are the user's. nil decides by the caller's user id.
+	Rootless *bool
+	// Warn receives lines about what could not be given although nobody asked
+	// for it by name; never nil after a verb has begun.
+	Warn func(format string, args ...any)
+}
+
+// CreateRequest asks for a container made from a bundle.
+type CreateRequest struct {
+	ID     string
+	Bundle string // folder with config.json; made absolute
+	// ConsoleSocket is an AF_UNIX socket that receives the terminal's master, for
+	// a process with a terminal whose client is not attached.
+	ConsoleSocket string
+	PidFile       string
+	PreserveFDs   int // descriptors from 3 on that the process inherits
+	NoPivot       bool
+	NoNewKeyring  bool
+	// Stdin, Stdout, Stderr of the process are the caller's 0, 1, 2.
+}
+
+// RunRequest is a CreateRequest whose process starts at once.
+type RunRequest struct {
+	CreateRequest
+	Detach      bool
+	Keep        bool // keep the container's state after its exit
+	NoSubreaper bool
+}
+
+// ExecRequest asks for one more process in a running container.
+type ExecRequest struct {
+	ID            string
+	Process       *specs.Process // complete; see Container.ExecProcess for defaults
+	ConsoleSocket string
+	PidFile       string
+	PreserveFDs   int
+	Detach        bool
+	IgnorePaused  bool
+	// Cgroup is a sub-cgroup path, or controller:path pairs (runc's --cgroup).
+	Cgroup []string
+}
+
+// State is the runtime-spec state of a container plus what runc's list prints.
+type State struct {
+	specs.State
+	Rootfs  string    `json:"rootfs"`
+	Created time.Time `json:"created"`
+	Owner   string    `json:"owner"`
+}
+
+// The verbs; each in the file of its name.
+//
+//	Create(ctx, CreateRequest) error                       created, waiting for Start
+//	Start(ctx, id) error
+//	Run(ctx, RunRequest) (exit int, err error)             attached: exit code of the process, 128+n for a signal
+//	Exec(ctx, ExecRequest) (exit int, err error)
+//	Kill(ctx, id, sig unix.Signal, all bool) error
+//	Delete(ctx, id, force bool) error
+//	State(id) (*State, error)
+//	List() ([]State, error)                                 bad folders are skipped with a warning
+//	Pause(ctx, id) error; Resume(ctx, id) error
+//	Update(ctx, id, *specs.LinuxResources) error
+//	Stats(id) (*cgroup.Stats, error); OOMEvents(ctx, id) (<-chan struct{}, error)
+//	PIDs(id) ([]int, error)
+//	ExecProcess(id) (*specs.Process, error)                 the container's own process, to derive an exec's from
+//	Resources(id) (*specs.LinuxResources, error)            what was asked for last, the base of an update
+//	Features() *features.Features
