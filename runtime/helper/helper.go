@@ -1,0 +1,168 @@
+// Package helper carries the static program berth-helper, the only program of
+// ours that a container ever sees, and opens it for execution.
+//
+// Root's helper is a file of mode 0111 in berth's run folder, executed through
+// a detached read-only mount: it cannot be written through /proc/PID/exe
+// (CVE-2019-5736), and in a private user namespace the kernel keeps a process
+// that cannot read its own program undumpable. Elsewhere it is a sealed memfd.
+//
+// It holds no other program and starts nothing. Row 2.
+package helper
+
+import (
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+//go:embed bin
+var bin embed.FS
+
+const (
+	program = "bin/berth-helper"
+	sum     = "bin/berth-helper.sha256"
+	mode    = 0o111
+)
+
+// Folder is where root's helper is kept; it is made when first needed.
+const Folder = "/run/berth"
+
+// Open returns a descriptor of the helper for execveat(2) with AT_EMPTY_PATH.
+func Open() (*os.File, error) {
+	image, err := bin.ReadFile(program)
+	if err != nil {
+		return nil, errors.New("this program was built without its helper: build it with make")
+	}
+	if os.Geteuid() == 0 {
+		if f, err := openInstalled(image); err == nil {
+			return f, nil
+		}
+	}
+	return openMemfd(image)
+}
+
+// openInstalled opens the helper's file, installing it first if needed, through
+// a read-only mount of its own.
+func openInstalled(image []byte) (*os.File, error) {
+	path := Folder + "/helper-" + name(image)
+	fd, err := openChecked(path, len(image))
+	if err != nil {
+		if err := install(path, image); err != nil {
+			return nil, err
+		}
+		if fd, err = openChecked(path, len(image)); err != nil {
+			return nil, err
+		}
+	}
+	defer unix.Close(fd)
+	tree, err := unix.OpenTree(fd, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err != nil {
+		return nil, fmt.Errorf("clone the mount of %s: %w", path, err)
+	}
+	attr := unix.MountAttr{
+		Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV,
+		Attr_clr: unix.MOUNT_ATTR_NOEXEC, // Debian's /run is noexec
+	}
+	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		unix.Close(tree)
+		return nil, fmt.Errorf("make the mount of %s read-only: %w", path, err)
+	}
+	return os.NewFile(uintptr(tree), path), nil
+}
+
+// openChecked opens an installed helper if it is what install made.
+func openChecked(path string, size int) (int, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode != unix.S_IFREG|mode || st.Uid != 0 ||
+		st.Size != int64(size) || st.Nlink != 1 {
+		unix.Close(fd)
+		return -1, fmt.Errorf("%s is not the helper", path)
+	}
+	return fd, nil
+}
+
+// install writes the helper under a temporary name and renames it into place,
+// so that others see all of it or nothing.
+func install(path string, image []byte) (err error) {
+	if err := os.Mkdir(Folder, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(Folder, &st); err != nil {
+		return fmt.Errorf("look at %s: %w", Folder, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || st.Uid != 0 || st.Mode&0o022 != 0 {
+		return fmt.Errorf("%s is not a folder that only root can write to", Folder)
+	}
+	f, err := os.CreateTemp(Folder, ".helper-")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	defer func() {
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	if _, err := f.Write(image); err != nil {
+		return err
+	}
+	if err := f.Chmod(mode); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// name is the start of the image's SHA-256, computed by make so that no start
+// of a container pays for it.
+func name(image []byte) string {
+	if b, err := bin.ReadFile(sum); err == nil {
+		if s := strings.TrimSpace(string(b)); len(s) >= 64 {
+			return s[:32]
+		}
+	}
+	h := sha256.Sum256(image)
+	return hex.EncodeToString(h[:16])
+}
+
+const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+
+// openMemfd copies the helper into a sealed memfd.
+func openMemfd(image []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("berth-helper", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
+	if err == unix.EINVAL { // before Linux 6.3 every memfd is executable
+		fd, err = unix.MemfdCreate("berth-helper", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	}
+	if err == unix.EACCES {
+		return nil, errors.New("make an executable memfd for the helper: forbidden by sysctl vm.memfd_noexec=2; set it to 1")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make a memfd for the helper: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "berth-helper")
+	if _, err := f.Write(image); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("copy the helper into a memfd: %w", err)
+	}
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("seal the helper's memfd: %w", err)
+	}
+	// A read-only descriptor: the writable one would give ETXTBSY at exec.
+	ro, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	f.Close()
+	if err != nil {
+		return nil, fmt.Errorf("reopen the helper's memfd: %w", err)
+	}
+	return os.NewFile(uintptr(ro), "berth-helper"), nil
+}
