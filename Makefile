@@ -1,0 +1,73 @@
+# make                 the static programs, in bin/
+# make install         PREFIX=/usr/local DESTDIR=
+# make test            everything, as root, on Debian 12; 60 minutes at most
+# make test-quick      no root, under 3 minutes
+# make test-sweep      make test with nothing left out (hours); SEED=n
+# make test-vm         the guest's share alone
+# make test-guards     each guard compiled out: its attack must then succeed
+# make bench           ratios beside their goals
+# make fuzz            FUZZTIME=60s for each fuzz target
+# make lint            gofmt, vet, staticcheck, the walls
+# make reproducible    two builds in two folders must give the same bytes
+
+GO      ?= go
+PREFIX  ?= /usr/local
+DESTDIR ?=
+FUZZTIME ?= 60s
+
+# A program's bytes depend on the source and on the Go version, on nothing else.
+BUILD := CGO_ENABLED=0 GOFLAGS= GOTOOLCHAIN=local $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -buildid="
+
+HELPER   := runtime/helper/bin/berth-helper
+PROGRAMS := $(filter-out berth-helper,$(patsubst cmd/%/main.go,%,$(wildcard cmd/*/main.go)))
+
+.PHONY: all helper install test test-quick test-sweep test-vm test-guards bench fuzz lint reproducible clean
+
+all: helper
+	@mkdir -p bin
+	@for p in $(PROGRAMS); do echo "build $$p"; $(BUILD) -o bin/$$p ./cmd/$$p || exit 1; done
+
+# The helper is embedded in the other programs, so it comes first. It is put in
+# its place by a rename, and only when it changed.
+helper:
+	@mkdir -p bin $(dir $(HELPER))
+	@echo "build berth-helper"; $(BUILD) -o bin/berth-helper ./cmd/berth-helper
+	@cmp -s bin/berth-helper $(HELPER) && test -s $(HELPER).sha256 || { \
+		cp bin/berth-helper $(HELPER).new && \
+		sha256sum < $(HELPER).new | cut -d' ' -f1 > $(HELPER).sha256 && \
+		mv $(HELPER).new $(HELPER); }
+
+# Only the programs that people call; the helper is inside them.
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin
+	@for p in $(PROGRAMS); do echo "install $$p"; install -m 0755 bin/$$p $(DESTDIR)$(PREFIX)/bin/ || exit 1; done
+
+test:
+	tools/ci/run
+
+test-quick:
+	tools/ci/run --quick
+
+test-sweep:
+	BERTH_SWEEP=1 $(if $(SEED),BERTH_SEED=$(SEED)) tools/ci/run
+
+test-vm: all
+	tools/ci/run guest
+
+test-guards: all
+	test/guards
+
+bench: all
+	$(GO) run ./test/bench
+
+fuzz:
+	tools/ci/fuzz $(FUZZTIME)
+
+lint:
+	tools/ci/lint
+
+reproducible:
+	tools/ci/reproducible
+
+clean:
+	rm -rf bin $(HELPER) $(HELPER).sha256 $(HELPER).new
