@@ -25,8 +25,8 @@ var barred = map[string]string{
 	"filepath.EvalSymlinks": "says where a path led, not where it leads when it is used (CVE-2021-30465). Use sys/safepath",
 	"securejoin.SecureJoin": "gives back a string, and the path behind it can change (CVE-2021-30465). Use sys/safepath",
 	"exec.LookPath":         "a program found by PATH may be the container's (CVE-2022-1227). Give an absolute host path",
-	"exec.Command":          "runs a host program: only those of decision 13, by absolute path, with a clean environment (CVE-2026-41567)",
-	"exec.CommandContext":   "runs a host program: only those of decision 13, by absolute path, with a clean environment (CVE-2026-41567)",
+	"exec.Command":          "runs a host program: only those of docs/decisions/0004, by absolute path, with a clean environment (CVE-2026-41567)",
+	"exec.CommandContext":   "runs a host program: only those of docs/decisions/0004, by absolute path, with a clean environment (CVE-2026-41567)",
 }
 
 // leaky lists calls that make a descriptor without close-on-exec, and what to
