@@ -1,6 +1,202 @@
 package initproc
 
+import "golang.org/x/sys/unix"
+
+// attrState is what the steps of the process itself leave for later ones.
+type attrState struct {
+	// final is the capability state that the program starts with. With keepAdmin
+	// CAP_SYS_ADMIN is still permitted beside it.
+	final     capState
+	keepAdmin bool
+	// filter is a seccomp filter that becomes active right before execve(2).
+	filter *Seccomp
+}
+
 // newAttrStep makes the steps that set up the process itself.
 func newAttrStep(o op) Step {
+	switch o {
+	case opHostname:
+		return new(Hostname)
+	case opSysctl:
+		return new(Sysctl)
+	case opKeyring:
+		return new(Keyring)
+	case opRlimits:
+		return new(Rlimits)
+	case opScheduler:
+		return new(Scheduler)
+	case opIOPriority:
+		return new(IOPriority)
+	case opPersonality:
+		return new(Personality)
+	case opAffinity:
+		return new(Affinity)
+	case opMemoryPolicy:
+		return new(MemoryPolicy)
+	case opLabel:
+		return new(Label)
+	case opUmask:
+		return new(Umask)
+	case opSeccomp:
+		return new(Seccomp)
+	case opNoNewPrivileges:
+		return new(NoNewPrivileges)
+	case opStdio:
+		return new(Stdio)
+	case opIdentity:
+		return new(Identity)
+	case opConsole:
+		return new(Console)
+	case opHooks:
+		return new(Hooks)
+	case opSetsid:
+		return new(Setsid)
+	}
 	return nil
+}
+
+// Setsid makes the process the leader of a new session: no terminal of the
+// caller's can be reached from it (security class V27).
+type Setsid struct{}
+
+func (s *Setsid) Name() string  { return "start a new session" }
+func (s *Setsid) op() op        { return opSetsid }
+func (s *Setsid) wire(c *coder) {}
+
+func (s *Setsid) do(*process) error {
+	_, err := unix.Setsid()
+	if err == unix.EPERM {
+		// Already a leader.
+		if sid, e := unix.Getsid(0); e == nil && sid == unix.Getpid() {
+			return nil
+		}
+	}
+	return err
+}
+
+// Hostname sets the names of the UTS namespace; an empty one is left as it is.
+type Hostname struct{ Host, Domain string }
+
+func (s *Hostname) Name() string {
+	if s.Host == "" {
+		return "set domain name " + quote(s.Domain)
+	}
+	return "set host name " + quote(s.Host)
+}
+func (s *Hostname) op() op        { return opHostname }
+func (s *Hostname) wire(c *coder) { c.str(&s.Host); c.str(&s.Domain) }
+
+func (s *Hostname) do(*process) error {
+	if s.Host != "" {
+		if err := unix.Sethostname([]byte(s.Host)); err != nil {
+			return err
+		}
+	}
+	if s.Domain != "" {
+		if err := unix.Setdomainname([]byte(s.Domain)); err != nil {
+			return fail("domain name "+quote(s.Domain), err)
+		}
+	}
+	return nil
+}
+
+// Sysctl writes one kernel parameter of the container's own namespaces. Path
+// is relative to /proc/sys and was checked by the parent (security class V13).
+type Sysctl struct{ Path, Value string }
+
+func (s *Sysctl) Name() string  { return "set sysctl " + s.Path }
+func (s *Sysctl) op() op        { return opSysctl }
+func (s *Sysctl) wire(c *coder) { c.str(&s.Path); c.str(&s.Value) }
+
+func (s *Sysctl) do(p *process) error {
+	return p.writeProc("sys/"+s.Path, []byte(s.Value))
+}
+
+// Umask sets the file mode creation mask.
+type Umask struct{ Mask uint32 }
+
+func (s *Umask) Name() string  { return "set umask" }
+func (s *Umask) op() op        { return opUmask }
+func (s *Umask) wire(c *coder) { c.u32(&s.Mask) }
+
+func (s *Umask) do(*process) error {
+	unix.Umask(int(s.Mask))
+	return nil
+}
+
+// Rlimit is one limit, see getrlimit(2).
+type Rlimit struct {
+	Resource   int
+	Soft, Hard uint64
+}
+
+// Rlimits sets resource limits.
+type Rlimits struct {
+	Limits []Rlimit
+	// Raise only lifts hard limits that are too low, and leaves the rest for a
+	// later Rlimits: lifting needs rights that the process loses, and a low
+	// limit would hinder the helper itself.
+	Raise bool
+}
+
+func (s *Rlimits) Name() string {
+	if s.Raise {
+		return "raise resource limits"
+	}
+	return "set resource limits"
+}
+func (s *Rlimits) op() op { return opRlimits }
+func (s *Rlimits) wire(c *coder) {
+	list(c, &s.Limits, func(c *coder, l *Rlimit) {
+		c.int(&l.Resource)
+		c.u64(&l.Soft)
+		c.u64(&l.Hard)
+	})
+	c.bool(&s.Raise)
+}
+
+func (s *Rlimits) do(*process) error {
+	for _, l := range s.Limits {
+		want := unix.Rlimit{Cur: l.Soft, Max: l.Hard}
+		if s.Raise {
+			if err := unix.Prlimit(0, l.Resource, nil, &want); err != nil {
+				return fail(rlimitName(l.Resource), err)
+			}
+			if want.Max >= l.Hard {
+				continue
+			}
+			want.Max = l.Hard
+		}
+		if err := unix.Setrlimit(l.Resource, &want); err != nil {
+			return fail(rlimitName(l.Resource), err)
+		}
+	}
+	return nil
+}
+
+// rlimitNames is in the order of the kernel's numbers, see asm-generic/resource.h.
+var rlimitNames = [...]string{
+	unix.RLIMIT_CPU: "RLIMIT_CPU", unix.RLIMIT_FSIZE: "RLIMIT_FSIZE", unix.RLIMIT_DATA: "RLIMIT_DATA",
+	unix.RLIMIT_STACK: "RLIMIT_STACK", unix.RLIMIT_CORE: "RLIMIT_CORE", unix.RLIMIT_RSS: "RLIMIT_RSS",
+	unix.RLIMIT_NPROC: "RLIMIT_NPROC", unix.RLIMIT_NOFILE: "RLIMIT_NOFILE", unix.RLIMIT_MEMLOCK: "RLIMIT_MEMLOCK",
+	unix.RLIMIT_AS: "RLIMIT_AS", unix.RLIMIT_LOCKS: "RLIMIT_LOCKS", unix.RLIMIT_SIGPENDING: "RLIMIT_SIGPENDING",
+	unix.RLIMIT_MSGQUEUE: "RLIMIT_MSGQUEUE", unix.RLIMIT_NICE: "RLIMIT_NICE", unix.RLIMIT_RTPRIO: "RLIMIT_RTPRIO",
+	unix.RLIMIT_RTTIME: "RLIMIT_RTTIME",
+}
+
+func rlimitName(resource int) string {
+	if resource >= 0 && resource < len(rlimitNames) {
+		return rlimitNames[resource]
+	}
+	return "unknown limit"
+}
+
+// RlimitByName returns the kernel's number of a limit such as "RLIMIT_NOFILE".
+func RlimitByName(name string) (resource int, ok bool) {
+	for i, n := range rlimitNames {
+		if n == name {
+			return i, true
+		}
+	}
+	return 0, false
 }

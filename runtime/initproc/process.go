@@ -9,8 +9,12 @@ type process struct {
 	root int   // O_PATH directory of the container's root, -1 before OpenRoot
 	// execPath is the program found by LookPath, in the container's root.
 	execPath string
+	// errors is a file that takes a failure once the parent has left, -1 before.
+	errors int
 	// console is the slave side of the container's terminal, -1 without one.
 	console int
+	attr    attrState // attr.go
+	rootState           // root.go
 }
 
 // fd returns the number behind an entry of the table.

@@ -31,13 +31,13 @@ const (
 	opReadonlyPath
 	opRootPropagation
 	opRootReadonly
+	opMakeWorkdir
 
 	// the process (attr*.go)
 	opHostname
 	opSysctl
 	opKeyring
 	opRlimits
-	opOOMScore
 	opScheduler
 	opIOPriority
 	opPersonality
@@ -50,8 +50,8 @@ const (
 	opIdentity
 	opConsole
 	opHooks
+	opStdio
 	opSetsid
-	opLandlock
 )
 
 // newStep makes an empty step to decode into; nil for an unknown op.

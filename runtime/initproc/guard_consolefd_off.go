@@ -1,0 +1,5 @@
+//go:build guard_off_consolefd
+
+package initproc
+
+const guardConsoleFD = false

@@ -1,0 +1,5 @@
+//go:build guard_off_dumpable
+
+package initproc
+
+const guardDumpable = false

@@ -1,0 +1,5 @@
+//go:build guard_off_hookenv
+
+package initproc
+
+const guardHookEnv = false

@@ -1,0 +1,5 @@
+//go:build guard_off_inheritable
+
+package initproc
+
+const guardInheritable = false
