@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"go/ast"
+	"go/build"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -31,6 +32,7 @@ type file struct {
 	pkg       string // runtime/cgroup, the folder
 	test      bool
 	generated bool
+	built     bool // by make: not a test, no build tag that make does not set
 	lines     int
 	ast       *ast.File
 	allows    []*allow
@@ -48,6 +50,10 @@ var (
 	modulePath  = regexp.MustCompile(`(?m)^module\s+(\S+)`)
 	minimalNote = 10 // bytes that the reason of an allowance must have
 )
+
+// asMake selects files as a build by make does: a file and its twin for another
+// build tag or architecture count once.
+var asMake = build.Context{GOOS: "linux", GOARCH: "amd64", Compiler: "gc", ReleaseTags: build.Default.ReleaseTags}
 
 // load parses every Go file below root, except testdata, hidden
 // folders and other modules.
@@ -103,6 +109,10 @@ func (m *module) parse(p string) error {
 		return nil
 	}
 	f.generated = ast.IsGenerated(f.ast)
+	if f.built, err = asMake.MatchFile(filepath.Split(p)); err != nil {
+		return err
+	}
+	f.built = f.built && !f.test
 	f.allows = m.allowances(f)
 	m.files = append(m.files, f)
 	return nil

@@ -18,14 +18,14 @@ const (
 var rowWord = regexp.MustCompile(`[Rr]ows?\s+(\d)`)
 
 // checkPackages holds place, size and comment of each folder. Lines and files
-// are counted without tests.
+// are counted without tests and without twins for other build tags.
 func checkPackages(m *module, r *report) {
 	names, files := m.packages()
 	for _, name := range names {
 		var lines, count int
 		first := files[name][0]
 		for _, f := range files[name] {
-			if !f.test && !f.generated {
+			if f.built && !f.generated {
 				lines += f.lines
 				count++
 			}

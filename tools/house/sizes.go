@@ -131,7 +131,7 @@ func checkMethods(m *module, r *report) {
 	}
 	methods := map[key]*last{}
 	for _, f := range m.files {
-		if f.test || f.generated {
+		if !f.built || f.generated {
 			continue
 		}
 		for _, d := range f.ast.Decls {
