@@ -1,0 +1,5 @@
+//go:build guard_off_maskfd
+
+package initproc
+
+const guardMaskFD = false

@@ -1,0 +1,5 @@
+//go:build guard_off_procfd
+
+package initproc
+
+const guardProcFD = false

@@ -1,0 +1,5 @@
+//go:build guard_off_safepath
+
+package safepath
+
+const guardSafepath = false
