@@ -1,0 +1,5 @@
+//go:build guard_off_sysctl
+
+package process
+
+const guardSysctl = false
