@@ -1,0 +1,87 @@
+package cgroup
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"berth/runtime/cgroup/devfilter"
+	"berth/runtime/cgroup/unit"
+)
+
+// newScope names the unit; its properties are built when the writes are known.
+func newScope(cfg *Config) (*unit.Scope, error) {
+	if err := plainText("linux.cgroupsPath", cfg.Path, pathCap); err != nil {
+		return nil, err
+	}
+	return unit.Parse(cfg.Path, cfg.ID, cfg.Rootless)
+}
+
+// request says what systemd is to be told of res, whose writes are ws.
+func (c *Cgroup) request(res *specs.LinuxResources, ws []write) *unit.Request {
+	q := &unit.Request{V2: c.l.Mode == V2, Resources: res, Writes: map[string]string{}}
+	for i := range ws {
+		for w := &ws[i]; w != nil; w = w.or {
+			if w.p.h == c.l.v2 && len(w.vals) == 1 {
+				q.Writes[w.file] = w.vals[0]
+			}
+		}
+	}
+	if c.rules != nil {
+		q.Devices, q.Rules = true, c.rules.rules
+		if wildMinor(q.Rules) {
+			text, _ := readCapped("/proc/devices") // without it systemd allows fewer groups
+			q.Majors = unit.ParseMajors(text)
+		}
+	}
+	return q
+}
+
+// wildMinor says that some rule speaks of a driver, whose name systemd wants.
+func wildMinor(rules []devfilter.Rule) bool {
+	for _, r := range rules {
+		if r.Major != devfilter.Any && r.Minor == devfilter.Any {
+			return true
+		}
+	}
+	return false
+}
+
+// startScope has systemd make the unit with pid inside, and learns where.
+func (c *Cgroup) startScope(ctx context.Context, pid int) error {
+	if pid <= 0 && !strings.HasSuffix(c.scope.Name, ".slice") {
+		return fmt.Errorf("start unit %s: a scope needs a process", c.scope.Name)
+	}
+	group, err := c.scope.Start(ctx, pid)
+	if err != nil {
+		if c.user && c.limits != "" {
+			return fmt.Errorf("%s: %w", c.limits, err)
+		}
+		return err
+	}
+	rel, err := cleanPath(group)
+	if err != nil {
+		return fmt.Errorf("start unit %s: %w", c.scope.Name, err)
+	}
+	for i := range c.places {
+		c.places[i].rel = rel
+	}
+	return nil
+}
+
+// setScope tells systemd of a change, so that it does not undo it later.
+// systemd rewrites v1 device lists by denying everything first, so the
+// container stands still meanwhile.
+func (c *Cgroup) setScope(ctx context.Context, res *specs.LinuxResources, ws []write) error {
+	props, err := unit.Limits(c.request(res, ws))
+	if err != nil || len(props) == 0 {
+		return err
+	}
+	set := func() error { return c.scope.Set(ctx, props) }
+	if c.rules != nil && !c.bpf {
+		return c.whileFrozen(ctx, set)
+	}
+	return set()
+}
