@@ -32,8 +32,7 @@ type Bundle struct {
 // root file system, too.
 type Option func(*Bundle) error
 
-// New makes a bundle in a folder that ends with the test: Default's
-// configuration, busybox and the probe, changed by the options in order.
+// New makes a bundle in a folder that ends with the test.
 func New(t testing.TB, options ...Option) *Bundle {
 	t.Helper()
 	dir := t.TempDir()
@@ -43,30 +42,43 @@ func New(t testing.TB, options ...Option) *Bundle {
 			t.Fatal(err)
 		}
 	}
+	b, err := Make(dir, options...)
+	if err != nil {
+		t.Fatalf("bundle: %v", err)
+	}
+	return b
+}
+
+// Make makes a bundle in the folder: Default's configuration, busybox and
+// the probe, changed by the options in order.
+func Make(dir string, options ...Option) (*Bundle, error) {
 	b := &Bundle{Dir: dir, Rootfs: filepath.Join(dir, "rootfs"), Spec: Default()}
 	b.Spec.Linux.CgroupsPath = "/" + Name("cg")
 	if err := b.fill(); err != nil {
-		t.Fatalf("bundle: %v", err)
+		return nil, err
 	}
 	for _, o := range options {
 		if err := o(b); err != nil {
-			t.Fatalf("bundle: %v", err)
+			return nil, err
 		}
 	}
-	b.Write(t)
-	return b
+	return b, b.write()
 }
 
 // Write writes config.json anew.
 func (b *Bundle) Write(t testing.TB) {
 	t.Helper()
+	if err := b.write(); err != nil {
+		t.Fatalf("bundle: %v", err)
+	}
+}
+
+func (b *Bundle) write() error {
 	data, err := json.MarshalIndent(b.Spec, "", "\t")
 	if err != nil {
-		t.Fatalf("bundle: %v", err)
+		return err
 	}
-	if err := os.WriteFile(filepath.Join(b.Dir, "config.json"), data, 0o644); err != nil {
-		t.Fatalf("bundle: %v", err)
-	}
+	return os.WriteFile(filepath.Join(b.Dir, "config.json"), data, 0o644)
 }
 
 // Prefix begins the name of every container and cgroup of this test process,

@@ -77,7 +77,6 @@ func report(lines []string, print func(...any)) {
 // settle to finish what it does later.
 func Compare(cfg Config, before Snapshot, settle time.Duration) ([]string, error) {
 	deadline := time.Now().Add(settle)
-	var last Snapshot
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 400*time.Millisecond) {
 		now, err := Take(cfg)
 		if err != nil && now == nil {
@@ -87,10 +86,6 @@ func Compare(cfg Config, before Snapshot, settle time.Duration) ([]string, error
 		if len(lines) == 0 || time.Now().After(deadline) {
 			return lines, err
 		}
-		if last != nil && reap(last, now) {
-			continue
-		}
-		last = now
 		time.Sleep(wait)
 	}
 }

@@ -201,7 +201,9 @@ const marker = "BERTH_LEAK"
 // test calls it before it starts anything.
 var Adopt = sync.OnceValue(func() string {
 	// Without it orphans are found by marker, folder and cgroup only.
-	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+	if unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == nil {
+		go reap()
+	}
 	token := make([]byte, 8)
 	_, _ = rand.Read(token)
 	text := hex.EncodeToString(token)

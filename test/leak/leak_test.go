@@ -114,7 +114,7 @@ func leakOrphan(t *testing.T, dir string) func() {
 		t.Fatal(err)
 	}
 	time.Sleep(50 * time.Millisecond)
-	return func() { _ = unix.Kill(pid, unix.SIGKILL) } // the zombie is for Compare to collect
+	return func() { _ = unix.Kill(pid, unix.SIGKILL) } // the zombie is for reap
 }
 
 func leakNamespace(t *testing.T, _ string) func() {

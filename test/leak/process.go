@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // process is what /proc tells of one (proc(5)).
@@ -210,27 +208,4 @@ func takeFDs(s Snapshot, _ *world) error {
 		s.add(FD, fmt.Sprintf("%s #%d", target, n), fmt.Sprintf("%s (number %s)", target, e.Name()))
 	}
 	return nil
-}
-
-// reap takes the exit codes of children that are zombies in both snapshots.
-// They are orphans that came to this process as a subreaper, whose real
-// parent died first; a command that a test waits for is collected within
-// moments and never seen twice. It tells whether it took any.
-func reap(first, second Snapshot) bool {
-	any := false
-	for id, text := range second[Process] {
-		_, before := first[Process][id]
-		if !before || !strings.Contains(text, fmt.Sprintf(" state Z parent %d", os.Getpid())) {
-			continue
-		}
-		pid, err := strconv.Atoi(strings.Fields(id)[0])
-		if err != nil {
-			continue
-		}
-		var ws unix.WaitStatus
-		if got, err := unix.Wait4(pid, &ws, unix.WNOHANG, nil); err == nil && got == pid {
-			any = true
-		}
-	}
-	return any
 }
