@@ -66,39 +66,52 @@ func values(p *specs.LinuxSeccomp) []uint64 {
 	return slices.Compact(all)
 }
 
-// agree compares a compiled program with the reference: for each architecture
-// and number, tries calls with random arguments. It reports calls tried.
-func agree(t interface {
-	Fatalf(string, ...any)
+// trial says which calls of a machine are tried.
+type trial struct {
+	m       *machine
+	random  *rand.Rand
+	numbers []uint32
+	tries   int // with random arguments, for each number and architecture
+}
+
+// tester is what testing.TB and rapid.T have in common here.
+type tester interface {
 	Helper()
-}, m *machine, p *specs.LinuxSeccomp, random *rand.Rand, numbers []uint32, tries int) int {
+	Fatalf(format string, args ...any)
+}
+
+// agree compares a compiled program with the reference, call by call, and
+// returns how many it compared.
+func (x trial) agree(t tester, p *specs.LinuxSeccomp) int {
 	t.Helper()
-	f, err := compileFor(m, p)
-	ref := newReference(m, p)
-	vals := values(p)
+	f, err := compileFor(x.m, p)
+	ref, vals := newReference(x.m, p), values(p)
 	contradicts, tried := false, 0
 	if err == nil {
 		if bad := verify(f.Insns); bad != nil {
 			t.Fatalf("the kernel would refuse the program: %v", bad)
 		}
 	}
-	for _, arch := range archs(m) {
-		for _, number := range numbers {
-			for range tries {
-				c := &call{number: number, arch: arch, ip: random.Uint64()}
+	try := func(c *call) {
+		want, sure := ref.verdict(c)
+		contradicts = contradicts || !sure
+		if err != nil || !sure {
+			return
+		}
+		tried++
+		if got, _ := run(f.Insns, c); got != want {
+			text, _ := json.Marshal(p)
+			t.Fatalf("arch %#x call %#x args %#x: program says %#x, reference %#x\n%s", c.arch, c.number, c.args, got, want, text)
+		}
+	}
+	for _, arch := range archs(x.m) {
+		for _, number := range x.numbers {
+			for range x.tries {
+				c := &call{number: number, arch: arch, ip: x.random.Uint64()}
 				for i := range c.args {
-					c.args[i] = vals[random.IntN(len(vals))]
+					c.args[i] = vals[x.random.IntN(len(vals))]
 				}
-				want, sure := ref.verdict(c)
-				contradicts = contradicts || !sure
-				if err != nil || !sure {
-					continue
-				}
-				tried++
-				if got, _ := run(f.Insns, c); got != want {
-					text, _ := json.Marshal(p)
-					t.Fatalf("arch %#x call %#x args %#x: program says %#x, reference %#x\n%s", arch, number, c.args, got, want, text)
-				}
+				try(c)
 			}
 		}
 	}
@@ -113,7 +126,7 @@ func TestMobyProfileAgreesWithReference(t *testing.T) {
 	for name, m := range machines {
 		for _, caps := range [][]string{nil, {"CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_BPF", "CAP_SYSLOG"}} {
 			p := mobyProfile(t, m, caps...)
-			tried := agree(t, m, p, rand.New(rand.NewPCG(1, 2)), callNumbers(m), 2)
+			tried := trial{m, rand.New(rand.NewPCG(1, 2)), callNumbers(m), 20}.agree(t, p)
 			f, _ := compileFor(m, p)
 			t.Logf("%s, %d capabilities: %d calls, %d instructions", name, len(caps), tried, len(f.Insns))
 		}
@@ -192,7 +205,7 @@ func TestRandomProfilesAgreeWithReference(t *testing.T) {
 				rapid.Check(t, func(t *rapid.T) {
 					p := gen.Draw(t, "profile")
 					random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
-					agree(t, m, p, random, namedNumbers(m, p), 20)
+					trial{m, random, namedNumbers(m, p), 20}.agree(t, p)
 				})
 			})
 		}
