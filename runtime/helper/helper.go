@@ -35,28 +35,53 @@ const Folder = "/run/berth"
 
 // Open returns a descriptor of the helper for execveat(2) with AT_EMPTY_PATH.
 func Open() (*os.File, error) {
-	image, err := bin.ReadFile(program)
-	if err != nil {
-		return nil, errors.New("this program was built without its helper: build it with make")
-	}
 	if os.Geteuid() == 0 {
-		if f, err := openInstalled(image); err == nil {
+		if f, err := openInstalled(); err == nil {
 			return f, nil
 		}
 	}
-	return openMemfd(image)
+	return openMemfd()
+}
+
+// image returns a copy of the helper's bytes.
+func image() ([]byte, error) {
+	b, err := bin.ReadFile(program)
+	if err != nil {
+		return nil, errUnbuilt
+	}
+	return b, nil
+}
+
+var errUnbuilt = errors.New("this program was built without its helper: build it with make")
+
+// imageSize returns the size of the helper in bytes without reading it.
+func imageSize() (int64, error) {
+	f, err := bin.Open(program)
+	if err != nil {
+		return 0, errUnbuilt
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
 }
 
 // openInstalled opens the helper's file, installing it first if needed, through
 // a read-only mount of its own.
-func openInstalled(image []byte) (*os.File, error) {
-	path := Folder + "/helper-" + name(image)
-	fd, err := openChecked(path, len(image))
+func openInstalled() (*os.File, error) {
+	size, err := imageSize()
 	if err != nil {
-		if err := install(path, image); err != nil {
+		return nil, err
+	}
+	path := Folder + "/helper-" + name()
+	fd, err := openChecked(path, size)
+	if err != nil {
+		if err := install(path); err != nil {
 			return nil, err
 		}
-		if fd, err = openChecked(path, len(image)); err != nil {
+		if fd, err = openChecked(path, size); err != nil {
 			return nil, err
 		}
 	}
@@ -77,14 +102,14 @@ func openInstalled(image []byte) (*os.File, error) {
 }
 
 // openChecked opens an installed helper if it is what install made.
-func openChecked(path string, size int) (int, error) {
+func openChecked(path string, size int64) (int, error) {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil || st.Mode != unix.S_IFREG|mode || st.Uid != 0 ||
-		st.Size != int64(size) || st.Nlink != 1 {
+		st.Size != size || st.Nlink != 1 {
 		unix.Close(fd)
 		return -1, fmt.Errorf("%s is not the helper", path)
 	}
@@ -93,7 +118,11 @@ func openChecked(path string, size int) (int, error) {
 
 // install writes the helper under a temporary name and renames it into place,
 // so that others see all of it or nothing.
-func install(path string, image []byte) (err error) {
+func install(path string) (err error) {
+	image, err := image()
+	if err != nil {
+		return err
+	}
 	if err := os.Mkdir(Folder, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
@@ -125,20 +154,25 @@ func install(path string, image []byte) (err error) {
 
 // name is the start of the image's SHA-256, computed by make so that no start
 // of a container pays for it.
-func name(image []byte) string {
+func name() string {
 	if b, err := bin.ReadFile(sum); err == nil {
 		if s := strings.TrimSpace(string(b)); len(s) >= 64 {
 			return s[:32]
 		}
 	}
-	h := sha256.Sum256(image)
+	b, _ := image()
+	h := sha256.Sum256(b)
 	return hex.EncodeToString(h[:16])
 }
 
 const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 
 // openMemfd copies the helper into a sealed memfd.
-func openMemfd(image []byte) (*os.File, error) {
+func openMemfd() (*os.File, error) {
+	image, err := image()
+	if err != nil {
+		return nil, err
+	}
 	fd, err := unix.MemfdCreate("berth-helper", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
 	if err == unix.EINVAL { // before Linux 6.3 every memfd is executable
 		fd, err = unix.MemfdCreate("berth-helper", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)

@@ -10,40 +10,40 @@ import (
 
 // WaitStart tells the parent that the container is created and blocks until
 // somebody writes a byte to the start FIFO ("created" → "running" in the
-// runtime-spec's words). A FIFO opened for reading without blocking shows no
-// hang-up until it had a writer (pipe(7)), so polling waits.
-type WaitStart struct{ FIFO FD }
+// runtime-spec's words). The descriptor is open for reading and writing, so
+// that there is always a reader and a writer while we wait: whoever opens the
+// FIFO for writing without blocking learns that the process still waits.
+type WaitStart struct {
+	FIFO FD
+	// Errors is a file that takes what goes wrong after the parent has left.
+	Errors FD
+}
 
 func (s *WaitStart) Name() string  { return "wait for start" }
 func (s *WaitStart) op() op        { return opWaitStart }
-func (s *WaitStart) wire(c *coder) { c.fd(&s.FIFO) }
+func (s *WaitStart) wire(c *coder) { c.fd(&s.FIFO); c.fd(&s.Errors) }
 
 func (s *WaitStart) do(p *process) error {
 	fifo, err := p.fd(s.FIFO)
 	if err != nil {
 		return err
 	}
+	if p.errors, err = p.fd(s.Errors); err != nil {
+		return err
+	}
 	if err := p.send(FrameWait, nil); err != nil {
 		return err
 	}
-	// The parent leaves now; its socket has no more to say.
-	fds := []unix.PollFd{{Fd: int32(fifo), Events: unix.POLLIN}}
 	var b [1]byte
 	for {
-		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
-			return err
-		}
 		n, err := unix.Read(fifo, b[:])
-		switch {
-		case n == 1:
-			return nil
-		case err == unix.EINTR || err == unix.EAGAIN:
+		if err == unix.EINTR {
 			continue
-		case err != nil:
-			return err
 		}
-		// A writer came and went without a byte: poll would not block now.
-		unix.Nanosleep(&unix.Timespec{Nsec: 10e6}, nil)
+		if err == nil && n != 1 {
+			err = unix.EPIPE
+		}
+		return err
 	}
 }
 
@@ -51,15 +51,11 @@ func (s *WaitStart) do(p *process) error {
 // process will be, and makes sure that it lies inside the container's root: a
 // directory reached through a leaked descriptor has no path there, and getcwd(2)
 // then fails or answers "(unreachable)" (security class V2).
-type Workdir struct {
-	Path string
-	// Create makes the directory (mode 0755) if it is missing, as docker does.
-	Create bool
-}
+type Workdir struct{ Path string }
 
 func (s *Workdir) Name() string  { return "change to working directory " + strconv.Quote(s.Path) }
 func (s *Workdir) op() op        { return opWorkdir }
-func (s *Workdir) wire(c *coder) { c.str(&s.Path); c.bool(&s.Create) }
+func (s *Workdir) wire(c *coder) { c.str(&s.Path) }
 
 func (s *Workdir) do(p *process) error {
 	if err := unix.Chdir(s.Path); err != nil {
@@ -69,6 +65,9 @@ func (s *Workdir) do(p *process) error {
 }
 
 func checkCwd() error {
+	if !guardCwd {
+		return nil
+	}
 	cwd, err := unix.Getwd()
 	if err == unix.ENOENT || err == nil && !strings.HasPrefix(cwd, "/") {
 		return errors.New("it is outside the container's root")
@@ -153,12 +152,16 @@ func (s *Exec) do(p *process) error {
 	if len(s.Args) == 0 || p.execPath == "" {
 		return unix.EINVAL
 	}
-	if err := unix.CloseRange(uint(3+s.Keep), ^uint(0)>>1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return fail("close descriptors", err)
+	if guardCloseFDs {
+		if err := unix.CloseRange(uint(3+s.Keep), maxFD, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+			return fail("close descriptors", err)
+		}
 	}
-	err := unix.Exec(p.execPath, s.Args, s.Env)
-	return execError(err)
+	return p.execve(p.execPath, s.Args, s.Env)
 }
+
+// maxFD is the largest descriptor that close_range(2) takes.
+const maxFD = 1<<31 - 1
 
 // execError sorts the answers of execve(2) as shells do: 127 not found, 126
 // found but not executable.

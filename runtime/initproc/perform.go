@@ -2,7 +2,6 @@ package initproc
 
 import (
 	"errors"
-	"os"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -40,12 +39,14 @@ const maxFrameText = 16 << 10
 // capabilities and seccomp filters are a thread's own, and only the thread that
 // calls execve(2) lives on.
 func Main(sock int) int {
-	p := &process{sock: sock, root: -1, console: -1}
+	p := &process{sock: sock, root: -1, console: -1, errors: -1}
 	unix.CloseOnExec(sock)
 	// Nobody in the container may look into this process or at its files until
 	// it is the user's program: proc(5), PR_SET_DUMPABLE.
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return p.giveUp("make the first process undumpable", err)
+	if guardDumpable {
+		if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+			return p.giveUp("make the first process undumpable", err)
+		}
 	}
 	if err := p.send(FrameHello, nil); err != nil {
 		return 1
@@ -88,8 +89,8 @@ func (p *process) giveUp(step string, err error) int {
 	payload = appendU32(payload, uint32(errno))
 	payload = appendU32(payload, uint32(cause))
 	payload = append(payload, text...)
-	if p.send(FrameError, payload) != nil {
-		os.Stderr.WriteString("berth: " + text + "\n")
+	if p.send(FrameError, payload) != nil && p.errors >= 0 {
+		_, _ = unix.Write(p.errors, payload)
 	}
 	return 1
 }

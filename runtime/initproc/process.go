@@ -14,7 +14,8 @@ type process struct {
 	// console is the slave side of the container's terminal, -1 without one.
 	console int
 	attr    attrState // attr.go
-	rootState           // root.go
+
+	rootState // root.go
 }
 
 // fd returns the number behind an entry of the table.

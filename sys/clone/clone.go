@@ -231,9 +231,11 @@ func plan(a *Attr) (*order, error) {
 	return o, nil
 }
 
-// Start clones a child as a says and returns its pid: that of stage 1, which
-// is the final process unless TwoStage reports true; then a FramePID with the
-// final pid comes first on the socket and the caller reaps stage 1.
+// Start clones a child as a says and returns its pid. With twoStage that is
+// stage 1's, which the caller reaps, and the final process's comes in a
+// FramePID, before or after its FrameReady. The caller keeps the child's end of
+// the socket open until the program has spoken: the descriptor table is shared
+// until execveat.
 func Start(a *Attr) (pid int, twoStage bool, err error) {
 	o, err := plan(a)
 	if err != nil {

@@ -1,0 +1,42 @@
+package cgroup
+
+import "strings"
+
+// Directory is a container's directory in one mounted v1 hierarchy.
+type Directory struct {
+	Name string // of the mount's directory: "memory", "cpu,cpuacct", "systemd"
+	Data string // mount options that select the hierarchy: "memory", "none,name=systemd"
+	Path string // on the host, absolute
+}
+
+// Mode returns the layout of the host.
+func (c *Cgroup) Mode() Mode { return c.l.Mode }
+
+// Unified returns the container's directory in the unified hierarchy, "" if it
+// has none.
+func (c *Cgroup) Unified() string {
+	if p := c.v2(); p != nil && c.none == "" {
+		return p.h.mount + "/" + p.rel
+	}
+	return ""
+}
+
+// V1 returns the container's directories in the v1 hierarchies, in the order of
+// the layout. Without a cgroup of its own they are the hierarchies' roots.
+func (c *Cgroup) V1() []Directory {
+	list := make([]Directory, 0, len(c.l.v1))
+	for i := range c.l.v1 {
+		h := &c.l.v1[i]
+		d := Directory{Name: h.mount[strings.LastIndexByte(h.mount, '/')+1:], Data: strings.Join(h.controllers, ","), Path: h.mount}
+		if strings.HasPrefix(d.Data, "name=") {
+			d.Data = "none," + d.Data
+		}
+		for j := range c.places {
+			if c.places[j].h == h && c.none == "" {
+				d.Path = h.mount + "/" + c.places[j].rel
+			}
+		}
+		list = append(list, d)
+	}
+	return list
+}

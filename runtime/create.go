@@ -1,0 +1,168 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/base/atomicfile"
+	"berth/base/clock"
+	"berth/base/fault"
+	"berth/base/ids"
+	"berth/base/undo"
+	"berth/sys/proc"
+)
+
+// Create makes a container from a bundle; its first process waits for Start.
+// It fails with kind Exists if the id is taken, Invalid if the configuration is
+// wrong, and leaves nothing behind when it fails.
+func (rt *Runtime) Create(ctx context.Context, req CreateRequest) error {
+	c, ch, err := rt.create(ctx, req, nil)
+	if err != nil {
+		return err
+	}
+	ch.close()
+	c.close()
+	return nil
+}
+
+// create makes a container and holds its lock. Its process waits for start, or
+// with run, the caller's hold on it, starts at once.
+func (rt *Runtime) create(ctx context.Context, req CreateRequest, run *attached) (_ *container, _ *child, err error) {
+	rt.begin()
+	if _, err := ids.Parse(req.ID); err != nil {
+		return nil, nil, err
+	}
+	bundle, err := filepath.Abs(req.Bundle)
+	if err != nil {
+		return nil, nil, err
+	}
+	raw, spec, err := readBundle(bundle)
+	if err != nil {
+		return nil, nil, err
+	}
+	var u undo.Stack
+	defer u.Unwind(&err)
+	d, err := newDesign(rt, &req, spec, bundle)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := rt.reserve(req.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	u.Push("remove the container's folder", c.remove)
+	d.container = c
+	l, err := d.launch(run)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := os.WriteFile(c.path(configFile), raw, 0o600); err != nil {
+		return nil, nil, fmt.Errorf("keep config.json of container %q: %w", req.ID, err)
+	}
+	if run == nil {
+		if err := unix.Mkfifo(c.path(fifoFile), 0o622); err != nil {
+			return nil, nil, fmt.Errorf("make the start FIFO of container %q: %w", req.ID, err)
+		}
+	}
+	ch, err := l.start(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	u.Push("remove the cgroup", func() error { return l.cgroup.Remove(context.WithoutCancel(ctx)) })
+	u.Push("end the first process", ch.kill)
+	if err := c.record(ch.pid, d); err != nil {
+		return nil, nil, err
+	}
+	if err := writePidFile(req.PidFile, ch.pid); err != nil {
+		return nil, nil, err
+	}
+	u.Release()
+	return c, ch, nil
+}
+
+// begin fills in what a verb may rely on.
+func (rt *Runtime) begin() {
+	if rt.Warn == nil {
+		rt.Warn = func(string, ...any) {}
+	}
+}
+
+// rootless reports whether the caller lacks root's rights on the host.
+func (rt *Runtime) rootless() bool {
+	if rt.Rootless != nil {
+		return *rt.Rootless
+	}
+	return os.Geteuid() != 0
+}
+
+// reserve makes the container's folder and takes its lock.
+func (rt *Runtime) reserve(id string) (*container, error) {
+	path := filepath.Join(rt.Root, id)
+	err := os.Mkdir(path, 0o711)
+	if errors.Is(err, os.ErrNotExist) {
+		if err := os.MkdirAll(rt.Root, 0o711); err != nil {
+			return nil, fmt.Errorf("make the state folder: %w", err)
+		}
+		err = os.Mkdir(path, 0o711)
+	}
+	if errors.Is(err, os.ErrExist) {
+		return nil, fault.New(fault.Exists, "container with given ID already exists: %q", id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make the folder of container %q: %w", id, err)
+	}
+	dir, err := openDir(path)
+	if err != nil {
+		os.Remove(path)
+		return nil, fmt.Errorf("open container %q: %w", id, err)
+	}
+	if _, err := lockDir(dir, path); err != nil {
+		dir.Close()
+		os.Remove(path)
+		return nil, fmt.Errorf("lock container %q: %w", id, err)
+	}
+	return &container{rt: rt, id: id, dir: dir}, nil
+}
+
+// remove deletes the container's folder; the lock goes with it.
+func (c *container) remove() error {
+	if err := os.RemoveAll(filepath.Join(c.rt.Root, c.id)); err != nil {
+		return fmt.Errorf("remove the state of container %q: %w", c.id, err)
+	}
+	return nil
+}
+
+// record saves the facts of a container whose first process exists.
+func (c *container) record(pid int, d *design) error {
+	st, err := proc.ReadStat(pid)
+	if err != nil {
+		return fmt.Errorf("look at the first process: %w", err)
+	}
+	boot, err := clock.BootID()
+	if err != nil {
+		return err
+	}
+	c.rec = &record{
+		Version: recordVersion, ID: c.id, Bundle: d.bundle, Rootfs: d.rootfs, PID: pid, StartTime: st.StartTime,
+		BootID: boot, Created: time.Now().UTC(), Owner: os.Getuid(), Cgroup: d.cgroup.State(), Annots: d.spec.Annotations,
+	}
+	return c.save()
+}
+
+// writePidFile writes a pid without a newline, as runc does.
+func writePidFile(path string, pid int) error {
+	if path == "" {
+		return nil
+	}
+	if err := atomicfile.Write(path, []byte(strconv.Itoa(pid)), 0o644); err != nil {
+		return fmt.Errorf("write the pid file: %w", err)
+	}
+	return nil
+}

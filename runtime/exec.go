@@ -1,0 +1,167 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"berth/base/fault"
+	"berth/runtime/initproc"
+	"berth/runtime/namespace"
+	"berth/runtime/plan"
+	"berth/runtime/process"
+	"berth/runtime/seccomp"
+	"berth/sys/clone"
+)
+
+// ExecProcess returns the container's own process, from which that of an exec
+// is derived.
+func (rt *Runtime) ExecProcess(id string) (*specs.Process, error) {
+	rt.begin()
+	c, err := rt.open(id, false)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	spec, err := c.spec()
+	if err != nil {
+		return nil, err
+	}
+	if spec.Process == nil {
+		return &specs.Process{Cwd: "/"}, nil
+	}
+	return spec.Process, nil
+}
+
+// Exec runs one more process in a running container. Attached, it waits for it
+// and returns its exit code, as Run does.
+func (rt *Runtime) Exec(ctx context.Context, req ExecRequest) (exit int, err error) {
+	rt.begin()
+	signals := catchSignals(req.Detach)
+	defer signals.stop()
+	c, err := rt.open(req.ID, false)
+	if err != nil {
+		return -1, err
+	}
+	defer c.close()
+	if st := c.status(); st == specs.StateStopped {
+		return -1, fault.New(fault.Conflict, "cannot exec in a stopped container")
+	}
+	if !req.IgnorePaused && c.paused() {
+		return -1, fault.New(fault.Conflict, "cannot exec in a paused container (use --ignore-paused to override)")
+	}
+	spec, err := c.spec()
+	if err != nil {
+		return -1, err
+	}
+	att := &attached{detach: req.Detach}
+	defer att.close()
+	d := &execDesign{container: c, req: &req, spec: spec}
+	ch, err := d.start(ctx, att)
+	if err != nil {
+		return -1, err
+	}
+	defer ch.close()
+	if err := writePidFile(req.PidFile, ch.pid); err != nil {
+		_ = ch.kill()
+		return -1, err
+	}
+	if req.Detach {
+		return 0, nil
+	}
+	return att.wait(ch, signals)
+}
+
+// execDesign is an exec thought out from its request and the container.
+type execDesign struct {
+	container *container
+	req       *ExecRequest
+	spec      *specs.Spec
+}
+
+// start opens the container's namespaces and launches the process in them.
+func (d *execDesign) start(ctx context.Context, att *attached) (*child, error) {
+	p := d.req.Process
+	if err := checkProcess(p); err != nil {
+		return nil, err
+	}
+	if err := process.CheckOOMScoreAdj(p); err != nil {
+		return nil, err
+	}
+	dir, err := d.container.procDir()
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	files, flags, err := namespace.Foreign(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(files)
+	l := &launch{process: p, warn: d.container.rt.Warn, member: d.container.rec.PID, notify: d.passListener}
+	var set namespace.Set
+	for i, f := range files {
+		l.ns.join = append(l.ns.join, clone.Join{FD: int(f.Fd()), Flag: flags[i]})
+		set.Join = append(set.Join, namespace.Path{Flag: flags[i], Path: f.Name()})
+	}
+	l.ns.becomeRoot = set.Has(unix.CLONE_NEWUSER)
+	if err := d.plan(l, set, att); err != nil {
+		return nil, err
+	}
+	if l.cgroup, err = d.container.openCgroup(); err != nil {
+		return nil, err
+	}
+	return l.start(ctx)
+}
+
+// plan plans the process; it is a first process's plan less the root's part.
+func (d *execDesign) plan(l *launch, set namespace.Set, att *attached) (err error) {
+	p := d.req.Process
+	opts := &process.Options{ID: d.req.ID, Exec: true, Namespaces: set, Warn: l.warn}
+	if d.spec.Linux != nil {
+		if opts.Filter, err = seccomp.Compile(d.spec.Linux.Seccomp); err != nil {
+			return err
+		}
+	}
+	if opts.ConsoleSocket, err = att.receiver(p, d.req.ConsoleSocket); err != nil {
+		return err
+	}
+	b := plan.New()
+	for _, phase := range []func() error{
+		func() error { return process.Terminal(b, p, opts) },
+		func() error { return process.Early(b, d.spec, p, opts) },
+		func() error { return process.Late(b, p, opts) },
+		func() error {
+			b.Add(&initproc.Workdir{Path: p.Cwd}, &initproc.LookPath{File: p.Args[0], Path: searchPath(p.Env)})
+			return process.BeforeWait(b, p, opts)
+		},
+		func() error { return process.AfterWait(b, p, opts) },
+	} {
+		if err := phase(); err != nil {
+			return err
+		}
+	}
+	b.Add(&initproc.Exec{Args: p.Args, Env: p.Env, Keep: d.req.PreserveFDs})
+	l.plan, l.options = b, opts
+	return nil
+}
+
+func (d *execDesign) passListener(pid int, listener *os.File) error {
+	return sendListener(d.spec.Linux.Seccomp, d.container.state(specs.StateRunning), pid, listener)
+}
+
+// procDir opens /proc/PID of the first process and then makes sure that it is
+// still the recorded one, so that what is opened below it is the container's.
+func (c *container) procDir() (*os.File, error) {
+	dir, err := openDir(fmt.Sprintf("/proc/%d", c.rec.PID))
+	if err != nil || !c.alive() {
+		if err == nil {
+			dir.Close()
+		}
+		return nil, fault.New(fault.Conflict, "cannot exec in a stopped container")
+	}
+	return dir, nil
+}

@@ -1,0 +1,382 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"berth/base/undo"
+	"berth/runtime/cgroup"
+	"berth/runtime/helper"
+	"berth/runtime/idmap"
+	"berth/runtime/initproc"
+	"berth/runtime/namespace"
+	"berth/runtime/plan"
+	"berth/runtime/process"
+	"berth/sys/clone"
+)
+
+// launch is one start of a first process or of an exec: what create and exec
+// have in common.
+type launch struct {
+	plan *plan.Builder
+	ns   launchNamespaces
+	// maps are written for a new user namespace.
+	maps        *idmap.Maps
+	timeOffsets map[string]specs.LinuxTimeOffset
+	process     *specs.Process
+	options     *process.Options
+	cgroup      *cgroup.Cgroup
+	makeCgroup  bool // else member is a process whose cgroups are entered
+	member      int
+	hooks       func(pid int) error                    // at SyncRuntimeHooks
+	notify      func(pid int, listener *os.File) error // for a seccomp listener
+	warn        func(format string, args ...any)
+}
+
+// launchNamespaces is what the child enters and creates.
+type launchNamespaces struct {
+	paths      []namespace.Path // to be opened
+	join       []clone.Join     // open already
+	create     int
+	becomeRoot bool
+}
+
+// child is a process that launch made.
+type child struct {
+	pid     int
+	pidfd   int
+	sock    int // ours
+	theirs  int // the child's end, open until it says hello; -1 then
+	waiting bool
+}
+
+func (c *child) close() {
+	closeFD(&c.pidfd)
+	closeFD(&c.sock)
+	closeFD(&c.theirs)
+}
+
+func closeFD(fd *int) {
+	if *fd >= 0 {
+		unix.Close(*fd)
+		*fd = -1
+	}
+}
+
+// kill ends a child that is not wanted any more, and reaps it.
+func (c *child) kill() error {
+	if c.pid > 0 {
+		_ = unix.Kill(c.pid, unix.SIGKILL)
+		_, err := wait(c.pid)
+		c.pid = 0
+		return err
+	}
+	return nil
+}
+
+// wait reaps a child and returns its wait status.
+func wait(pid int) (unix.WaitStatus, error) {
+	var ws unix.WaitStatus
+	for {
+		_, err := unix.Wait4(pid, &ws, 0, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return ws, os.NewSyscallError("wait4", err)
+		}
+		return ws, nil
+	}
+}
+
+// helperEnv keeps the helper small: one scheduler thread, no collector.
+var helperEnv = []string{"GOMAXPROCS=1", "GOGC=off"}
+
+// start clones the child, prepares the host's side while the child makes its
+// namespaces, hands over the plan and follows it until the child waits for
+// start or has become the user's program.
+func (l *launch) start(ctx context.Context) (c *child, err error) {
+	var u undo.Stack
+	defer u.Unwind(&err)
+	prog, err := helper.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer prog.Close()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socketpair", err)
+	}
+	c = &child{pidfd: -1, sock: pair[0], theirs: pair[1]}
+	u.Push("close the child's socket", func() error { c.close(); return nil })
+
+	files, err := l.openNamespaces()
+	if err != nil {
+		return nil, err
+	}
+	defer closeAll(files)
+	early := !l.makeCgroup || !l.cgroup.NeedsPID()
+	var tasks []*os.File
+	cgroupDir := -1
+	if early {
+		var dir *os.File
+		if tasks, dir, err = l.enterCgroup(ctx, 0, &u); err != nil {
+			return nil, err
+		}
+		defer closeAll(tasks)
+		if dir != nil {
+			defer dir.Close()
+			cgroupDir = int(dir.Fd())
+		}
+	}
+	first, twoStage, err := clone.Start(&clone.Attr{
+		Join: l.ns.join, New: l.ns.create, CgroupDir: cgroupDir, Program: int(prog.Fd()),
+		Argv: []string{"berth-helper", "init", strconv.Itoa(c.theirs)}, Env: helperEnv,
+		Sock: c.theirs, BecomeRoot: l.ns.becomeRoot,
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.pid = first
+	u.Push("end the first process", c.kill)
+	if err := l.reachReady(c, twoStage); err != nil {
+		return nil, err
+	}
+	if !early {
+		if tasks, _, err = l.enterCgroup(ctx, c.pid, &u); err != nil {
+			return nil, err
+		}
+		defer closeAll(tasks)
+	}
+	if err := l.prepare(c, tasks); err != nil {
+		return nil, err
+	}
+	if err := l.follow(c); err != nil {
+		return nil, err
+	}
+	u.Release()
+	return c, nil
+}
+
+// enterCgroup makes the cgroup unless it exists, and opens what the child
+// enters it by. pid is the child for systemd, 0 before there is one.
+func (l *launch) enterCgroup(ctx context.Context, pid int, u *undo.Stack) (tasks []*os.File, dir *os.File, err error) {
+	if !l.makeCgroup {
+		return l.cgroup.JoinFDsOf(l.member)
+	}
+	if err := l.cgroup.Create(ctx, pid); err != nil {
+		return nil, nil, err
+	}
+	u.Push("remove the cgroup", func() error { return l.cgroup.Remove(context.WithoutCancel(ctx)) })
+	return l.cgroup.JoinFDs()
+}
+
+// openNamespaces opens the namespaces to join that are known by path.
+func (l *launch) openNamespaces() (files []*os.File, err error) {
+	for _, p := range l.ns.paths {
+		f, err := namespace.Open(p)
+		if err != nil {
+			closeAll(files)
+			return nil, err
+		}
+		files = append(files, f)
+		l.ns.join = append(l.ns.join, clone.Join{FD: int(f.Fd()), Flag: p.Flag})
+	}
+	return files, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// reachReady waits until the child's namespaces exist and, with wantPID, c.pid
+// is the second stage's.
+func (l *launch) reachReady(c *child, wantPID bool) error {
+	if err := c.openPidfd(); err != nil {
+		return err
+	}
+	for waiting := true; waiting || wantPID; {
+		kind, payload, err := c.next()
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case clone.FramePID:
+			stage1 := c.pid
+			c.pid = int(u32(payload))
+			if _, err := wait(stage1); err != nil {
+				return err
+			}
+			closeFD(&c.pidfd)
+			if err := c.openPidfd(); err != nil {
+				return err
+			}
+			wantPID = false
+		case clone.FrameReady:
+			waiting = false
+		case clone.FrameFail:
+			return explainClone(clone.FailError(payload))
+		default:
+			return fmt.Errorf("the first process sent an unexpected message %q", kind)
+		}
+	}
+	return nil
+}
+
+// explainClone adds what a user can do about a refused namespace.
+func explainClone(err error) error {
+	switch {
+	case errors.Is(err, unix.ENOSPC):
+		return fmt.Errorf("%w: the limit on namespaces is reached, see sysctl user.max_*_namespaces", err)
+	case errors.Is(err, unix.EPERM) && os.Geteuid() != 0:
+		return fmt.Errorf("%w: the kernel lets ordinary users make no user namespace, see sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns", err)
+	}
+	return err
+}
+
+func (c *child) openPidfd() error {
+	fd, err := unix.PidfdOpen(c.pid, 0)
+	if err != nil {
+		return os.NewSyscallError("pidfd_open", err)
+	}
+	c.pidfd = fd
+	return nil
+}
+
+// prepare does what only the parent may do to a waiting child, then lets it go
+// and sends it the plan.
+func (l *launch) prepare(c *child, tasks []*os.File) error {
+	host := &plan.Host{PID: c.pid}
+	if l.maps != nil {
+		if err := l.maps.Write(c.pid); err != nil {
+			return err
+		}
+	}
+	if l.ns.create&unix.CLONE_NEWUSER != 0 {
+		f, err := namespace.Open(namespace.Path{Flag: unix.CLONE_NEWUSER, Path: fmt.Sprintf("/proc/%d/ns/user", c.pid)})
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		host.Userns = f
+	}
+	if err := writeTimeOffsets(c.pid, l.timeOffsets); err != nil {
+		return err
+	}
+	if err := process.Outside(c.pid, l.process, l.options); err != nil {
+		return err
+	}
+	if v := l.process.OOMScoreAdj; v != nil {
+		if err := process.SetOOMScoreAdj(c.pid, *v); err != nil {
+			return err
+		}
+	}
+	fds := make([]int, len(tasks))
+	for i, f := range tasks {
+		fds[i] = int(f.Fd())
+	}
+	if err := clone.Go(c.sock, fds); err != nil {
+		return err
+	}
+	files, err := l.plan.Open(host)
+	if err != nil {
+		return err
+	}
+	defer closeAll(files)
+	table := make([]int, len(files))
+	for i, f := range files {
+		table[i] = int(f.Fd())
+	}
+	if err := initproc.Send(c.sock, l.plan.Encode(), table); err != nil {
+		// The child says why it left, if it could.
+		if reason := l.follow(c); reason != nil {
+			return reason
+		}
+		return err
+	}
+	return nil
+}
+
+// follow answers the helper until it waits for start or has gone into exec.
+func (l *launch) follow(c *child) error {
+	for {
+		kind, payload, err := c.next()
+		if errors.Is(err, errExecuted) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case clone.FrameFail:
+			return explainClone(clone.FailError(payload))
+		case initproc.FrameHello:
+			closeFD(&c.theirs)
+		case initproc.FrameWarn:
+			l.warn("%s", payload)
+		case initproc.FrameError:
+			return helperError(payload)
+		case initproc.FrameWait:
+			c.waiting = true
+			return nil
+		case initproc.FrameSync:
+			if err := l.hooks(c.pid); err != nil {
+				return err
+			}
+			if err := c.goOn(); err != nil {
+				return err
+			}
+		case initproc.FrameNotify:
+			if err := l.passListener(c, int(u32(payload))); err != nil {
+				return err
+			}
+		default:
+			return fmt.Errorf("the first process sent an unexpected message %q", kind)
+		}
+	}
+}
+
+// passListener fetches the seccomp listener that the helper opened.
+func (l *launch) passListener(c *child, number int) error {
+	fd, err := unix.PidfdGetfd(c.pidfd, number, 0)
+	if err != nil {
+		return fmt.Errorf("fetch the seccomp listener: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "seccomp listener")
+	defer f.Close()
+	if l.notify == nil {
+		return errors.New("the seccomp profile has a listener, and nobody to send it to")
+	}
+	if err := l.notify(c.pid, f); err != nil {
+		return err
+	}
+	return c.goOn()
+}
+
+// writeTimeOffsets sets the clocks of a new time namespace before anybody is
+// in it: time_namespaces(7).
+func writeTimeOffsets(pid int, offsets map[string]specs.LinuxTimeOffset) error {
+	if len(offsets) == 0 {
+		return nil
+	}
+	var b []byte
+	for clockName, o := range offsets {
+		if clockName != "monotonic" && clockName != "boottime" {
+			return fmt.Errorf("linux.timeOffsets: %q is not a clock that has an offset, only monotonic and boottime", clip(clockName))
+		}
+		b = fmt.Appendf(b, "%s %d %d\n", clockName, o.Secs, o.Nanosecs)
+	}
+	path := fmt.Sprintf("/proc/%d/timens_offsets", pid)
+	if err := os.WriteFile(path, b, 0); err != nil {
+		return fmt.Errorf("linux.timeOffsets: write %s: %w", path, err)
+	}
+	return nil
+}

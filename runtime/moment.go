@@ -1,0 +1,56 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"berth/runtime/hook"
+)
+
+// runtimeHooks is the moment before pivot_root, while the first process waits:
+// host network devices move in, then prestart and createRuntime hooks run.
+func (d *design) runtimeHooks(pid int) error {
+	ctx := context.Background()
+	h := d.spec.Hooks
+	if h == nil {
+		return nil
+	}
+	state := d.state(pid, specs.StateCreating)
+	if err := hook.Run(ctx, "prestart", h.Prestart, state); err != nil { //nolint:staticcheck // deprecated, and still used
+		return err
+	}
+	return hook.Run(ctx, "createRuntime", h.CreateRuntime, state)
+}
+
+// passListener sends a container's seccomp listener to the profile's agent:
+// config-linux.md, "The Container Process State".
+func (d *design) passListener(pid int, listener *os.File) error {
+	return sendListener(d.spec.Linux.Seccomp, d.state(pid, specs.StateCreating), pid, listener)
+}
+
+func sendListener(profile *specs.LinuxSeccomp, state *specs.State, pid int, listener *os.File) error {
+	b, err := json.Marshal(&specs.ContainerProcessState{
+		Version: specs.Version, Fds: []string{specs.SeccompFdName}, Pid: pid,
+		Metadata: profile.ListenerMetadata, State: *state,
+	})
+	if err != nil {
+		return fmt.Errorf("describe the process to the seccomp agent: %w", err)
+	}
+	sock, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	defer unix.Close(sock)
+	if err := unix.Connect(sock, &unix.SockaddrUnix{Name: profile.ListenerPath}); err != nil {
+		return fmt.Errorf("connect to the seccomp agent at %s (linux.seccomp.listenerPath): %w", profile.ListenerPath, err)
+	}
+	if err := unix.Sendmsg(sock, b, unix.UnixRights(int(listener.Fd())), nil, unix.MSG_NOSIGNAL); err != nil {
+		return fmt.Errorf("send the seccomp listener to %s: %w", profile.ListenerPath, err)
+	}
+	return nil
+}

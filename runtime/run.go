@@ -1,0 +1,122 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"berth/runtime/hook"
+)
+
+// Run creates a container and starts it. Attached, it waits for the process,
+// passes signals on, removes the container and returns the exit code: the
+// process's own, or 128+n when signal n ended it.
+func (rt *Runtime) Run(ctx context.Context, req RunRequest) (exit int, err error) {
+	signals := catchSignals(req.Detach)
+	defer signals.stop()
+	att := &attached{detach: req.Detach}
+	defer att.close()
+	c, ch, err := rt.create(ctx, req.CreateRequest, att)
+	if err != nil {
+		return -1, err
+	}
+	defer c.close()
+	defer ch.close()
+	spec, err := c.spec()
+	if err != nil {
+		return -1, errors.Join(err, c.destroy(ctx, spec))
+	}
+	if err := c.poststart(ctx, spec); err != nil {
+		_ = ch.kill()
+		return -1, errors.Join(err, c.destroy(ctx, spec))
+	}
+	if req.Detach {
+		return 0, nil
+	}
+	c.unlock() // others may pause, update or exec while we wait
+	exit, err = att.wait(ch, signals)
+	if req.Keep {
+		return exit, err
+	}
+	if mine, e := c.lock(); e != nil || !mine { // not mine: another deleted it
+		return exit, errors.Join(err, e)
+	}
+	return exit, errors.Join(err, c.destroy(ctx, spec))
+}
+
+// poststart runs the poststart hooks; a failure ends the start (runtime.md,
+// "Lifecycle", step 9: with runc the container is stopped).
+func (c *container) poststart(ctx context.Context, spec *specs.Spec) error {
+	if spec.Hooks == nil || len(spec.Hooks.Poststart) == 0 {
+		return nil
+	}
+	return hook.Run(ctx, "poststart", spec.Hooks.Poststart, c.state(specs.StateRunning))
+}
+
+// exitCode is a wait status in the shell's convention.
+func exitCode(ws unix.WaitStatus) int {
+	if ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return ws.ExitStatus()
+}
+
+// signals are those that an attached run passes on to its process.
+type signals struct {
+	ch     chan os.Signal
+	resize chan struct{}
+	done   chan struct{}
+}
+
+// catchSignals begins to collect signals, so that none is lost between the
+// start of the process and the time when it can be passed on.
+func catchSignals(detach bool) *signals {
+	s := &signals{resize: make(chan struct{}, 1), done: make(chan struct{})}
+	if detach {
+		return s
+	}
+	s.ch = make(chan os.Signal, 64)
+	signal.Notify(s.ch)
+	return s
+}
+
+// forward passes collected and coming signals to pid.
+func (s *signals) forward(pid int) {
+	if s.ch == nil {
+		return
+	}
+	go func() {
+		for {
+			select {
+			case sig := <-s.ch:
+				s.pass(pid, sig.(unix.Signal))
+			case <-s.done:
+				return
+			}
+		}
+	}()
+}
+
+func (s *signals) pass(pid int, sig unix.Signal) {
+	switch sig {
+	case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE: // ours, or the Go runtime's
+	case unix.SIGWINCH:
+		select {
+		case s.resize <- struct{}{}:
+		default:
+		}
+	default:
+		_ = unix.Kill(pid, sig)
+	}
+}
+
+func (s *signals) stop() {
+	if s.ch != nil {
+		signal.Stop(s.ch)
+	}
+	close(s.done)
+}

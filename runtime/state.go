@@ -1,0 +1,231 @@
+package runtime
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"berth/base/atomicfile"
+	"berth/base/clock"
+	"berth/base/fault"
+	"berth/base/ids"
+	"berth/runtime/cgroup"
+	"berth/sys/proc"
+)
+
+// One container on disk, below Runtime.Root. Nothing is synced: the folder
+// belongs to one boot, and the boot id in the record says which.
+//
+//	ID/              mode 0711; its flock is the container's lock
+//	   state.json    record, written when the first process waits or runs
+//	   config.json   the bundle's, byte for byte as it was at create
+//	   start.fifo    exists until start; open for reading by the first process
+//	   error         what the first process said when nobody listened any more
+const (
+	stateFile  = "state.json"
+	configFile = "config.json"
+	fifoFile   = "start.fifo"
+	errorFile  = "error"
+
+	maxStateBytes = 4 << 20
+)
+
+// record is what state.json holds: facts about one container.
+type record struct {
+	Version   int               `json:"version"`
+	ID        string            `json:"id"`
+	Bundle    string            `json:"bundle"`
+	Rootfs    string            `json:"rootfs"`
+	PID       int               `json:"pid"`
+	StartTime uint64            `json:"startTime"` // clock ticks after boot, proc_pid_stat(5) field 22
+	BootID    string            `json:"bootId"`
+	Created   time.Time         `json:"created"`
+	Owner     int               `json:"owner"` // user id that created it
+	Cgroup    cgroup.State      `json:"cgroup"`
+	Resources json.RawMessage   `json:"resources,omitempty"` // after an update
+	Annots    map[string]string `json:"annotations,omitempty"`
+}
+
+const recordVersion = 1
+
+// container is an open container folder.
+type container struct {
+	rt     *Runtime
+	id     string
+	dir    *os.File
+	rec    *record // nil while being created, or when creation was cut short
+	config []byte  // the saved config.json, once read
+}
+
+func (c *container) path(name string) string { return filepath.Join(c.rt.Root, c.id, name) }
+
+func (c *container) close() { c.dir.Close() }
+
+// unlock lets others act on the container while its folder stays open.
+func (c *container) unlock() { _ = unix.Flock(int(c.dir.Fd()), unix.LOCK_UN) }
+
+// lock takes the lock again. It reports false when somebody has deleted the
+// container meanwhile.
+func (c *container) lock() (bool, error) {
+	same, err := lockDir(c.dir, filepath.Join(c.rt.Root, c.id))
+	if err != nil {
+		return false, fmt.Errorf("lock container %q: %w", c.id, err)
+	}
+	return same, nil
+}
+
+// open opens an existing container, with its record if it has one. lock takes
+// the container's lock until close.
+func (rt *Runtime) open(id string, lock bool) (*container, error) {
+	if _, err := ids.Parse(id); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(rt.Root, id)
+	for {
+		dir, err := openDir(path)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, fault.New(fault.NotFound, "container %q does not exist", id)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("open container %q: %w", id, err)
+		}
+		if lock {
+			same, err := lockDir(dir, path)
+			if err != nil {
+				dir.Close()
+				return nil, fmt.Errorf("lock container %q: %w", id, err)
+			}
+			if !same { // deleted, and perhaps made anew, while we waited
+				dir.Close()
+				continue
+			}
+		}
+		c := &container{rt: rt, id: id, dir: dir}
+		if err := c.load(); err != nil {
+			dir.Close()
+			return nil, err
+		}
+		return c, nil
+	}
+}
+
+func openDir(path string) (*os.File, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// lockDir waits for the folder's lock and reports whether path still names it.
+func lockDir(dir *os.File, path string) (bool, error) {
+	for {
+		err := unix.Flock(int(dir.Fd()), unix.LOCK_EX)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		break
+	}
+	var held, named unix.Stat_t
+	if err := unix.Fstat(int(dir.Fd()), &held); err != nil {
+		return false, err
+	}
+	if err := unix.Lstat(path, &named); err != nil {
+		return false, nil
+	}
+	return held.Ino == named.Ino && held.Dev == named.Dev, nil
+}
+
+// load reads the record; a missing one is not an error, a damaged one is.
+func (c *container) load() error {
+	b, err := readIn(c.dir, stateFile, maxStateBytes)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the state of container %q: %w", c.id, err)
+	}
+	var r record
+	if err := json.Unmarshal(b, &r); err != nil {
+		return fault.New(fault.Invalid, "read the state of container %q: %s is damaged: %v", c.id, stateFile, err)
+	}
+	if r.Version != recordVersion || r.ID != c.id {
+		return fault.New(fault.Invalid, "read the state of container %q: %s is of version %d for %q", c.id, stateFile, r.Version, r.ID)
+	}
+	c.rec = &r
+	return nil
+}
+
+func readIn(dir *os.File, name string, limit int64) ([]byte, error) {
+	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	return atomicfile.ReadCappedFrom(f, limit)
+}
+
+// save writes the record in one step.
+func (c *container) save() error {
+	b, err := json.Marshal(c.rec)
+	if err != nil {
+		return fmt.Errorf("save the state of container %q: %w", c.id, err)
+	}
+	if err := atomicfile.Write(c.path(stateFile), b, 0o644); err != nil {
+		return fmt.Errorf("save the state of container %q: %w", c.id, err)
+	}
+	return nil
+}
+
+// spec returns the container's configuration as it was at create.
+func (c *container) spec() (*specs.Spec, error) {
+	b, err := readIn(c.dir, configFile, maxConfigBytes)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration of container %q: %w", c.id, err)
+	}
+	return parseSpec(b)
+}
+
+// status derives what the container is doing from the kernel's facts.
+func (c *container) status() specs.ContainerState {
+	switch {
+	case c.rec == nil || c.rec.PID == 0:
+		return specs.StateStopped
+	case !c.alive():
+		return specs.StateStopped
+	case c.waiting():
+		return specs.StateCreated
+	}
+	return specs.StateRunning
+}
+
+// alive reports whether the first process is the recorded one and not a zombie.
+func (c *container) alive() bool {
+	boot, err := clock.BootID()
+	if err != nil || boot != c.rec.BootID {
+		return false
+	}
+	st, err := proc.ReadStat(c.rec.PID)
+	return err == nil && st.StartTime == c.rec.StartTime && !st.Dead()
+}
+
+// waiting reports whether the first process still waits for start: only then
+// does the FIFO exist and have a reader (fifo(7), ENXIO).
+func (c *container) waiting() bool {
+	fd, err := unix.Openat(int(c.dir.Fd()), fifoFile, unix.O_WRONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	unix.Close(fd)
+	return true
+}
