@@ -42,23 +42,27 @@ type place struct {
 // not safe for concurrent use by several goroutines; several processes may act
 // on the same cgroup.
 type Cgroup struct {
-	l      *Layout
-	places []place
+	tree
 	writes []write
 	rules  *deviceRules // nil: device access is left alone
-	bpf    bool         // rules are a program on the v2 directory
-	owner  int
+	owner  int          // Config.OwnerUID
+	scope  *unit.Scope  // nil: cgroupfs
+	limits string       // first field that asks for a limit, "" when none does
+}
+
+// tree is the container's directories, whoever made them.
+type tree struct {
+	l      *Layout
+	places []place
 	user   bool   // Config.Rootless
 	none   string // why there is no cgroup; "" when there is one
-	scope  *unit.Scope
-	limits string // first field that asks for a limit, "" when none does
 }
 
 // New decides paths and writes without touching anything. Errors name the
 // field of the bundle: "linux.resources.memory.limit: …". Missing controllers
 // are an error only if a limit needs them.
 func New(l *Layout, cfg Config) (*Cgroup, error) {
-	c := &Cgroup{l: l, user: cfg.Rootless, owner: cfg.OwnerUID}
+	c := &Cgroup{tree: tree{l: l, user: cfg.Rootless}, owner: cfg.OwnerUID}
 	res, err := check(cfg.Resources)
 	if err != nil {
 		return nil, err
@@ -73,7 +77,8 @@ func New(l *Layout, cfg Config) (*Cgroup, error) {
 	if err := c.place(&cfg, rel); err != nil {
 		return nil, err
 	}
-	if err := c.lower(res); err != nil {
+	b := lowering{t: &c.tree}
+	if err := b.all(res); err != nil {
 		if !cfg.Rootless {
 			return nil, err
 		}
@@ -81,14 +86,15 @@ func New(l *Layout, cfg Config) (*Cgroup, error) {
 		// than the missing controller.
 		return nil, fmt.Errorf("%w; %s", err, needDelegation)
 	}
+	c.writes = b.ws
 	if len(c.writes) > 0 {
 		c.limits = c.writes[0].field
 	}
-	if err := c.setDevices(res.Devices, cfg.DefaultDevices); err != nil {
+	if c.rules, err = c.devices(res.Devices, cfg.DefaultDevices); err != nil {
 		return nil, err
 	}
 	if c.scope != nil {
-		q := c.request(res, c.writes)
+		q := request(&c.tree, res, c.writes, c.rules)
 		q.ID, q.Annotations = cfg.ID, cfg.Annotations
 		if err := c.scope.Build(q); err != nil {
 			return nil, err
@@ -98,41 +104,39 @@ func New(l *Layout, cfg Config) (*Cgroup, error) {
 }
 
 // place fixes the directory in every hierarchy. rel is given by systemd.
-func (c *Cgroup) place(cfg *Config, rel string) error {
+func (t *tree) place(cfg *Config, rel string) error {
 	add := func(h *hierarchy) error {
 		p := rel
 		if p == "" {
 			var err error
-			if p, err = relPath(c.l, h, cfg); err != nil {
+			if p, err = relPath(t.l, h, cfg); err != nil {
 				return err
 			}
 		}
-		c.places = append(c.places, place{h, p})
+		t.places = append(t.places, place{h, p})
 		return nil
 	}
-	for i := range c.l.v1 {
-		if err := add(&c.l.v1[i]); err != nil {
+	for i := range t.l.v1 {
+		if err := add(&t.l.v1[i]); err != nil {
 			return err
 		}
 	}
-	if c.l.v2 != nil {
-		return add(c.l.v2)
+	if t.l.v2 != nil {
+		return add(t.l.v2)
 	}
 	return nil
 }
 
 // at returns the place of the controller: its v1 hierarchy, else the unified
 // one if that offers it, else nil.
-func (c *Cgroup) at(controller string) *place {
-	for i := range c.places {
-		for _, name := range c.places[i].h.controllers {
-			if name == controller {
-				return &c.places[i]
-			}
+func (t *tree) at(controller string) *place {
+	for i := range t.places {
+		if hasController(t.places[i].h, controller) {
+			return &t.places[i]
 		}
 	}
-	if p := c.v2(); p != nil {
-		for _, name := range c.l.unified() {
+	if p := t.v2(); p != nil {
+		for _, name := range t.l.unified() {
 			if name == controller {
 				return p
 			}
@@ -142,10 +146,10 @@ func (c *Cgroup) at(controller string) *place {
 }
 
 // v2 returns the place in the unified hierarchy, or nil.
-func (c *Cgroup) v2() *place {
-	for i := range c.places {
-		if c.places[i].h == c.l.v2 {
-			return &c.places[i]
+func (t *tree) v2() *place {
+	for i := range t.places {
+		if t.places[i].h == t.l.v2 {
+			return &t.places[i]
 		}
 	}
 	return nil
@@ -154,6 +158,10 @@ func (c *Cgroup) v2() *place {
 // Skipped says why the container runs without a cgroup (an ordinary user, no
 // limit asked for), "" when it has one.
 func (c *Cgroup) Skipped() string { return c.none }
+
+// NeedsPID says that Create wants the first process, which then exists before
+// its cgroup: the systemd driver.
+func (c *Cgroup) NeedsPID() bool { return c.scope != nil }
 
 // Paths returns the absolute directories by controller, the unified one under
 // "", as runc's state shows them. Empty when there is no cgroup.
@@ -190,7 +198,7 @@ func (c *Cgroup) Plan() []string {
 	for i := range c.writes {
 		out = append(out, c.writes[i].plan()...)
 	}
-	out = append(out, c.planDevices()...)
+	out = append(out, c.rules.plan()...)
 	if c.owner > 0 && c.v2() != nil {
 		out = append(out, fmt.Sprintf("chown %s:/%s %d", v2Label, c.v2().rel, c.owner))
 	}
@@ -241,7 +249,7 @@ func (c *Cgroup) State() State {
 // whether it still exists. A hierarchy that is no longer mounted is left out.
 // Errors: a state that names no place, or one outside of its hierarchy.
 func Open(l *Layout, s State) (*Cgroup, error) {
-	c := &Cgroup{l: l, user: s.Rootless, owner: -1}
+	c := &Cgroup{tree: tree{l: l, user: s.Rootless}, owner: -1}
 	switch s.Driver {
 	case "none":
 		c.none = s.Reason

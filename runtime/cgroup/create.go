@@ -60,10 +60,10 @@ func (c *Cgroup) Create(ctx context.Context, pid int) (err error) {
 	if err := perform(c.writes); err != nil {
 		return c.explainUser(err)
 	}
-	if err := c.applyDevices(); err != nil {
+	if err := c.rules.apply(); err != nil {
 		return err
 	}
-	return c.delegate()
+	return c.delegate(c.owner)
 }
 
 // refuse turns a directory that an ordinary user may not make into "no cgroup"
@@ -102,7 +102,7 @@ func (c *Cgroup) makeDirs(p *place) ([]place, error) {
 	}
 	switch {
 	case p.h == c.l.v2:
-		err = c.enable(p)
+		err = c.enable(p, c.writes)
 	case hasController(p.h, "cpuset"):
 		err = inheritCpuset(p, made)
 	}

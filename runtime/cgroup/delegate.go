@@ -12,9 +12,9 @@ import (
 // files that the kernel names for it (cgroup-v2.rst, "Delegation"): those that
 // make and fill children, none that limits the container itself. v1 has no
 // safe delegation: its limit files would be as near as its processes.
-func (c *Cgroup) delegate() error {
-	p := c.v2()
-	if c.owner <= 0 || p == nil {
+func (t *tree) delegate(owner int) error {
+	p := t.v2()
+	if owner <= 0 || p == nil {
 		return nil
 	}
 	dir, err := p.h.openAt(p.rel, unix.O_RDONLY|unix.O_DIRECTORY)
@@ -22,13 +22,13 @@ func (c *Cgroup) delegate() error {
 		return fmt.Errorf("delegate %s/%s: %w", p.h.mount, p.rel, err)
 	}
 	defer unix.Close(dir)
-	if err := unix.Fchown(dir, c.owner, -1); err != nil {
-		return fmt.Errorf("delegate %s/%s to uid %d: %w", p.h.mount, p.rel, c.owner, err)
+	if err := unix.Fchown(dir, owner, -1); err != nil {
+		return fmt.Errorf("delegate %s/%s to uid %d: %w", p.h.mount, p.rel, owner, err)
 	}
 	for _, file := range delegated() {
-		err := unix.Fchownat(dir, file, c.owner, -1, unix.AT_SYMLINK_NOFOLLOW)
+		err := unix.Fchownat(dir, file, owner, -1, unix.AT_SYMLINK_NOFOLLOW)
 		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("delegate %s/%s/%s to uid %d: %w", p.h.mount, p.rel, file, c.owner, err)
+			return fmt.Errorf("delegate %s/%s/%s to uid %d: %w", p.h.mount, p.rel, file, owner, err)
 		}
 	}
 	return nil

@@ -17,44 +17,44 @@ type deviceRules struct {
 	rules []devfilter.Rule
 	set   devfilter.Set
 	p     *place
+	bpf   bool // a program on the v2 directory
 }
 
-// setDevices prepares the device rules: v1 files where the devices controller
+// devices prepares the device rules: v1 files where the devices controller
 // is mounted, else a program on the v2 directory. An ordinary user gets none:
 // the kernel lets only root set them, and a user makes no device nodes.
-func (c *Cgroup) setDevices(list []specs.LinuxDeviceCgroup, defaults bool) error {
+func (t *tree) devices(list []specs.LinuxDeviceCgroup, defaults bool) (*deviceRules, error) {
 	if len(list) > deviceCap {
-		return fmt.Errorf("%s: more than %d rules", devField, deviceCap)
+		return nil, fmt.Errorf("%s: more than %d rules", devField, deviceCap)
 	}
 	rules, err := devfilter.Parse(devField, list)
-	if err != nil || c.user || (len(rules) == 0 && !defaults) {
-		return err
+	if err != nil || t.user || (len(rules) == 0 && !defaults) {
+		return nil, err
 	}
 	if defaults {
 		rules = append(rules, devfilter.Default()...)
 	}
-	d := &deviceRules{rules: rules, p: c.at("devices")}
-	if d.p != nil && d.p.h != c.l.v2 {
+	d := &deviceRules{rules: rules, p: t.at("devices")}
+	if d.p != nil && d.p.h != t.l.v2 {
 		if d.set, err = devfilter.NewSet(rules); err != nil {
-			return fmt.Errorf("%s: %w", devField, err)
+			return nil, fmt.Errorf("%s: %w", devField, err)
 		}
-		c.rules = d
-		return nil
+		return d, nil
 	}
-	if d.p = c.v2(); d.p == nil {
-		return fmt.Errorf("%s: the cgroup controller devices is %w here (cgroup %s)", devField, errNotAvailable, c.l.Mode)
+	if d.p = t.v2(); d.p == nil {
+		return nil, fmt.Errorf("%s: the cgroup controller devices is %w here (cgroup %s)", devField, errNotAvailable, t.l.Mode)
 	}
-	c.rules, c.bpf = d, true
-	return nil
+	d.bpf = true
+	return d, nil
 }
 
-func (c *Cgroup) planDevices() []string {
-	if c.rules == nil {
+func (d *deviceRules) plan() []string {
+	if d == nil {
 		return nil
 	}
 	var out []string
-	if c.bpf {
-		start, rest := devfilter.Reduce(c.rules.rules)
+	if d.bpf {
+		start, rest := devfilter.Reduce(d.rules)
 		word := map[bool]string{true: "allow", false: "deny"}
 		out = append(out, fmt.Sprintf("bpf %s:%s a *:* rwm", v2Label, word[start]))
 		for _, r := range rest {
@@ -62,8 +62,8 @@ func (c *Cgroup) planDevices() []string {
 		}
 		return out
 	}
-	for _, op := range c.rules.set.Fresh() {
-		out = append(out, fmt.Sprintf("write %s:%s %s", c.rules.p.h.label, opFile(op), op.Line))
+	for _, op := range d.set.Fresh() {
+		out = append(out, fmt.Sprintf("write %s:%s %s", d.p.h.label, opFile(op), op.Line))
 	}
 	return out
 }
@@ -75,32 +75,32 @@ func opFile(op devfilter.Op) string {
 	return "devices.deny"
 }
 
-// applyDevices sets the rules on a cgroup that was just made.
-func (c *Cgroup) applyDevices() error {
+// apply sets the rules on a cgroup that was just made.
+func (d *deviceRules) apply() error {
 	switch {
-	case c.rules == nil:
+	case d == nil:
 		return nil
-	case c.bpf:
-		return c.attach(devfilter.AttachFresh)
+	case d.bpf:
+		return d.attach(devfilter.AttachFresh)
 	}
-	return c.writeOps(c.rules.p, c.rules.set.Fresh())
+	return writeOps(d.p, d.set.Fresh())
 }
 
-func (c *Cgroup) attach(f func(int, []devfilter.Rule) error) error {
-	p := c.rules.p
+func (d *deviceRules) attach(f func(int, []devfilter.Rule) error) error {
+	p := d.p
 	fd, err := p.h.openAt(p.rel, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return fmt.Errorf("%s: open %s/%s: %w", devField, p.h.mount, p.rel, err)
 	}
 	defer unix.Close(fd)
-	if err := f(fd, c.rules.rules); err != nil {
+	if err := f(fd, d.rules); err != nil {
 		return fmt.Errorf("%s: %w", devField, err)
 	}
 	return nil
 }
 
 // writeOps writes runs of lines for the same file through one descriptor.
-func (c *Cgroup) writeOps(p *place, ops []devfilter.Op) error {
+func writeOps(p *place, ops []devfilter.Op) error {
 	for len(ops) > 0 {
 		w := write{ctrl: "devices", file: opFile(ops[0]), field: devField, p: p}
 		n := 0
@@ -116,15 +116,15 @@ func (c *Cgroup) writeOps(p *place, ops []devfilter.Op) error {
 	return nil
 }
 
-// updateDevices changes the rules of a running container.
-func (c *Cgroup) updateDevices(ctx context.Context) error {
-	if c.rules == nil {
+// update changes the rules of a running container.
+func (d *deviceRules) update(ctx context.Context, t *tree) error {
+	if d == nil {
 		return nil
 	}
-	if c.bpf {
-		return c.attach(devfilter.Attach)
+	if d.bpf {
+		return d.attach(devfilter.Attach)
 	}
-	p := c.rules.p
+	p := d.p
 	text, err := p.h.read(p.rel, "devices.list", 1<<20)
 	if err != nil {
 		return fmt.Errorf("%s: read %s:devices.list: %w", devField, p.h.label, err)
@@ -133,12 +133,12 @@ func (c *Cgroup) updateDevices(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", devField, err)
 	}
-	ops, frozen := c.rules.set.Change(from)
+	ops, frozen := d.set.Change(from)
 	if len(ops) == 0 {
 		return nil
 	}
 	if !frozen {
-		return c.writeOps(p, ops)
+		return writeOps(p, ops)
 	}
-	return c.whileFrozen(ctx, func() error { return c.writeOps(p, ops) })
+	return t.whileFrozen(ctx, func() error { return writeOps(p, ops) })
 }

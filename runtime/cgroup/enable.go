@@ -13,12 +13,12 @@ import (
 // cgroup.subtree_control of every directory above it (cgroup-v2.rst, "Enabling
 // and Disabling"). One read tells when that is so already. A controller that
 // cannot be had is an error only if a limit needs it.
-func (c *Cgroup) enable(p *place) error {
-	want := c.l.unified()
+func (t *tree) enable(p *place, ws []write) error {
+	want := t.l.unified()
 	if len(want) == 0 {
 		return nil
 	}
-	missing, err := c.missing(p, want)
+	missing, err := missingIn(p, want)
 	if err != nil || len(missing) == 0 {
 		return err
 	}
@@ -28,11 +28,11 @@ func (c *Cgroup) enable(p *place) error {
 			cause = err
 		}
 	}
-	if missing, err = c.missing(p, want); err != nil {
+	if missing, err = missingIn(p, want); err != nil {
 		return err
 	}
-	for i := range c.writes {
-		if w := &c.writes[i]; w.p == p && slices.Contains(missing, w.ctrl) {
+	for i := range ws {
+		if w := &ws[i]; w.p == p && slices.Contains(missing, w.ctrl) {
 			return fmt.Errorf("%s: the cgroup v2 controller %s cannot be had in %s/%s: %w", w.field, w.ctrl, p.h.mount, p.rel, orUnavailable(cause))
 		}
 	}
@@ -57,8 +57,8 @@ func orUnavailable(err error) error {
 	return err
 }
 
-// missing returns which of want the directory does not have.
-func (c *Cgroup) missing(p *place, want []string) ([]string, error) {
+// missingIn returns which of want the directory does not have.
+func missingIn(p *place, want []string) ([]string, error) {
 	b, err := p.h.read(p.rel, "cgroup.controllers", 4096)
 	if err != nil {
 		return nil, fmt.Errorf("read %s/%s/cgroup.controllers: %w", p.h.mount, p.rel, err)
@@ -121,12 +121,12 @@ func explainEnable(h *hierarchy, rel, name string, err error) error {
 // mayJoin checks that an ordinary user may move a process from the own cgroup
 // to the container's: the kernel wants write access to cgroup.procs of their
 // common ancestor (cgroup-v2.rst, "Delegation Containment").
-func (c *Cgroup) mayJoin() error {
-	p := c.v2()
+func (t *tree) mayJoin() error {
+	p := t.v2()
 	if p == nil {
 		return nil
 	}
-	own, err := c.l.ownPath(p.h)
+	own, err := t.l.ownPath(p.h)
 	if err != nil {
 		return nil // the join itself will tell
 	}

@@ -14,14 +14,14 @@ var errNoFreezer = errors.New("neither the v1 freezer nor cgroup v2 is mounted")
 
 // freezer returns the place that freezes: v1's controller, else the unified
 // hierarchy, whose every cgroup can.
-func (c *Cgroup) freezer() (*place, error) {
-	if c.none != "" {
-		return nil, fmt.Errorf("the container has no cgroup: %s", c.none)
+func (t *tree) freezer() (*place, error) {
+	if t.none != "" {
+		return nil, fmt.Errorf("the container has no cgroup: %s", t.none)
 	}
-	if p := c.at("freezer"); p != nil {
+	if p := t.at("freezer"); p != nil {
 		return p, nil
 	}
-	if p := c.v2(); p != nil {
+	if p := t.v2(); p != nil {
 		return p, nil
 	}
 	return nil, errNoFreezer
@@ -30,12 +30,9 @@ func (c *Cgroup) freezer() (*place, error) {
 // Freeze stops all processes inside, nested cgroups included, and returns when
 // they stand still. On error, also when ctx ends, they run again.
 func (c *Cgroup) Freeze(ctx context.Context) error {
-	p, err := c.freezer()
-	if err == nil {
-		err = p.freeze(ctx, p.h == c.l.v2)
-		if err != nil {
-			_ = p.thaw(p.h == c.l.v2)
-		}
+	err := c.freeze(ctx)
+	if err != nil && !errors.Is(err, errNoFreezer) {
+		_ = c.thaw()
 	}
 	if err != nil {
 		return fmt.Errorf("freeze: %w", err)
@@ -45,11 +42,7 @@ func (c *Cgroup) Freeze(ctx context.Context) error {
 
 // Thaw lets the processes run on. Thawing what is not frozen is no error.
 func (c *Cgroup) Thaw() error {
-	p, err := c.freezer()
-	if err == nil {
-		err = p.thaw(p.h == c.l.v2)
-	}
-	if err != nil {
+	if err := c.thaw(); err != nil {
 		return fmt.Errorf("thaw: %w", err)
 	}
 	return nil
@@ -57,12 +50,31 @@ func (c *Cgroup) Thaw() error {
 
 // Frozen says whether the container was frozen by Freeze or by somebody else.
 // A container without a cgroup or freezer is not.
-func (c *Cgroup) Frozen() (bool, error) {
-	p, err := c.freezer()
+func (c *Cgroup) Frozen() (bool, error) { return c.frozen() }
+
+func (t *tree) frozen() (bool, error) {
+	p, err := t.freezer()
 	if err != nil {
 		return false, nil
 	}
 	return p.frozen()
+}
+
+// freeze leaves it half frozen on error.
+func (t *tree) freeze(ctx context.Context) error {
+	p, err := t.freezer()
+	if err != nil {
+		return err
+	}
+	return p.freeze(ctx, p.h == t.l.v2)
+}
+
+func (t *tree) thaw() error {
+	p, err := t.freezer()
+	if err != nil {
+		return err
+	}
+	return p.thaw(p.h == t.l.v2)
 }
 
 func (p *place) thaw(v2 bool) error {
@@ -140,17 +152,18 @@ func (p *place) freezeV2(ctx context.Context) error {
 }
 
 // whileFrozen runs f with the container standing still, and leaves it as it was.
-func (c *Cgroup) whileFrozen(ctx context.Context, f func() error) error {
-	if was, err := c.Frozen(); err != nil || was {
-		if err != nil {
-			return err
-		}
-		return f()
-	}
-	if err := c.Freeze(ctx); err != nil {
+func (t *tree) whileFrozen(ctx context.Context, f func() error) error {
+	was, err := t.frozen()
+	if err != nil {
 		return err
 	}
-	return errors.Join(f(), c.Thaw())
+	if was {
+		return f()
+	}
+	if err := t.freeze(ctx); err != nil {
+		return errors.Join(fmt.Errorf("freeze: %w", err), t.thaw())
+	}
+	return errors.Join(f(), t.thaw())
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

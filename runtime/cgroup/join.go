@@ -23,7 +23,7 @@ import (
 // v2dir is nil where the machine has no unified hierarchy, and with the systemd
 // driver, which has moved the process already. All are nil when Skipped.
 func (c *Cgroup) JoinFDs() (v1tasks []*os.File, v2dir *os.File, err error) {
-	return c.joinFDs(func(p *place) string { return p.rel })
+	return c.openAll(c.scope == nil, func(p *place) string { return p.rel })
 }
 
 // JoinFDsOf is JoinFDs for the cgroups that process pid of the container is in
@@ -40,7 +40,7 @@ func (c *Cgroup) JoinFDsOf(pid int) (v1tasks []*os.File, v2dir *os.File, err err
 		return nil, nil, err
 	}
 	outside := ""
-	v1tasks, v2dir, err = c.joinFDs(func(p *place) string {
+	v1tasks, v2dir, err = c.openAll(true, func(p *place) string {
 		key := ""
 		if p.h != c.l.v2 {
 			key = p.h.controllers[0]
@@ -61,22 +61,24 @@ func (c *Cgroup) JoinFDsOf(pid int) (v1tasks []*os.File, v2dir *os.File, err err
 	return v1tasks, v2dir, err
 }
 
-func (c *Cgroup) joinFDs(rel func(*place) string) (v1tasks []*os.File, v2dir *os.File, err error) {
+// openAll opens what the rel of each place names; the unified hierarchy's only
+// if asked for.
+func (t *tree) openAll(unified bool, rel func(*place) string) (v1tasks []*os.File, v2dir *os.File, err error) {
 	defer func() {
 		if err != nil {
 			closeFiles(v1tasks, v2dir)
 			v1tasks, v2dir = nil, nil
 		}
 	}()
-	if c.none != "" {
+	if t.none != "" {
 		return nil, nil, nil
 	}
-	v1tasks = make([]*os.File, 0, len(c.places))
-	for i := range c.places {
-		p := &c.places[i]
+	v1tasks = make([]*os.File, 0, len(t.places))
+	for i := range t.places {
+		p := &t.places[i]
 		r := rel(p)
-		if p.h == c.l.v2 {
-			if c.scope != nil {
+		if p.h == t.l.v2 {
+			if !unified {
 				continue
 			}
 			fd, err := p.h.openAt(r, unix.O_PATH|unix.O_DIRECTORY)
@@ -131,8 +133,10 @@ const (
 
 // PIDs returns the host's numbers of the processes inside, with recursive also
 // those of nested cgroups. The list may be out of date when it arrives.
-func (c *Cgroup) PIDs(recursive bool) ([]int, error) {
-	p := c.census()
+func (c *Cgroup) PIDs(recursive bool) ([]int, error) { return c.list(recursive) }
+
+func (t *tree) list(recursive bool) ([]int, error) {
+	p := t.census()
 	if p == nil {
 		return nil, nil
 	}
@@ -145,17 +149,17 @@ func (c *Cgroup) PIDs(recursive bool) ([]int, error) {
 
 // census is the place whose processes are all of the container's: the unified
 // one, else a v1 hierarchy that every runtime uses.
-func (c *Cgroup) census() *place {
-	if p := c.v2(); p != nil {
+func (t *tree) census() *place {
+	if p := t.v2(); p != nil {
 		return p
 	}
 	for _, name := range []string{"devices", "freezer", "pids", "memory"} {
-		if p := c.at(name); p != nil {
+		if p := t.at(name); p != nil {
 			return p
 		}
 	}
-	if len(c.places) > 0 {
-		return &c.places[0]
+	if len(t.places) > 0 {
+		return &t.places[0]
 	}
 	return nil
 }

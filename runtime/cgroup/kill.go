@@ -46,7 +46,7 @@ func (c *Cgroup) Kill(sig unix.Signal) error {
 }
 
 // killLoop ends everything without cgroup.kill.
-func (c *Cgroup) killLoop() error {
+func (t *tree) killLoop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), killWait)
 	defer cancel()
 	for pause := 200 * time.Microsecond; ; pause = min(2*pause, 50*time.Millisecond) {
@@ -54,16 +54,16 @@ func (c *Cgroup) killLoop() error {
 		// number of the list is given to a new process. Who cannot be frozen
 		// in time is signalled all the same.
 		short, stop := context.WithTimeout(ctx, 50*time.Millisecond)
-		_ = c.freezeAnyway(short)
+		_ = t.freeze(short)
 		stop()
-		err := c.signalAll(unix.SIGKILL)
-		if terr := c.Thaw(); terr != nil && !gone(terr) && !errors.Is(terr, errNoFreezer) {
+		err := t.signalAll(unix.SIGKILL)
+		if terr := t.thaw(); terr != nil && !gone(terr) && !errors.Is(terr, errNoFreezer) {
 			err = errors.Join(err, terr)
 		}
 		if err != nil {
 			return err
 		}
-		left, err := c.PIDs(true)
+		left, err := t.list(true)
 		if gone(err) || (err == nil && len(left) == 0) {
 			return nil
 		}
@@ -76,18 +76,9 @@ func (c *Cgroup) killLoop() error {
 	}
 }
 
-// freezeAnyway is Freeze without thawing when it does not succeed.
-func (c *Cgroup) freezeAnyway(ctx context.Context) error {
-	p, err := c.freezer()
-	if err != nil {
-		return err
-	}
-	return p.freeze(ctx, p.h == c.l.v2)
-}
-
 // signalAll sends sig once to each.
-func (c *Cgroup) signalAll(sig unix.Signal) error {
-	pids, err := c.PIDs(true)
+func (t *tree) signalAll(sig unix.Signal) error {
+	pids, err := t.list(true)
 	if gone(err) {
 		return nil
 	}

@@ -11,22 +11,13 @@ import (
 
 // lowering turns one LinuxResources into writes.
 type lowering struct {
-	c    *Cgroup
+	t    *tree
 	ws   []write
 	live bool // for a running container: absent values are kept
 }
 
 // errNotAvailable is wrapped when a limit needs a controller that is not there.
 var errNotAvailable = errors.New("not available")
-
-func (c *Cgroup) lower(res *specs.LinuxResources) error {
-	b := lowering{c: c}
-	if err := b.all(res); err != nil {
-		return err
-	}
-	c.writes = b.ws
-	return nil
-}
 
 // all lowers in the order in which the kernel takes it best: cpuset and
 // realtime before a process is inside, unified last, as it overrides.
@@ -43,11 +34,11 @@ func (b *lowering) all(res *specs.LinuxResources) error {
 
 // need returns where the controller lives; v2 says that it is the unified one.
 func (b *lowering) need(ctrl, field string) (p *place, v2 bool, err error) {
-	p = b.c.at(ctrl)
+	p = b.t.at(ctrl)
 	if p == nil {
-		return nil, false, fmt.Errorf("%s: the cgroup controller %s is %w here (cgroup %s)", field, ctrl, errNotAvailable, b.c.l.Mode)
+		return nil, false, fmt.Errorf("%s: the cgroup controller %s is %w here (cgroup %s)", field, ctrl, errNotAvailable, b.t.l.Mode)
 	}
-	return p, p.h == b.c.l.v2, nil
+	return p, p.h == b.t.l.v2, nil
 }
 
 func (b *lowering) put(p *place, ctrl, file, field string, vals ...string) *write {
@@ -301,7 +292,7 @@ func (b *lowering) rdma(res *specs.LinuxResources) error {
 func (b *lowering) unified(res *specs.LinuxResources) error {
 	for _, k := range sortedKeys(res.Unified) {
 		field := resField + "unified." + k
-		p := b.c.v2()
+		p := b.t.v2()
 		if p == nil {
 			return fmt.Errorf("%s: no cgroup v2 hierarchy is mounted here", field)
 		}
@@ -324,7 +315,7 @@ func (b *lowering) unified(res *specs.LinuxResources) error {
 }
 
 func (b *lowering) hasUnified(ctrl, field string) error {
-	for _, c := range b.c.l.unified() {
+	for _, c := range b.t.l.unified() {
 		if c == ctrl {
 			return nil
 		}

@@ -34,7 +34,7 @@ func (b *lowering) blockIO(res *specs.LinuxResources) error {
 	if field == "" {
 		return nil
 	}
-	if p := b.c.at("blkio"); p != nil {
+	if p := b.t.at("blkio"); p != nil {
 		b.blkioV1(p, d)
 		return nil
 	}

@@ -29,7 +29,7 @@ func (b *lowering) memory(res *specs.LinuxResources) error {
 	case m.DisableOOMKiller != nil && *m.DisableOOMKiller:
 		field = "disableOOMKiller"
 	case m.UseHierarchy != nil || m.DisableOOMKiller != nil || value(m.Kernel) != 0:
-		if b.c.at("memory") == nil {
+		if b.t.at("memory") == nil {
 			return nil // asks for nothing that is not so already
 		}
 	default:

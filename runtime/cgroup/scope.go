@@ -20,17 +20,17 @@ func newScope(cfg *Config) (*unit.Scope, error) {
 }
 
 // request says what systemd is to be told of res, whose writes are ws.
-func (c *Cgroup) request(res *specs.LinuxResources, ws []write) *unit.Request {
-	q := &unit.Request{V2: c.l.Mode == V2, Resources: res, Writes: map[string]string{}}
+func request(t *tree, res *specs.LinuxResources, ws []write, d *deviceRules) *unit.Request {
+	q := &unit.Request{V2: t.l.Mode == V2, Resources: res, Writes: map[string]string{}}
 	for i := range ws {
 		for w := &ws[i]; w != nil; w = w.or {
-			if w.p.h == c.l.v2 && len(w.vals) == 1 {
+			if w.p.h == t.l.v2 && len(w.vals) == 1 {
 				q.Writes[w.file] = w.vals[0]
 			}
 		}
 	}
-	if c.rules != nil {
-		q.Devices, q.Rules = true, c.rules.rules
+	if d != nil {
+		q.Devices, q.Rules = true, d.rules
 		if wildMinor(q.Rules) {
 			text, _ := readCapped("/proc/devices") // without it systemd allows fewer groups
 			q.Majors = unit.ParseMajors(text)
@@ -74,13 +74,13 @@ func (c *Cgroup) startScope(ctx context.Context, pid int) error {
 // setScope tells systemd of a change, so that it does not undo it later.
 // systemd rewrites v1 device lists by denying everything first, so the
 // container stands still meanwhile.
-func (c *Cgroup) setScope(ctx context.Context, res *specs.LinuxResources, ws []write) error {
-	props, err := unit.Limits(c.request(res, ws))
+func (c *Cgroup) setScope(ctx context.Context, q *unit.Request) error {
+	props, err := unit.Limits(q)
 	if err != nil || len(props) == 0 {
 		return err
 	}
 	set := func() error { return c.scope.Set(ctx, props) }
-	if c.rules != nil && !c.bpf {
+	if q.Devices && !q.V2 {
 		return c.whileFrozen(ctx, set)
 	}
 	return set()

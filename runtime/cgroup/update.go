@@ -25,34 +25,31 @@ func (c *Cgroup) Update(ctx context.Context, res *specs.LinuxResources, defaults
 	if err != nil {
 		return err
 	}
-	b := lowering{c: c, live: true}
+	b := lowering{t: &c.tree, live: true}
 	if err := b.all(res); err != nil {
 		return err
 	}
-	old := *c
-	c.rules, c.bpf = nil, false
+	var rules *deviceRules
 	if len(res.Devices) > 0 {
-		if err := c.setDevices(res.Devices, defaults); err != nil {
-			c.rules, c.bpf = old.rules, old.bpf
+		if rules, err = c.devices(res.Devices, defaults); err != nil {
 			return err
 		}
 	}
-	undo, err := c.remember(b.ws)
+	undo, err := remember(b.ws)
 	if err != nil {
 		return err
 	}
 	if c.scope != nil {
-		if err := c.setScope(ctx, res, b.ws); err != nil {
+		if err := c.setScope(ctx, request(&c.tree, res, b.ws, rules)); err != nil {
 			return err
 		}
 	}
 	if err = perform(b.ws); err == nil {
-		err = c.updateDevices(ctx)
+		err = rules.update(ctx, &c.tree)
 	}
 	if err == nil {
 		return nil
 	}
-	c.rules, c.bpf = old.rules, old.bpf
 	if e := restore(undo); e != nil {
 		return errors.Join(err, fmt.Errorf("put the old limits back: %w", e))
 	}
@@ -80,7 +77,7 @@ func firstField(res *specs.LinuxResources) string {
 }
 
 // remember makes the writes that restore what is set now, in reverse order.
-func (c *Cgroup) remember(ws []write) ([]write, error) {
+func remember(ws []write) ([]write, error) {
 	var undo []write
 	for i := len(ws) - 1; i >= 0; i-- {
 		w := &ws[i]

@@ -10,12 +10,12 @@ type Directory struct {
 }
 
 // Mode returns the layout of the host.
-func (c *Cgroup) Mode() Mode { return c.l.Mode }
+func (t *tree) Mode() Mode { return t.l.Mode }
 
 // Unified returns the container's directory in the unified hierarchy, "" if it
 // has none.
-func (c *Cgroup) Unified() string {
-	if p := c.v2(); p != nil && c.none == "" {
+func (t *tree) Unified() string {
+	if p := t.v2(); p != nil && t.none == "" {
 		return p.h.mount + "/" + p.rel
 	}
 	return ""
@@ -23,17 +23,17 @@ func (c *Cgroup) Unified() string {
 
 // V1 returns the container's directories in the v1 hierarchies, in the order of
 // the layout. Without a cgroup of its own they are the hierarchies' roots.
-func (c *Cgroup) V1() []Directory {
-	list := make([]Directory, 0, len(c.l.v1))
-	for i := range c.l.v1 {
-		h := &c.l.v1[i]
+func (t *tree) V1() []Directory {
+	list := make([]Directory, 0, len(t.l.v1))
+	for i := range t.l.v1 {
+		h := &t.l.v1[i]
 		d := Directory{Name: h.mount[strings.LastIndexByte(h.mount, '/')+1:], Data: strings.Join(h.controllers, ","), Path: h.mount}
 		if strings.HasPrefix(d.Data, "name=") {
 			d.Data = "none," + d.Data
 		}
-		for j := range c.places {
-			if c.places[j].h == h && c.none == "" {
-				d.Path = h.mount + "/" + c.places[j].rel
+		for j := range t.places {
+			if t.places[j].h == h && t.none == "" {
+				d.Path = h.mount + "/" + t.places[j].rel
 			}
 		}
 		list = append(list, d)
