@@ -11,12 +11,6 @@ import (
 	"berth/sys/safepath"
 )
 
-// Propagation is a change of a mount's propagation type.
-type Propagation struct {
-	Type uint64 // MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE
-	Rec  bool
-}
-
 // Flags of a Mount.
 const (
 	MountRec         = 1 << iota // a bind takes what is mounted below its source, too
@@ -44,7 +38,7 @@ type Mount struct {
 	Params      []mount.Param
 	Attr        mount.Attr // of the mount
 	RecAttr     mount.Attr // of it and all below
-	Propagation []Propagation
+	Propagation []mount.Propagation
 	Flags       int
 	// Else is a host path that is bound, recursively, where the kernel does not
 	// let the container have an instance of its own.
@@ -70,7 +64,7 @@ func (s *Mount) wire(c *coder) {
 	list(c, &s.Params, func(c *coder, p *mount.Param) { c.str(&p.Key); c.str(&p.Value); c.bool(&p.Flag) })
 	codeAttr(c, &s.Attr)
 	codeAttr(c, &s.RecAttr)
-	list(c, &s.Propagation, func(c *coder, p *Propagation) { c.u64(&p.Type); c.bool(&p.Rec) })
+	list(c, &s.Propagation, func(c *coder, p *mount.Propagation) { c.u64(&p.Type); c.bool(&p.Rec) })
 	c.int(&s.Flags)
 	c.str(&s.Else)
 }
@@ -93,21 +87,24 @@ func (s *Mount) do(p *process) error {
 	if s.FS != "" && s.Tree == NoFD && mount.TooLong(s.Params) {
 		return s.oldMount(p)
 	}
-	target := -1
+	target, covered := -1, -1
 	if s.Flags&(MountCopyUp|MountTargetMode) != 0 {
-		fd, err := s.target(p, -1)
+		fd, made, err := s.target(p, -1)
 		if err != nil {
 			return err
 		}
 		defer unix.Close(fd)
 		target = fd
+		if !made {
+			covered = fd
+		}
 	}
-	tree, err := s.detached(p, target)
+	tree, err := s.detached(p, covered)
 	if err != nil {
 		return err
 	}
 	if target < 0 {
-		if target, err = s.target(p, tree); err != nil {
+		if target, _, err = s.target(p, tree); err != nil {
 			unix.Close(tree)
 			return err
 		}
@@ -140,36 +137,41 @@ func (s *Mount) attached(p *process, tree int) error {
 	return nil // the table is closed by exec
 }
 
-// detached makes the mount and gives it its attributes. target is the
-// directory that it will cover, if already known.
-func (s *Mount) detached(p *process, target int) (int, error) {
+// detached makes the mount and gives it its attributes. covered is the directory
+// that it will hide, -1 if that was made for it or does not matter.
+func (s *Mount) detached(p *process, covered int) (int, error) {
 	if s.Tree != NoFD {
 		return p.fd(s.Tree)
 	}
 	if s.FS == "" {
-		return s.bind(p, s.Source, s.Flags&MountRec != 0)
+		return s.bind(s.Source, s.Flags&MountRec != 0)
 	}
-	params, err := s.params(target)
+	params, err := s.params(covered)
 	if err != nil {
 		return -1, err
 	}
-	fd, err := mount.New(s.FS, s.Source, params, s.Attr.Set)
+	attr, late := s.Attr.Set, mount.Attr{}
+	copying := s.Flags&MountCopyUp != 0 && covered >= 0
+	if copying {
+		late.Set = attr & unix.MOUNT_ATTR_RDONLY
+		attr &^= unix.MOUNT_ATTR_RDONLY
+	}
+	fd, err := mount.New(s.FS, s.Source, params, attr)
 	if s.Flags&MountDropGID != 0 && isErrno(err, unix.EINVAL) {
 		params = slices.DeleteFunc(slices.Clone(params), func(p mount.Param) bool { return p.Key == "gid" })
-		fd, err = mount.New(s.FS, s.Source, params, s.Attr.Set)
+		fd, err = mount.New(s.FS, s.Source, params, attr)
 	}
 	if s.Else != "" && (isErrno(err, unix.EPERM) || isErrno(err, unix.EBUSY)) {
-		return s.bind(p, s.Else, true)
+		return s.bind(s.Else, true)
 	}
 	if err != nil {
 		return -1, err
 	}
-	if s.Flags&MountCopyUp != 0 {
-		// Attributes that forbid writing hold for the copy, too.
-		err = copyUp(target, fd)
+	if copying {
+		err = copyUp(covered, fd)
 	}
 	if err == nil {
-		err = s.finish(fd, mount.Attr{})
+		err = s.finish(fd, late)
 	}
 	if err != nil {
 		unix.Close(fd)
@@ -179,13 +181,13 @@ func (s *Mount) detached(p *process, target int) (int, error) {
 }
 
 // params are the file system's parameters, with the mode of the directory that
-// it will cover if that was asked for.
-func (s *Mount) params(target int) ([]mount.Param, error) {
-	if s.Flags&MountTargetMode == 0 {
+// it will hide if that was asked for.
+func (s *Mount) params(covered int) ([]mount.Param, error) {
+	if s.Flags&MountTargetMode == 0 || covered < 0 {
 		return s.Params, nil
 	}
 	var st unix.Stat_t
-	if err := unix.Fstat(target, &st); err != nil {
+	if err := unix.Fstat(covered, &st); err != nil {
 		return nil, err
 	}
 	mode := strconv.FormatUint(uint64(st.Mode&0o7777), 8)
@@ -193,11 +195,17 @@ func (s *Mount) params(target int) ([]mount.Param, error) {
 }
 
 // bind clones a host path that the container's root can reach by itself.
-func (s *Mount) bind(p *process, path string, rec bool) (int, error) {
+func (s *Mount) bind(path string, rec bool) (int, error) {
+	flags := unix.O_PATH | unix.O_CLOEXEC
 	if s.Flags&MountSrcNoFollow != 0 {
-		return -1, fail("src-nofollow", unix.EOPNOTSUPP)
+		flags |= unix.O_NOFOLLOW
 	}
-	fd, err := mount.ClonePath(path, rec)
+	src, err := unix.Open(path, flags, 0)
+	if err != nil {
+		return -1, fail("open "+path, err)
+	}
+	defer unix.Close(src)
+	fd, err := mount.Clone(src, rec)
 	if err != nil {
 		return -1, fail("clone "+path, err)
 	}
@@ -246,7 +254,7 @@ func (s *Mount) remount(p *process) error {
 // oldMount is for parameters that only mount(2) takes, by way of the target's
 // descriptor in the host's procfs.
 func (s *Mount) oldMount(p *process) error {
-	target, err := s.target(p, -1)
+	target, _, err := s.target(p, -1)
 	if err != nil {
 		return err
 	}
@@ -276,9 +284,18 @@ func (s *Mount) oldMount(p *process) error {
 // copyLink makes a link like the source, if that is one.
 func (s *Mount) copyLink(p *process) (done bool, err error) {
 	var buf [unix.PathMax]byte
-	n, err := unix.Readlink(s.Source, buf[:])
-	if err != nil {
-		return false, nil // not a link: bind it
+	var n int
+	if s.Tree != NoFD {
+		fd, err := p.fd(s.Tree)
+		if err != nil {
+			return true, err
+		}
+		n, err = unix.Readlinkat(fd, "", buf[:])
+		if err != nil {
+			return false, nil // not a link: a tree to attach
+		}
+	} else if n, err = unix.Readlink(s.Source, buf[:]); err != nil {
+		return false, nil
 	}
 	dir, name, err := safepath.ParentInRoot(p.root, s.Dest, 0o755)
 	if err != nil {

@@ -1,6 +1,9 @@
 package initproc
 
 import (
+	"slices"
+	"strings"
+
 	"golang.org/x/sys/unix"
 
 	"berth/sys/safepath"
@@ -8,9 +11,7 @@ import (
 
 // target opens where the mount goes, made if it is missing: a directory, or an
 // empty file for a tree that is not one.
-func (s *Mount) target(p *process, tree int) (int, error) {
-	var fd int
-	var err error
+func (s *Mount) target(p *process, tree int) (fd int, made bool, err error) {
 	switch {
 	case guardProcFD && (s.FS == "proc" || s.FS == "sysfs"):
 		fd, err = s.ordinaryTarget(p)
@@ -19,17 +20,18 @@ func (s *Mount) target(p *process, tree int) (int, error) {
 	default:
 		fd, err = safepath.OpenInRoot(p.root, s.Dest, unix.O_PATH)
 		if err == unix.ENOENT {
+			made = true
 			fd, err = makeTarget(p.root, s.Dest, tree)
 		}
 	}
 	if err != nil {
-		return -1, fail("open the target", err)
+		return -1, false, fail("open the target", err)
 	}
 	if err := s.checkTarget(fd, tree); err != nil {
 		unix.Close(fd)
-		return -1, err
+		return -1, false, err
 	}
-	return fd, nil
+	return fd, made, nil
 }
 
 func makeTarget(root int, path string, tree int) (int, error) {
@@ -80,14 +82,17 @@ var onProc = []string{
 	"/proc/stat", "/proc/swaps", "/proc/sys/crypto/fips_enabled", "/proc/sys/kernel/ns_last_pid", "/proc/uptime",
 }
 
-// MayCoverProc reports whether path, clean and below /proc, may be a target.
-func MayCoverProc(path string) bool {
-	for _, p := range onProc {
-		if p == path {
-			return true
-		}
+// MayCover reports whether a file system of type fs ("" for a bind) may be
+// planned for path, which is absolute and clean. What is inside procfs may not
+// be covered, and /proc itself only by procfs.
+func MayCover(path, fs string) bool {
+	if !guardProcFD || path != "/proc" && !strings.HasPrefix(path, "/proc/") {
+		return true
 	}
-	return false
+	if path == "/proc" {
+		return fs == "proc" || fs == ""
+	}
+	return slices.Contains(onProc, path)
 }
 
 // procRootIno is the inode number of a procfs root directory.
@@ -102,10 +107,10 @@ func (s *Mount) checkTarget(target, tree int) error {
 	if s.Dest == "/proc" && s.FS == "" && !isProcRoot(tree) {
 		return fail("only a procfs may be mounted there", unix.EPERM)
 	}
-	if s.FS == "proc" || isFS(target, unix.PROC_SUPER_MAGIC) == false {
+	if s.FS == "proc" || !isFS(target, unix.PROC_SUPER_MAGIC) {
 		return nil
 	}
-	if s.Dest == "/proc" && s.FS == "" || MayCoverProc(s.Dest) {
+	if s.Dest == "/proc" && s.FS == "" || slices.Contains(onProc, s.Dest) {
 		return nil
 	}
 	return fail("the target is inside procfs", unix.EPERM)

@@ -27,6 +27,7 @@ import (
 
 	"berth/runtime/initproc"
 	"berth/runtime/plan"
+	"berth/sys/mount"
 )
 
 // Options are what a spec does not say.
@@ -130,7 +131,10 @@ type planner struct {
 
 	ns              map[specs.LinuxNamespaceType]string // path, "" for a new one
 	ownMounts       bool                                // a mount namespace, new or joined
-	rootPropagation initproc.Propagation
+	rootPropagation mount.Propagation
+
+	setupDev bool     // nodes and links of /dev are ours to make
+	dev      *devTree // the /dev made by the parent, nil if the first process makes it
 }
 
 func newPlanner(b *plan.Builder, spec *specs.Spec, o Options) (*planner, error) {
@@ -177,7 +181,7 @@ func (p *planner) hostPath(path string) string {
 	return filepath.Join(p.o.Bundle, path)
 }
 
-var propagations = map[string]initproc.Propagation{
+var propagations = map[string]mount.Propagation{
 	"":            {},
 	"shared":      {Type: unix.MS_SHARED},
 	"slave":       {Type: unix.MS_SLAVE},

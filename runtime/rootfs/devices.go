@@ -1,0 +1,362 @@
+package rootfs
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"berth/runtime/idmap"
+	"berth/runtime/initproc"
+	"berth/runtime/plan"
+	"berth/sys/mount"
+)
+
+// defaultDevices are in every container: runtime-spec config-linux.md, "Default Devices".
+var defaultDevices = []initproc.Device{
+	{Path: "/dev/null", Mode: unix.S_IFCHR | 0o666, Major: 1, Minor: 3, Tree: initproc.NoFD},
+	{Path: "/dev/zero", Mode: unix.S_IFCHR | 0o666, Major: 1, Minor: 5, Tree: initproc.NoFD},
+	{Path: "/dev/full", Mode: unix.S_IFCHR | 0o666, Major: 1, Minor: 7, Tree: initproc.NoFD},
+	{Path: "/dev/random", Mode: unix.S_IFCHR | 0o666, Major: 1, Minor: 8, Tree: initproc.NoFD},
+	{Path: "/dev/urandom", Mode: unix.S_IFCHR | 0o666, Major: 1, Minor: 9, Tree: initproc.NoFD},
+	{Path: "/dev/tty", Mode: unix.S_IFCHR | 0o666, Major: 5, Minor: 0, Tree: initproc.NoFD},
+}
+
+// devLinks are in every container: runtime-spec runtime-linux.md, "Dev symbolic
+// links". ptmx leads to the container's own terminals, whatever the image has.
+var devLinks = []initproc.Link{
+	{Name: "fd", Target: "/proc/self/fd"},
+	{Name: "stdin", Target: "/proc/self/fd/0"},
+	{Name: "stdout", Target: "/proc/self/fd/1"},
+	{Name: "stderr", Target: "/proc/self/fd/2"},
+	{Name: "core", Target: "/proc/kcore"},
+	{Name: "ptmx", Target: "pts/ptmx", Replace: true},
+}
+
+// settleDev decides who makes /dev: a tmpfs planned for it is made, complete
+// with nodes and links, by a parent that may make nodes. It is then a file
+// system of the host's user namespace, on which nodes can be opened.
+func (p *planner) settleDev(entries []entry) {
+	p.setupDev = true
+	for i := range entries {
+		e := &entries[i]
+		switch {
+		case e.dest != "/dev" || e.opt.Remount:
+		case e.fs == "":
+			// The host's /dev, or one that somebody prepared: it stays as it is.
+			p.setupDev, p.dev = false, nil
+			return
+		case e.fs == "tmpfs" && p.o.Rights.Mount && p.o.Rights.Mknod && !e.opt.CopyUp && !e.opt.DestNoFollow &&
+			hasParam(e.opt.Data, "mode") && !mount.TooLong(e.opt.Data):
+			p.dev = &devTree{entry: e}
+		default:
+			p.dev = nil // the last one counts
+		}
+	}
+	if p.dev == nil {
+		return
+	}
+	// What is mounted below /dev covers its own part of it.
+	for i := range entries {
+		if e := &entries[i]; strings.HasPrefix(e.dest, "/dev/") {
+			p.dev.covered = append(p.dev.covered, e.dest)
+		}
+	}
+	p.dev.maps = &idmap.Maps{}
+	if p.fresh(specs.UserNamespace) {
+		p.dev.maps.UID, p.dev.maps.GID = p.linux.UIDMappings, p.linux.GIDMappings
+	}
+	p.dev.userns = p.userns()
+}
+
+// devices plans the nodes and links that are not in p.dev.
+func (p *planner) devices() error {
+	devices, err := p.deviceList()
+	if err != nil || !p.setupDev || !p.ownMounts {
+		// Without a mount namespace nodes would stay on the host.
+		return err
+	}
+	for i := range devices {
+		d := &devices[i]
+		if p.dev != nil && p.dev.take(d) {
+			continue
+		}
+		isNode := d.Mode&unix.S_IFMT != unix.S_IFIFO
+		switch {
+		case isNode && !p.o.Rights.Mount:
+			d.Host = d.Path
+		case isNode && (p.userns() || !p.o.Rights.Mknod):
+			n := &hostNode{device: *d}
+			d.Tree = p.b.File("device "+d.Path+" of the host", n.open)
+		}
+		p.b.Add(d)
+	}
+	if p.dev == nil {
+		p.b.Add(&initproc.DevLinks{Dir: "/dev", Links: devLinks})
+	}
+	return nil
+}
+
+// deviceList joins the default devices and the spec's, which replace them.
+func (p *planner) deviceList() ([]initproc.Device, error) {
+	if len(p.linux.Devices) > maxDevices {
+		return nil, fmt.Errorf("linux.devices: more than %d", maxDevices)
+	}
+	list := make([]initproc.Device, 0, len(defaultDevices)+len(p.linux.Devices))
+	index := map[string]int{}
+	for _, d := range defaultDevices {
+		index[d.Path] = len(list)
+		list = append(list, d)
+	}
+	for i := range p.linux.Devices {
+		d, err := parseDevice(fmt.Sprintf("linux.devices[%d]", i), &p.linux.Devices[i])
+		if err != nil {
+			return nil, err
+		}
+		if d.Path == "/dev/ptmx" {
+			continue // a link to the container's own
+		}
+		if at, ok := index[d.Path]; ok {
+			list[at] = d
+			continue
+		}
+		index[d.Path] = len(list)
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+func parseDevice(field string, s *specs.LinuxDevice) (initproc.Device, error) {
+	d := initproc.Device{Path: filepath.Clean(s.Path), Mode: 0o666, Tree: initproc.NoFD}
+	if !filepath.IsAbs(s.Path) || d.Path == "/" || strings.IndexByte(s.Path, 0) >= 0 || len(s.Path) >= unix.PathMax {
+		return d, fmt.Errorf("%s.path: %q is not the absolute path of a file", field, s.Path)
+	}
+	if s.FileMode != nil {
+		d.Mode = uint32(*s.FileMode) & 0o7777
+	}
+	switch s.Type {
+	case "c", "u":
+		d.Mode |= unix.S_IFCHR
+	case "b":
+		d.Mode |= unix.S_IFBLK
+	case "p":
+		d.Mode |= unix.S_IFIFO
+	default:
+		return d, fmt.Errorf("%s.type: %q is not one of c, u, b, p", field, s.Type)
+	}
+	if d.Mode&unix.S_IFMT != unix.S_IFIFO {
+		// dev_t of the kernel: 12 bits and 20 bits.
+		if s.Major < 0 || s.Major >= 1<<12 || s.Minor < 0 || s.Minor >= 1<<20 {
+			return d, fmt.Errorf("%s.major, minor: %d:%d is out of range", field, s.Major, s.Minor)
+		}
+		d.Major, d.Minor = uint32(s.Major), uint32(s.Minor)
+	}
+	if s.UID != nil {
+		d.UID = *s.UID
+	}
+	if s.GID != nil {
+		d.GID = *s.GID
+	}
+	return d, nil
+}
+
+// hostNode is a node of the host to bind.
+type hostNode struct{ device initproc.Device }
+
+func (n *hostNode) open(*plan.Host) (*os.File, error) {
+	d := &n.device
+	fd, err := unix.Open(d.Path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("linux.devices: open %s, which stands in for mknod: %w", d.Path, err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, fmt.Errorf("linux.devices: stat %s: %w", d.Path, err)
+	}
+	if st.Mode&unix.S_IFMT != d.Mode&unix.S_IFMT || st.Rdev != unix.Mkdev(d.Major, d.Minor) {
+		return nil, fmt.Errorf("linux.devices: the host's %s is not device %d:%d", d.Path, d.Major, d.Minor)
+	}
+	clone, err := mount.Clone(fd, false)
+	if err == nil {
+		err = mount.SetAttr(clone, mount.Attr{Propagation: unix.MS_PRIVATE}, false)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("linux.devices: clone %s: %w", d.Path, err)
+	}
+	return os.NewFile(uintptr(clone), d.Path), nil
+}
+
+// devTree is a /dev made by the parent.
+type devTree struct {
+	entry   *entry
+	covered []string // destinations of mounts below it
+	nodes   []initproc.Device
+	params  []mount.Param
+	userns  bool
+	maps    *idmap.Maps // of the container; read from the process if empty
+}
+
+// take adds a device that belongs on this tree.
+func (t *devTree) take(d *initproc.Device) bool {
+	if !strings.HasPrefix(d.Path, "/dev/") {
+		return false
+	}
+	for _, c := range t.covered {
+		if d.Path == c || strings.HasPrefix(d.Path, c+"/") {
+			return false
+		}
+	}
+	t.nodes = append(t.nodes, *d)
+	return true
+}
+
+// step is the attachment of the tree; its nodes are known when it is opened.
+func (t *devTree) step(p *planner) *initproc.Mount {
+	s := p.step(t.entry)
+	t.params = s.Params
+	return &initproc.Mount{Dest: "/dev", FS: "tmpfs", Source: s.Source, Tree: p.b.File("tmpfs with the nodes and links of /dev", t.open)}
+}
+
+func (t *devTree) fail(err error) error {
+	return fmt.Errorf("%s: make tmpfs for /dev: %w", t.entry.field, err)
+}
+
+// open makes the file system.
+func (t *devTree) open(h *plan.Host) (_ *os.File, err error) {
+	if t.userns && len(t.maps.UID) == 0 {
+		if t.maps, err = idmap.Read(h.PID); err != nil {
+			return nil, t.fail(err)
+		}
+	}
+	params, err := t.mapped()
+	if err != nil {
+		return nil, t.fail(err)
+	}
+	o := t.entry.opt
+	fd, err := mount.New("tmpfs", t.entry.spec.Source, params, o.Attr.Set&^unix.MOUNT_ATTR_RDONLY)
+	if err != nil {
+		return nil, t.fail(err)
+	}
+	f := os.NewFile(uintptr(fd), "/dev")
+	if err := t.fill(fd); err != nil {
+		f.Close()
+		return nil, t.fail(err)
+	}
+	late := tree{field: t.entry.field, path: "/dev", recAttr: o.RecAttr, props: o.Propagation}
+	late.attr.Set = o.Attr.Set & unix.MOUNT_ATTR_RDONLY
+	if err := late.prepare(fd, h); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// id translates an id of the container for the host's user namespace.
+func (t *devTree) id(list []specs.LinuxIDMapping, id uint32) (int, error) {
+	if !t.userns {
+		return int(id), nil
+	}
+	host, ok := idmap.Host(list, id)
+	if !ok {
+		return 0, fmt.Errorf("id %d is not mapped in the container's user namespace", id)
+	}
+	return int(host), nil
+}
+
+// mapped is the parameters with ids of the host.
+func (t *devTree) mapped() ([]mount.Param, error) {
+	if !t.userns {
+		return t.params, nil
+	}
+	ids := map[string]uint64{"uid": 0, "gid": 0}
+	var params []mount.Param
+	for _, p := range t.params {
+		if _, ok := ids[p.Key]; !ok {
+			params = append(params, p)
+			continue
+		}
+		v, err := strconv.ParseUint(p.Value, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("option %s: not a number", p.String())
+		}
+		ids[p.Key] = v
+	}
+	for _, k := range []struct {
+		key  string
+		list []specs.LinuxIDMapping
+	}{{"uid", t.maps.UID}, {"gid", t.maps.GID}} {
+		id, err := t.id(k.list, uint32(ids[k.key]))
+		if err != nil {
+			return nil, err
+		}
+		params = append(params, mount.Param{Key: k.key, Value: strconv.Itoa(id)})
+	}
+	return params, nil
+}
+
+// fill makes nodes and links. Nobody else can reach the file system yet.
+func (t *devTree) fill(fd int) error {
+	for i := range t.nodes {
+		if err := t.node(fd, &t.nodes[i]); err != nil {
+			return fmt.Errorf("%s: %w", t.nodes[i].Path, err)
+		}
+	}
+	for _, l := range devLinks {
+		err := unix.Symlinkat(l.Target, fd, l.Name)
+		if err == unix.EEXIST {
+			continue // a device of that name was asked for
+		}
+		if err == nil && t.userns {
+			err = t.own(fd, l.Name, 0, 0)
+		}
+		if err != nil {
+			return fmt.Errorf("link %s: %w", l.Name, err)
+		}
+	}
+	return nil
+}
+
+func (t *devTree) own(dir int, name string, uid, gid uint32) error {
+	u, err := t.id(t.maps.UID, uid)
+	if err != nil {
+		return err
+	}
+	g, err := t.id(t.maps.GID, gid)
+	if err != nil {
+		return err
+	}
+	return unix.Fchownat(dir, name, u, g, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+func (t *devTree) node(fd int, d *initproc.Device) error {
+	name := strings.TrimPrefix(d.Path, "/dev/")
+	for i, c := range name {
+		if c != '/' {
+			continue
+		}
+		switch err := unix.Mkdirat(fd, name[:i], 0o755); {
+		case err == unix.EEXIST:
+		case err != nil:
+			return err
+		case t.userns:
+			if err := t.own(fd, name[:i], 0, 0); err != nil {
+				return err
+			}
+		}
+	}
+	if err := unix.Mknodat(fd, name, d.Mode, int(unix.Mkdev(d.Major, d.Minor))); err != nil {
+		return os.NewSyscallError("mknod", err)
+	}
+	if t.userns || d.UID != 0 || d.GID != 0 {
+		if err := t.own(fd, name, d.UID, d.GID); err != nil {
+			return err
+		}
+	}
+	// The caller's umask took bits away. The name is a node made just now.
+	return unix.Fchmodat(fd, name, d.Mode&0o7777, 0)
+}

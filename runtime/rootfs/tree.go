@@ -1,0 +1,152 @@
+package rootfs
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"berth/runtime/plan"
+	"berth/sys/mount"
+)
+
+// tree is a detached copy of a mount tree of the host, opened by the parent.
+type tree struct {
+	field    string // for errors: "mounts[3].source"
+	path     string
+	rec      bool
+	dir      bool // must be a directory
+	nofollow bool
+	link     bool // a symbolic link is passed on as it is
+	attr     mount.Attr
+	recAttr  mount.Attr
+	props    []mount.Propagation
+	ids      *mapping
+}
+
+// String describes the tree in listings of a plan.
+func (t *tree) String() string {
+	var s strings.Builder
+	s.WriteString("tree of " + t.path)
+	if t.rec {
+		s.WriteString(" and below")
+	}
+	describe(&s, "", t.attr)
+	describe(&s, "all ", t.recAttr)
+	for _, p := range t.props {
+		fmt.Fprintf(&s, ", propagation %#x rec=%t", p.Type, p.Rec)
+	}
+	if t.ids != nil {
+		s.WriteString(", " + t.ids.String())
+	}
+	return s.String()
+}
+
+func describe(s *strings.Builder, what string, a mount.Attr) {
+	if !a.Empty() {
+		fmt.Fprintf(s, ", %sset %#x clear %#x propagation %#x", what, a.Set, a.Clear, a.Propagation)
+	}
+}
+
+func (t *tree) fail(what string, err error) error {
+	if what == "" {
+		return fmt.Errorf("%s: open %s: %w", t.field, t.path, err)
+	}
+	return fmt.Errorf("%s: %s %s: %w", t.field, what, t.path, err)
+}
+
+// open is the plan's Opener.
+func (t *tree) open(h *plan.Host) (*os.File, error) {
+	src, err := t.source()
+	if err != nil {
+		return nil, t.fail("", err)
+	}
+	if t.link && isLink(src) {
+		return os.NewFile(uintptr(src), t.path), nil
+	}
+	fd, err := mount.Clone(src, t.rec)
+	unix.Close(src)
+	if err != nil {
+		if err == unix.EINVAL {
+			err = errors.New("it is on an unbindable mount, or has mounts below that may not be uncovered (use rbind)")
+		}
+		return nil, t.fail("clone", err)
+	}
+	f := os.NewFile(uintptr(fd), t.path)
+	if err := t.prepare(fd, h); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (t *tree) source() (int, error) {
+	flags := unix.O_PATH | unix.O_CLOEXEC
+	if t.dir {
+		flags |= unix.O_DIRECTORY
+	}
+	if t.nofollow || t.link {
+		fd, err := unix.Open(t.path, flags|unix.O_NOFOLLOW, 0)
+		if err != nil || t.nofollow || isLink(fd) {
+			return fd, err
+		}
+		unix.Close(fd)
+	}
+	return unix.Open(t.path, flags, 0)
+}
+
+func isLink(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK
+}
+
+// prepare gives the tree its attributes, with as few calls as possible.
+func (t *tree) prepare(fd int, h *plan.Host) error {
+	props := t.props
+	rec := t.recAttr
+	if len(props) > 0 && props[0].Rec && rec.Propagation == 0 {
+		rec.Propagation, props = props[0].Type, props[1:]
+	}
+	if !rec.Empty() {
+		if err := mount.SetAttr(fd, rec, true); err != nil {
+			return t.fail("set attributes of all mounts at", err)
+		}
+	}
+	if !t.attr.Empty() {
+		if err := mount.SetAttr(fd, t.attr, false); err != nil {
+			return t.fail("set attributes of", err)
+		}
+	}
+	for _, p := range props {
+		if err := mount.SetAttr(fd, mount.Attr{Propagation: p.Type}, p.Rec); err != nil {
+			return t.fail("change the propagation of", err)
+		}
+	}
+	if t.ids == nil {
+		return nil
+	}
+	if err := t.ids.apply(fd, h); err != nil {
+		return t.fail("id-map", err)
+	}
+	return nil
+}
+
+// openNull opens the host's null device as a tree, for masks. The first process
+// checks once more that it is one.
+func openNull(*plan.Host) (*os.File, error) {
+	fd, err := unix.Open("/dev/null", unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("linux.maskedPaths: open /dev/null: %w", err)
+	}
+	defer unix.Close(fd)
+	clone, err := mount.Clone(fd, false)
+	if err == nil {
+		err = mount.SetAttr(clone, mount.Attr{Propagation: unix.MS_PRIVATE}, false)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("linux.maskedPaths: clone /dev/null: %w", err)
+	}
+	return os.NewFile(uintptr(clone), "/dev/null"), nil
+}
