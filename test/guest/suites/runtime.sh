@@ -1,41 +1,35 @@
 #!/bin/bash
-# runtime: the Go tests of tests.txt, as root and then as the lingering user, and the scripts of scripts/. All run, even
-# after a failure; exits 1 if one failed. Scripts whose name starts with user- run as the user, the others as root.
+# runtime: the Go tests of tests.txt, as root and then as the lingering user. All run, even after a failure; a failed
+# one's output is printed. Exits 1 if one failed.
 set -u
-failed=()
-passed=0
+failed=() passed=0 skipped=0
+log=$(mktemp)
 
-note() { # note STATUS WHAT SECONDS
-	if (($1 == 0)); then
+one() { # one WHO FOLDER
+	local who=$1 folder=$2 runner=() status program
+	program=/payload/tests/${folder//\//.}.test
+	[[ $who == root ]] || runner=(as-user)
+	cd "$GUEST_TOP/$folder" || exit 1
+	SECONDS=0
+	"${runner[@]}" "$program" -test.v=true -test.timeout=2m </dev/null >"$log" 2>&1
+	status=$?
+	skipped=$((skipped + $(grep -c '^ *--- SKIP' "$log")))
+	if ((status == 0)); then
 		passed=$((passed + 1))
-		echo "ok    $2  $3 s"
+		echo "ok    $folder as $who  $SECONDS s, $(grep -c '^ *--- PASS' "$log") tests, $(grep -c '^ *--- SKIP' "$log") skipped"
 	else
-		failed+=("$2")
-		echo "FAIL  $2  exit $1, $3 s"
+		failed+=("$folder as $who")
+		grep -v '^ *\(=== \|--- PASS\)' "$log" | tail -n 200
+		echo "FAIL  $folder as $who  $SECONDS s, exit $status"
 	fi
 }
 
 for who in root user; do
-	runner=()
-	[[ $who == root ]] || runner=(as-user)
-	while read -r name; do
-		cd "/payload/tests/$name" || exit 1
-		SECONDS=0
-		"${runner[@]}" "/payload/tests/$name.test" -test.v=false -test.timeout=5m </dev/null
-		note $? "$name as $who" "$SECONDS"
+	while read -r folder; do
+		one "$who" "$folder"
 	done <"/payload/$who-tests"
 done
 
-cd / || exit 1
-for script in /payload/scripts/*.sh; do
-	[[ -e $script ]] || continue
-	runner=()
-	[[ $script != */user-* ]] || runner=(as-user)
-	SECONDS=0
-	"${runner[@]}" bash "$script" </dev/null
-	note $? "$(basename "$script")" "$SECONDS"
-done
-
-echo "runtime: $passed passed, ${#failed[@]} failed"
+echo "runtime: packages: $passed passed, ${#failed[@]} failed; $skipped tests skipped"
 ((${#failed[@]} == 0)) || printf 'failed: %s\n' "${failed[@]}"
 ((${#failed[@]} == 0))

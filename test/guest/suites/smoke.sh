@@ -45,8 +45,9 @@ else
 		check "v1 controller $controller is mounted" mountpoint "/sys/fs/cgroup/$controller"
 	done
 fi
-if [[ -x /payload/bin/berth-oci ]]; then
-	check "berth-oci starts" /payload/bin/berth-oci --version
+if [[ -n $(command -v berth-oci) ]]; then
+	check "berth-oci starts" berth-oci --version
+	check "berth-oci starts as the user" as-user berth-oci --version
 fi
 systemctl --no-legend --plain list-units --state=failed | sed 's/^/failed unit: /'
 exit "$failed"
