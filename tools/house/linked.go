@@ -17,6 +17,10 @@ var barredLink = map[string]map[string]string{
 		"google.golang.org/grpc":   "gRPC belongs to berthd: linking costs start-up linearly",
 		"go.etcd.io/bbolt":         "no database in berth: its state is plain files",
 	},
+	"berth-helper": {
+		"fmt":           "the helper starts with every container: errors there are joined strings",
+		"encoding/json": "the helper starts with every container: plans have a wire form of their own",
+	},
 	"berth-oci": {
 		"github.com/moby/buildkit":            "BuildKit belongs to berthd",
 		"google.golang.org/grpc":              "gRPC belongs to berthd",
@@ -31,7 +35,7 @@ var barredLink = map[string]map[string]string{
 // process that enters a container holds no parent side and no engine.
 var helperLinks = []string{
 	"golang.org/x/sys", "golang.org/x/net/dns/dnsmessage",
-	"berth/base", "berth/sys", "berth/runtime/initproc", "berth/monitor", "berth/cmd/berth-helper",
+	"berth/base", "berth/sys", "berth/runtime/initproc", "berth/runtime/caps", "berth/monitor", "berth/cmd/berth-helper",
 }
 
 // checkLinked asks the go command what each program links.
