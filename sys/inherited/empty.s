@@ -1,0 +1,1 @@
+// This file lets read.go declare a function without a body.

@@ -1,0 +1,3 @@
+package inherited
+
+const sysPrlimit64 = 302
