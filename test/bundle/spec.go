@@ -75,7 +75,6 @@ func deviceRules() []specs.LinuxDeviceCgroup {
 	for _, n := range [][2]int64{{1, 3}, {1, 5}, {1, 7}, {1, 8}, {1, 9}, {5, 0}, {5, 1}, {5, 2}} {
 		rules = append(rules, specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: &n[0], Minor: &n[1], Access: "rwm"})
 	}
-	all := int64(-1)
 	major := int64(136) // pseudo terminals
-	return append(rules, specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: &major, Minor: &all, Access: "rwm"})
+	return append(rules, specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: &major, Access: "rwm"})
 }
