@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -13,7 +14,7 @@ import (
 // Kill sends a signal to the container's first process, or with all to every
 // process of its cgroup. It fails with kind Conflict when the container has
 // stopped, as the runtime-spec demands; with all that is no error.
-func (rt *Runtime) Kill(id string, sig unix.Signal, all bool) error {
+func (rt *Runtime) Kill(_ context.Context, id string, sig unix.Signal, all bool) error {
 	rt.begin()
 	c, err := rt.open(id, false)
 	if err != nil {

@@ -24,7 +24,7 @@ func (rt *Runtime) Pause(ctx context.Context, id string) error {
 }
 
 // Resume thaws a paused container.
-func (rt *Runtime) Resume(id string) error {
+func (rt *Runtime) Resume(_ context.Context, id string) error {
 	return rt.withRunning(id, func(c *container, cg *cgroup.Cgroup) error {
 		if !c.paused() {
 			return fault.New(fault.Conflict, "container not paused")

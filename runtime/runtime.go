@@ -76,13 +76,13 @@ type State struct {
 //	Start(ctx, id) error
 //	Run(ctx, RunRequest) (exit int, err error)             attached: exit code of the process, 128+n for a signal
 //	Exec(ctx, ExecRequest) (exit int, err error)
-//	Kill(id, sig unix.Signal, all bool) error
+//	Kill(ctx, id, sig unix.Signal, all bool) error
 //	Delete(ctx, id, force bool) error
 //	State(id) (*State, error)
 //	List() ([]State, error)                                 bad folders are skipped with a warning
-//	Pause(ctx, id) error; Resume(id) error
+//	Pause(ctx, id) error; Resume(ctx, id) error
 //	Update(ctx, id, *specs.LinuxResources) error
-//	Stats(id) (*cgroup.Stats, error); WatchOOM(id) (*cgroup.OOM, error)
+//	Stats(id) (*Stats, error); OOMEvents(ctx, id) (<-chan struct{}, error)
 //	PIDs(id) ([]int, error)
 //	ExecProcess(id) (*specs.Process, error)                 the container's own process, to derive an exec's from
 //	Resources(id) (*specs.LinuxResources, error)            what was asked for last, the base of an update

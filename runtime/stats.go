@@ -1,12 +1,14 @@
 package runtime
 
 import (
+	"context"
+
 	"berth/base/fault"
 	"berth/runtime/cgroup"
 )
 
 // Stats reads the use of resources of a container that has not stopped.
-func (rt *Runtime) Stats(id string) (*cgroup.Stats, error) {
+func (rt *Runtime) Stats(id string) (*Stats, error) {
 	cg, err := rt.liveCgroup(id)
 	if err != nil {
 		return nil, err
@@ -14,14 +16,30 @@ func (rt *Runtime) Stats(id string) (*cgroup.Stats, error) {
 	return cg.Stats()
 }
 
-// WatchOOM listens for processes of the container that the kernel ends for want
-// of memory. The caller closes what it gets.
-func (rt *Runtime) WatchOOM(id string) (*cgroup.OOM, error) {
+// OOMEvents sends a value each time the kernel ends a process of the container
+// for want of memory. The channel closes when ctx ends or the cgroup goes.
+func (rt *Runtime) OOMEvents(ctx context.Context, id string) (<-chan struct{}, error) {
 	cg, err := rt.liveCgroup(id)
 	if err != nil {
 		return nil, err
 	}
-	return cg.WatchOOM()
+	watch, err := cg.WatchOOM()
+	if err != nil {
+		return nil, err
+	}
+	events := make(chan struct{})
+	go func() {
+		defer close(events)
+		defer watch.Close()
+		for watch.Wait(ctx) == nil {
+			select {
+			case events <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return events, nil
 }
 
 // PIDs lists the processes in the container's cgroup and below, in the
