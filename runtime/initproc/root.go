@@ -41,6 +41,8 @@ type rootState struct {
 	null int // detached or attached tree of the host's null device, for masks
 	proc int // the mount on the container's /proc, if a step made one
 	sys  int // the same for /sys
+	// slash says that the root lies over the root of the namespace.
+	slash bool
 }
 
 // OpenRoot takes the process's mount namespace off the host's propagation,
@@ -99,6 +101,7 @@ func (s *OpenRoot) do(p *process) error {
 		if target, err = unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 			return err
 		}
+		p.rootState.slash = true
 	}
 	defer unix.Close(target)
 	if err := mount.Attach(tree, target); err != nil {

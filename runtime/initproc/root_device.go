@@ -114,7 +114,7 @@ func bindNode(tree, dir int, name string) error {
 	}
 	defer unix.Close(fd)
 	if err := mount.Attach(tree, fd); err != nil {
-		return attachError(tree, err)
+		return attachError(tree, fd, err)
 	}
 	return nil
 }

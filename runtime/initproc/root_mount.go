@@ -111,8 +111,9 @@ func (s *Mount) do(p *process) error {
 		defer unix.Close(target)
 	}
 	if err := mount.Attach(tree, target); err != nil {
+		err = attachError(tree, target, err)
 		unix.Close(tree)
-		return attachError(tree, err)
+		return err
 	}
 	return s.attached(p, tree)
 }
@@ -320,14 +321,14 @@ func isErrno(err error, want unix.Errno) bool {
 }
 
 // attachError explains the answers of move_mount(2) that say little.
-func attachError(tree int, err error) error {
-	if err == unix.ENOTDIR {
-		if isDir(tree) {
-			return fail("source is a directory, target is not", err)
-		}
-		return fail("target is a directory, source is not", err)
+func attachError(tree, target int, err error) error {
+	switch tree, target := isDir(tree), isDir(target); {
+	case err != unix.EINVAL && err != unix.ENOTDIR || tree == target:
+		return fail("attach it", err)
+	case tree:
+		return fail("source is a directory, target is not", unix.ENOTDIR)
 	}
-	return fail("attach it", err)
+	return fail("target is a directory, source is not", unix.EISDIR)
 }
 
 func isDir(fd int) bool {

@@ -26,8 +26,10 @@ func (p *process) moveRoot() error {
 		return err
 	}
 	defer unix.Close(slash)
-	if err := mount.Attach(p.root, slash); err != nil {
-		return err
+	if !p.rootState.slash {
+		if err := mount.Attach(p.root, slash); err != nil {
+			return err
+		}
 	}
 	text, err := p.readProc("thread-self/mountinfo", maxMountinfo)
 	if err != nil {
@@ -51,7 +53,7 @@ func (p *process) moveRoot() error {
 		if err == unix.EINVAL || err == unix.EPERM {
 			err = coverHost(path, f)
 		}
-		if err != nil && err != unix.ENOENT {
+		if err != nil && err != unix.ENOENT && err != unix.EACCES {
 			return fail("unmount "+path, err)
 		}
 	}
