@@ -201,5 +201,5 @@ func (p *process) execve(path string, args, env []string) error {
 	}
 	_, _, e := unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(name)),
 		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envp[0])))
-	return e
+	return execError(e)
 }

@@ -12,6 +12,7 @@ import (
 	"berth/base/fault"
 	"berth/runtime/initproc"
 	"berth/runtime/plan"
+	"berth/sys/inherited"
 )
 
 // limits reads process.rlimits.
@@ -45,6 +46,23 @@ func raiseLimits(b *plan.Builder, p *specs.Process, o *Options) error {
 		b.Add(&initproc.Rlimits{Limits: list, Raise: true})
 	}
 	return nil
+}
+
+// inheritedFiles is replaced by golden tests.
+var inheritedFiles = func() (soft, hard uint64) { return inherited.NOFILE.Soft, inherited.NOFILE.Hard }
+
+// withInherited adds the caller's limit of open files, unless the spec has its
+// own: our children would get the one that the Go runtime raised for us.
+func withInherited(list []initproc.Rlimit) []initproc.Rlimit {
+	for _, l := range list {
+		if l.Resource == unix.RLIMIT_NOFILE {
+			return list
+		}
+	}
+	if soft, hard := inheritedFiles(); soft < hard {
+		list = append(list, initproc.Rlimit{Resource: unix.RLIMIT_NOFILE, Soft: soft, Hard: hard})
+	}
+	return list
 }
 
 // foreignUser reports whether the process lives in a user namespace that is not

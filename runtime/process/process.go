@@ -130,7 +130,7 @@ func last(b *plan.Builder, p *specs.Process, o *Options) error {
 	if err != nil {
 		return err
 	}
-	if len(limits) != 0 {
+	if limits = withInherited(limits); len(limits) != 0 {
 		b.Add(&initproc.Rlimits{Limits: limits})
 	}
 	label := initproc.Label{AppArmor: lsm.Profile(p.ApparmorProfile), SELinux: p.SelinuxLabel}
