@@ -65,7 +65,7 @@ func mountCases() []scenario {
 		{name: "dev-bind", bundle: with(bundle.Unmount("/dev"), bundle.Unmount("/dev/pts"), bundle.Unmount("/dev/shm"),
 			bundle.Unmount("/dev/mqueue"), bundle.Bind("/dev", "/dev", "rbind", "rslave")),
 			do: q("try-open /dev/null rw", "try-open /dev/kmsg r")},
-		{name: "no-proc", bundle: with(bundle.Unmount("/proc"), bundle.Edit(func(s *specs.Spec) {
+		{name: "no-proc", peer: written, want: []string{""}, bundle: with(bundle.Unmount("/proc"), bundle.Edit(func(s *specs.Spec) {
 			s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = nil, nil
 		})), do: q("list /proc")},
 		{name: "proc-hidepid", bundle: with(bundle.Unmount("/proc"), bundle.Mount(specs.Mount{Destination: "/proc",
@@ -106,7 +106,8 @@ func mountFlagCases() []scenario {
 		{name: "rootfs-propagation-slave", bundle: edit(func(s *specs.Spec) { s.Linux.RootfsPropagation = "slave" })},
 		{name: "rootfs-propagation-rprivate", bundle: edit(func(s *specs.Spec) { s.Linux.RootfsPropagation = "rprivate" })},
 		{name: "rootfs-propagation-rshared", bundle: edit(func(s *specs.Spec) { s.Linux.RootfsPropagation = "rshared" })},
-		{name: "rootfs-propagation-unbindable", bundle: edit(func(s *specs.Spec) { s.Linux.RootfsPropagation = "unbindable" })},
+		{name: "rootfs-propagation-unbindable", peer: written, do: q("echo ok"), want: []string{"ok"},
+			bundle: edit(func(s *specs.Spec) { s.Linux.RootfsPropagation = "unbindable" })},
 		{name: "bind-keeps-locked-flags", bundle: func(h *host) []bundle.Option {
 			dir := h.tmpfs("locked", "mode=0755", 0x2|0x4|0x8) // nosuid, nodev, noexec
 			return []bundle.Option{bundle.Bind(dir, "/mnt", "rbind", "ro")}

@@ -58,6 +58,9 @@ func newerCases() []scenario {
 		{name: "exec-affinity", peer: written, exec: []string{"--process", `{"user": {"uid": 0, "gid": 0}, "cwd": "/",
 			"args": ["/probe", "do", "run", "/bin/sh", "-c", "grep Cpus_allowed_list /proc/self/status"],
 			"execCPUAffinity": {"initial": "0", "final": "0"}}`}, do: q("echo unused"), want: []string{"Cpus_allowed_list:\t0"}},
+		{name: "exec-open-files", peer: written, exec: []string{"--process", `{"user": {"uid": 0, "gid": 0}, "cwd": "/",
+			"args": ["/probe", "do", "run", "/bin/sh", "-c", "ulimit -Sn; ulimit -Hn"],
+			"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 55, "hard": 66}]}`}, do: q("echo unused"), want: []string{"55\n66"}},
 		{name: "nosymfollow", peer: written, bundle: func(h *host) []bundle.Option {
 			return []bundle.Option{tmpfs("/mnt", "nosymfollow")}
 		}, do: q("run /bin/ln -s /etc/passwd /mnt/link", "try-open /mnt/link", "readlink /mnt/link"),

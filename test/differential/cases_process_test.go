@@ -78,7 +78,7 @@ func processCases() []scenario {
 		{name: "root-path-absolute", bundle: func(h *host) []bundle.Option {
 			return []bundle.Option{func(b *bundle.Bundle) error { b.Spec.Root.Path = b.Rootfs; return nil }}
 		}},
-		{name: "root-path-symlink", bundle: func(h *host) []bundle.Option {
+		{name: "root-path-symlink", peer: crun, bundle: func(h *host) []bundle.Option {
 			return []bundle.Option{func(b *bundle.Bundle) error {
 				b.Spec.Root.Path = "link"
 				return os.Symlink("rootfs", b.Dir+"/link")

@@ -17,6 +17,14 @@ import (
 //   - which numbers namespaces, pipes and keys have, names and temporary folders;
 //   - how a path is masked (that it is, the confinement cases ask);
 //   - in which file system's name a mount is and what it says of its size;
+//   - whether standard input and output are pipes of the runtime's or the
+//     caller's own files (a terminal is compared);
+//   - whether the folder of v1's hierarchies is read-only itself (runc 1.1
+//     leaves it writable), and whether /dev/core is there without its target;
+//   - who owns a device in a user namespace (nobody with runc 1.1, which binds
+//     the host's nodes);
+//   - the soft limit of open files of an exec (runc 1.1 is Go, which raises
+//     it at times; case exec-open-files asks ours);
 //   - the order of mounts on different targets.
 type normal struct {
 	IDs        report.IDs
@@ -47,9 +55,26 @@ func normalise(h *host, r *report.Report) normal {
 		n.Exec.Env[i] = h.anonymous(n.Exec.Env[i])
 	}
 	n.Security.Keyring = keySerial.ReplaceAllString(h.anonymous(r.Security.Keyring), "$1")
+	if r.IDs.PID != 1 {
+		l := n.Limits["RLIMIT_NOFILE"]
+		n.Limits["RLIMIT_NOFILE"] = report.Limit{Soft: l.Hard, Hard: l.Hard}
+	}
+	if _, err := os.Stat("/proc/kcore"); err != nil {
+		delete(n.Devices, "/dev/core")
+	}
+	for path, node := range n.Devices { // ours belong to the container's root
+		if r.UIDMap != "0 0 4294967295" && (node.UID == 65534 || node.GID == 65534) {
+			node.UID, node.GID = 0, 0
+			n.Devices[path] = node
+		}
+	}
 	n.Mounts = normalMounts(h, r.Mounts)
 	n.Namespaces = normalNamespaces(h, r.Namespaces)
 	for _, fd := range r.FDs {
+		if fd.N <= 2 && !strings.HasPrefix(fd.Target, "/dev/pts") && !strings.HasPrefix(fd.Target, "/dev/console") {
+			n.FDs = append(n.FDs, fmt.Sprintf("%d open", fd.N))
+			continue
+		}
 		n.FDs = append(n.FDs, fmt.Sprintf("%d %s", fd.N, numbers.ReplaceAllString(fdTarget(fd.Target), "[N]")))
 	}
 	for _, line := range r.Cgroups {
@@ -85,6 +110,9 @@ func normalMounts(h *host, all []report.Mount) []string {
 			continue
 		}
 		options := slices.Clone(m.Options)
+		if m.Target == "/sys/fs/cgroup" && m.Type == "tmpfs" {
+			options[slices.IndexFunc(options, func(o string) bool { return o == "ro" || o == "rw" })] = "ro or rw"
+		}
 		sort.Strings(options)
 		var super []string
 		for _, s := range m.Super {
