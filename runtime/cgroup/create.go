@@ -57,7 +57,7 @@ func (c *Cgroup) Create(ctx context.Context, pid int) (err error) {
 			return c.refuse(c.v2(), err)
 		}
 	}
-	if err := perform(c.writes); err != nil {
+	if _, err := perform(c.writes); err != nil {
 		return c.explainUser(err)
 	}
 	if err := c.rules.apply(); err != nil {

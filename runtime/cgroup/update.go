@@ -44,13 +44,14 @@ func (c *Cgroup) Update(ctx context.Context, res *specs.LinuxResources, defaults
 			return err
 		}
 	}
-	if err = perform(b.ws); err == nil {
+	touched, err := perform(b.ws)
+	if err == nil {
 		err = rules.update(ctx, &c.tree)
 	}
 	if err == nil {
 		return nil
 	}
-	if e := restore(undo); e != nil {
+	if e := restore(undo, touched); e != nil {
 		return errors.Join(err, fmt.Errorf("put the old limits back: %w", e))
 	}
 	return err
@@ -76,9 +77,10 @@ func firstField(res *specs.LinuxResources) string {
 	return ""
 }
 
-// remember makes the writes that restore what is set now, in reverse order.
+// remember makes the writes that restore what is set now: one for each of ws,
+// in reverse order, without values where there is nothing to restore.
 func remember(ws []write) ([]write, error) {
-	var undo []write
+	undo := make([]write, 0, len(ws))
 	for i := len(ws) - 1; i >= 0; i-- {
 		w := &ws[i]
 		file := w.file
@@ -90,16 +92,15 @@ func remember(ws []write) ([]write, error) {
 		switch {
 		case err == nil:
 		case errors.Is(err, unix.ENOENT):
-			continue // the write itself will say so
+			undo = append(undo, write{}) // the write itself will say so
+			continue
 		default:
 			return nil, fmt.Errorf("%s: read %s:%s: %w", w.field, w.p.h.label, file, err)
 		}
 		u := write{ctrl: w.ctrl, file: file, field: w.field, p: w.p, vals: oldValues(file, now, w.vals)}
 		// Two writes that contradict each other's old value do so backwards too.
 		u.swap = i > 0 && ws[i-1].swap
-		if len(u.vals) > 0 {
-			undo = append(undo, u)
-		}
+		undo = append(undo, u)
 	}
 	return undo, nil
 }
@@ -157,10 +158,14 @@ func keyed(file, now string, vals []string) []string {
 	return out
 }
 
-// restore writes back, all of it even if one fails.
-func restore(undo []write) error {
+// restore writes back what belongs to the first touched writes, all of it even
+// if one fails.
+func restore(undo []write, touched int) error {
 	var errs []error
-	for i := 0; i < len(undo); i++ {
+	for i := len(undo) - touched; i < len(undo); i++ {
+		if len(undo[i].vals) == 0 {
+			continue
+		}
 		err := undo[i].do()
 		if errors.Is(err, unix.EINVAL) && undo[i].swap && i+1 < len(undo) {
 			if e := undo[i+1].do(); e != nil {
@@ -169,7 +174,8 @@ func restore(undo []write) error {
 			err = undo[i].do()
 			i++
 		}
-		if err != nil {
+		// A list that failed half-way names a device that is not there.
+		if err != nil && !errors.Is(err, unix.ENODEV) {
 			errs = append(errs, err)
 		}
 	}

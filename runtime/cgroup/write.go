@@ -48,23 +48,26 @@ func (w *write) plan() []string {
 	return out
 }
 
-// perform does the writes in order.
-func perform(ws []write) error {
+// perform does the writes in order. With an error, the first touched of them
+// may have taken effect.
+func perform(ws []write) (touched int, err error) {
 	for i := 0; i < len(ws); i++ {
 		w := &ws[i]
 		err := w.do()
 		if errors.Is(err, unix.EINVAL) && w.swap && i+1 < len(ws) {
 			if e := ws[i+1].do(); e != nil {
-				return e
+				return i, e
 			}
-			err = w.do()
 			i++
+			err = w.do()
+		} else if err != nil && len(w.vals) < 2 {
+			return i, err
 		}
 		if err != nil {
-			return err
+			return i + 1, err
 		}
 	}
-	return nil
+	return len(ws), nil
 }
 
 // do performs one write. Errors name the field, the file and the reason.
