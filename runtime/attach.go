@@ -48,8 +48,10 @@ func (a *attached) wait(ch *child, s *signals) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	s.forward(ch.pid)
+	done := make(chan struct{})
+	s.forward(ch.pid, done)
 	ws, err := wait(ch.pid)
+	close(done)
 	if relay != nil {
 		relay.Close()
 	}

@@ -63,8 +63,11 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, run *attached)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := os.WriteFile(c.path(configFile), raw, 0o600); err != nil {
+	if err := writeNew(c.dir, configFile, raw); err != nil {
 		return nil, nil, fmt.Errorf("keep config.json of container %q: %w", req.ID, err)
+	}
+	if err := c.keep(d); err != nil {
+		return nil, nil, err
 	}
 	if run == nil {
 		if err := unix.Mkfifo(c.path(fifoFile), 0o622); err != nil {

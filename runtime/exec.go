@@ -13,7 +13,6 @@ import (
 	"berth/runtime/namespace"
 	"berth/runtime/plan"
 	"berth/runtime/process"
-	"berth/runtime/seccomp"
 	"berth/sys/clone"
 )
 
@@ -26,14 +25,11 @@ func (rt *Runtime) ExecProcess(id string) (*specs.Process, error) {
 		return nil, err
 	}
 	defer c.close()
-	spec, err := c.spec()
+	k, err := c.kept()
 	if err != nil {
 		return nil, err
 	}
-	if spec.Process == nil {
-		return &specs.Process{Cwd: "/"}, nil
-	}
-	return spec.Process, nil
+	return k.Process, nil
 }
 
 // Exec runs one more process in a running container. Attached, it waits for it
@@ -41,7 +37,6 @@ func (rt *Runtime) ExecProcess(id string) (*specs.Process, error) {
 func (rt *Runtime) Exec(ctx context.Context, req ExecRequest) (exit int, err error) {
 	rt.begin()
 	signals := catchSignals(req.Detach)
-	defer signals.stop()
 	c, err := rt.open(req.ID, false)
 	if err != nil {
 		return -1, err
@@ -53,13 +48,13 @@ func (rt *Runtime) Exec(ctx context.Context, req ExecRequest) (exit int, err err
 	if !req.IgnorePaused && c.paused() {
 		return -1, fault.New(fault.Conflict, "cannot exec in a paused container (use --ignore-paused to override)")
 	}
-	spec, err := c.spec()
+	k, err := c.kept()
 	if err != nil {
 		return -1, err
 	}
 	att := &attached{detach: req.Detach}
 	defer att.close()
-	d := &execDesign{container: c, req: &req, spec: spec}
+	d := &execDesign{container: c, req: &req, kept: k}
 	ch, err := d.start(ctx, att)
 	if err != nil {
 		return -1, err
@@ -79,7 +74,7 @@ func (rt *Runtime) Exec(ctx context.Context, req ExecRequest) (exit int, err err
 type execDesign struct {
 	container *container
 	req       *ExecRequest
-	spec      *specs.Spec
+	kept      *kept
 }
 
 // start opens the container's namespaces and launches the process in them.
@@ -120,19 +115,14 @@ func (d *execDesign) start(ctx context.Context, att *attached) (*child, error) {
 // plan plans the process; it is a first process's plan less the root's part.
 func (d *execDesign) plan(l *launch, set namespace.Set, att *attached) (err error) {
 	p := d.req.Process
-	opts := &process.Options{ID: d.req.ID, Exec: true, Namespaces: set, Warn: l.warn}
-	if d.spec.Linux != nil {
-		if opts.Filter, err = seccomp.Compile(d.spec.Linux.Seccomp); err != nil {
-			return err
-		}
-	}
+	opts := &process.Options{ID: d.req.ID, Exec: true, Namespaces: set, Filter: d.kept.filter(), Warn: l.warn}
 	if opts.ConsoleSocket, err = att.receiver(p, d.req.ConsoleSocket); err != nil {
 		return err
 	}
 	b := plan.New()
 	for _, phase := range []func() error{
 		func() error { return process.Terminal(b, p, opts) },
-		func() error { return process.Early(b, d.spec, p, opts) },
+		func() error { return process.Early(b, d.kept.spec(), p, opts) },
 		func() error { return process.Late(b, p, opts) },
 		func() error {
 			b.Add(&initproc.Workdir{Path: p.Cwd}, &initproc.LookPath{File: p.Args[0], Path: searchPath(p.Env)})
@@ -150,7 +140,9 @@ func (d *execDesign) plan(l *launch, set namespace.Set, att *attached) (err erro
 }
 
 func (d *execDesign) passListener(pid int, listener *os.File) error {
-	return sendListener(d.spec.Linux.Seccomp, d.container.state(specs.StateRunning), pid, listener)
+	state := d.container.state(specs.StateRunning)
+	state.Pid = pid
+	return sendListener(d.kept.Listener, d.kept.Metadata, state, listener)
 }
 
 // procDir opens /proc/PID of the first process and then makes sure that it is

@@ -30,13 +30,14 @@ func (d *design) runtimeHooks(pid int) error {
 // passListener sends a container's seccomp listener to the profile's agent:
 // config-linux.md, "The Container Process State".
 func (d *design) passListener(pid int, listener *os.File) error {
-	return sendListener(d.spec.Linux.Seccomp, d.state(pid, specs.StateCreating), pid, listener)
+	profile := d.spec.Linux.Seccomp
+	return sendListener(profile.ListenerPath, profile.ListenerMetadata, d.state(pid, specs.StateCreating), listener)
 }
 
-func sendListener(profile *specs.LinuxSeccomp, state *specs.State, pid int, listener *os.File) error {
+func sendListener(path, metadata string, state *specs.State, listener *os.File) error {
 	b, err := json.Marshal(&specs.ContainerProcessState{
-		Version: specs.Version, Fds: []string{specs.SeccompFdName}, Pid: pid,
-		Metadata: profile.ListenerMetadata, State: *state,
+		Version: specs.Version, Fds: []string{specs.SeccompFdName}, Pid: state.Pid,
+		Metadata: metadata, State: *state,
 	})
 	if err != nil {
 		return fmt.Errorf("describe the process to the seccomp agent: %w", err)
@@ -46,11 +47,11 @@ func sendListener(profile *specs.LinuxSeccomp, state *specs.State, pid int, list
 		return os.NewSyscallError("socket", err)
 	}
 	defer unix.Close(sock)
-	if err := unix.Connect(sock, &unix.SockaddrUnix{Name: profile.ListenerPath}); err != nil {
-		return fmt.Errorf("connect to the seccomp agent at %s (linux.seccomp.listenerPath): %w", profile.ListenerPath, err)
+	if err := unix.Connect(sock, &unix.SockaddrUnix{Name: path}); err != nil {
+		return fmt.Errorf("connect to the seccomp agent at %s (linux.seccomp.listenerPath): %w", path, err)
 	}
 	if err := unix.Sendmsg(sock, b, unix.UnixRights(int(listener.Fd())), nil, unix.MSG_NOSIGNAL); err != nil {
-		return fmt.Errorf("send the seccomp listener to %s: %w", profile.ListenerPath, err)
+		return fmt.Errorf("send the seccomp listener to %s: %w", path, err)
 	}
 	return nil
 }

@@ -3,8 +3,6 @@ package runtime
 import (
 	"context"
 	"errors"
-	"os"
-	"os/signal"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -17,7 +15,6 @@ import (
 // process's own, or 128+n when signal n ended it.
 func (rt *Runtime) Run(ctx context.Context, req RunRequest) (exit int, err error) {
 	signals := catchSignals(req.Detach)
-	defer signals.stop()
 	att := &attached{detach: req.Detach}
 	defer att.close()
 	c, ch, err := rt.create(ctx, req.CreateRequest, att)
@@ -63,60 +60,4 @@ func exitCode(ws unix.WaitStatus) int {
 		return 128 + int(ws.Signal())
 	}
 	return ws.ExitStatus()
-}
-
-// signals are those that an attached run passes on to its process.
-type signals struct {
-	ch     chan os.Signal
-	resize chan struct{}
-	done   chan struct{}
-}
-
-// catchSignals begins to collect signals, so that none is lost between the
-// start of the process and the time when it can be passed on.
-func catchSignals(detach bool) *signals {
-	s := &signals{resize: make(chan struct{}, 1), done: make(chan struct{})}
-	if detach {
-		return s
-	}
-	s.ch = make(chan os.Signal, 64)
-	signal.Notify(s.ch)
-	return s
-}
-
-// forward passes collected and coming signals to pid.
-func (s *signals) forward(pid int) {
-	if s.ch == nil {
-		return
-	}
-	go func() {
-		for {
-			select {
-			case sig := <-s.ch:
-				s.pass(pid, sig.(unix.Signal))
-			case <-s.done:
-				return
-			}
-		}
-	}()
-}
-
-func (s *signals) pass(pid int, sig unix.Signal) {
-	switch sig {
-	case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE: // ours, or the Go runtime's
-	case unix.SIGWINCH:
-		select {
-		case s.resize <- struct{}{}:
-		default:
-		}
-	default:
-		_ = unix.Kill(pid, sig)
-	}
-}
-
-func (s *signals) stop() {
-	if s.ch != nil {
-		signal.Stop(s.ch)
-	}
-	close(s.done)
 }

@@ -25,11 +25,13 @@ import (
 //	ID/              mode 0711; its flock is the container's lock
 //	   state.json    record, written when the first process waits or runs
 //	   config.json   the bundle's, byte for byte as it was at create
+//	   exec.json     what execs need of it, the seccomp profile compiled
 //	   start.fifo    exists until start; open for reading by the first process
 //	   error         what the first process said when nobody listened any more
 const (
 	stateFile  = "state.json"
 	configFile = "config.json"
+	execFile   = "exec.json"
 	fifoFile   = "start.fifo"
 	errorFile  = "error"
 

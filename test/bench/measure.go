@@ -33,11 +33,11 @@ func alternate(pairs int, ours, peers func() (cost, error)) (a, b []cost, err er
 }
 
 func (s *stage) runOurs() (cost, error) {
-	return measure(s.ours, s.oursArgs("run", "--bundle", s.dir, s.id())...)
+	return s.measure(s.ours, s.oursArgs("run", "--bundle", s.dir, s.id())...)
 }
 
 func (s *stage) runCrun() (c cost, err error) {
-	s.inPeer(func() { c, err = measure(s.crun, s.crunArgs("run", "--bundle", s.dir, s.id())...) })
+	s.inPeer(func() { c, err = s.measure(s.crun, s.crunArgs("run", "--bundle", s.dir, s.id())...) })
 	return c, err
 }
 
@@ -49,7 +49,7 @@ func (s *stage) runs(t *table, pairs int) error {
 	}
 	t.pairs("run of a static true, against crun", a, b, 1.0, 1.1)
 	overlay := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", s.dir+"/rootfs", s.dir+"/upper", s.dir+"/work")
-	floor := func() (cost, error) { return measure(s.floor, overlay, s.dir+"/merged", "/true") }
+	floor := func() (cost, error) { return s.measure(s.floor, overlay, s.dir+"/merged", "/true") }
 	a, b, err = alternate(pairs, s.runOurs, floor)
 	if err != nil {
 		return err
@@ -65,20 +65,20 @@ func (s *stage) runs(t *table, pairs int) error {
 func (s *stage) execs(t *table, pairs int) error {
 	sleeper := filepath.Join(s.dir, "sleeper")
 	ours, crun := s.id(), s.id()
-	if _, err := measure(s.ours, s.oursArgs("run", "-d", "--bundle", sleeper, ours)...); err != nil {
+	if _, err := s.measure(s.ours, s.oursArgs("run", "-d", "--bundle", sleeper, ours)...); err != nil {
 		return err
 	}
-	defer func() { _, _ = measure(s.ours, s.oursArgs("delete", "-f", ours)...) }()
+	defer func() { _, _ = s.measure(s.ours, s.oursArgs("delete", "-f", ours)...) }()
 	var err error
-	s.inPeer(func() { _, err = measure(s.crun, s.crunArgs("run", "-d", "--bundle", sleeper, crun)...) })
+	s.inPeer(func() { _, err = s.measure(s.crun, s.crunArgs("run", "-d", "--bundle", sleeper, crun)...) })
 	if err != nil {
 		return err
 	}
-	defer s.inPeer(func() { _, _ = measure(s.crun, s.crunArgs("delete", "-f", crun)...) })
+	defer s.inPeer(func() { _, _ = s.measure(s.crun, s.crunArgs("delete", "-f", crun)...) })
 	a, b, err := alternate(pairs,
-		func() (cost, error) { return measure(s.ours, s.oursArgs("exec", ours, "/true")...) },
+		func() (cost, error) { return s.measure(s.ours, s.oursArgs("exec", ours, "/true")...) },
 		func() (c cost, err error) {
-			s.inPeer(func() { c, err = measure(s.crun, s.crunArgs("exec", crun, "/true")...) })
+			s.inPeer(func() { c, err = s.measure(s.crun, s.crunArgs("exec", crun, "/true")...) })
 			return c, err
 		})
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -151,18 +152,31 @@ func (s *stage) inPeer(f func()) {
 	<-done
 }
 
-// measure runs a command to its end.
-func measure(name string, args ...string) (cost, error) {
-	cmd := exec.Command(name, args...)
+// measure runs a command to its end. What it says goes to a file: a pipe would
+// be kept open by a container that stays.
+func (s *stage) measure(name string, args ...string) (cost, error) {
+	said, err := os.Create(filepath.Join(s.dir, "said"))
+	if err != nil {
+		return cost{}, err
+	}
+	defer said.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdout, cmd.Stderr = said, said
 	begin := time.Now()
-	out, err := cmd.CombinedOutput()
+	err = cmd.Run()
 	wall := time.Since(begin)
 	if err != nil {
-		return cost{}, fmt.Errorf("%s %v: %w: %s", name, args, err, out)
+		text, _ := os.ReadFile(said.Name())
+		return cost{}, fmt.Errorf("%s %v: %w: %s", name, args, err, text)
 	}
 	ru := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	return cost{wall, time.Duration(ru.Utime.Nano() + ru.Stime.Nano())}, nil
 }
+
+// patience is how long one measured command may take.
+const patience = 30 * time.Second
 
 // id returns a fresh container id.
 func (s *stage) id() string {
