@@ -169,8 +169,9 @@ func checkTerminal(fd int, want func(rdev uint64) bool) error {
 
 // mountConsole binds the slave over dev/console, which is made if missing.
 func mountConsole(dev, slave int) error {
+	// Not O_NOFOLLOW: with O_PATH that opens the link itself, see openat2(2).
 	how := unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+		Flags:   unix.O_PATH | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
 	}
 	if !guardConsoleFD {

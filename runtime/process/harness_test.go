@@ -62,8 +62,7 @@ type trial struct {
 	notify  func(listener int)
 	// between adds steps between Late and the end.
 	between func(*plan.Builder)
-	// pty gives a terminal on the host's devpts.
-	console plan.Opener
+	before  func(*plan.Builder) // adds steps before all others
 }
 
 type outcome struct {
@@ -95,6 +94,9 @@ func with(flags int, kinds ...specs.LinuxNamespaceType) namespace.Set {
 // phases plans all of a trial, as create and exec do.
 func (tr *trial) phases() (*plan.Builder, error) {
 	b := plan.New()
+	if tr.before != nil {
+		tr.before(b)
+	}
 	p, o := tr.spec.Process, &tr.options
 	if o.ID == "" {
 		o.ID = "trial"

@@ -167,4 +167,10 @@ func TestUmask(t *testing.T) {
 	s := newSpec()
 	s.Process.User.Umask = ptr(uint32(0o137))
 	(&trial{spec: s, script: "umask"}).run(t).want(t, "0137")
+
+	// The caller's own is not the container's.
+	old := unix.Umask(0o077)
+	defer unix.Umask(old)
+	s.Process.User.Umask = nil
+	(&trial{spec: s, script: "umask"}).run(t).want(t, "0022")
 }

@@ -206,15 +206,19 @@ func Terminal(b *plan.Builder, p *specs.Process, o *Options) error {
 	return nil
 }
 
+// defaultUmask is what a process without an umask of its own gets, whatever the
+// caller's is.
+const defaultUmask = 0o022
+
 func umask(b *plan.Builder, p *specs.Process) error {
-	m := p.User.Umask
-	if m == nil {
-		return nil
+	mask := uint32(defaultUmask)
+	if m := p.User.Umask; m != nil {
+		mask = *m
 	}
-	if *m > 0o777 {
-		return fault.New(fault.Invalid, "process.user.umask: %#o is more than 0777", *m)
+	if mask > 0o777 {
+		return fault.New(fault.Invalid, "process.user.umask: %#o is more than 0777", mask)
 	}
-	b.Add(&initproc.Umask{Mask: *m})
+	b.Add(&initproc.Umask{Mask: mask})
 	return nil
 }
 
