@@ -76,6 +76,8 @@ type rig struct {
 	opt    rootfs.Options
 	root   string
 	script string
+	// tasks are files of v1 cgroups that the container is in.
+	tasks []int
 	// atHooks runs on the host when the root is complete, before the pivot.
 	atHooks func(pid int)
 }
@@ -286,7 +288,7 @@ func (r *rig) ready(h *helper) error {
 					return err
 				}
 			}
-			if err := clone.Go(h.sock, nil); err != nil {
+			if err := clone.Go(h.sock, r.tasks); err != nil {
 				return err
 			}
 		case clone.FrameFail:
