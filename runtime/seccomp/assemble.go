@@ -41,6 +41,9 @@ type assembler struct {
 	hops     []hop    // long jumps, to be shared
 	leaves   []leaf   // stack of search
 	full     bool     // the program is over the kernel's limit
+
+	line, spare []span    // the values of one argument, being painted
+	low, high   []segment // the same, by word
 }
 
 type hop struct{ at, to int32 }
@@ -109,7 +112,10 @@ func (a *assembler) load(offset uint32, then target) target {
 
 // assemble writes the whole program.
 func (c *compiler) assemble() ([]unix.SockFilter, error) {
-	a := &assembler{reversed: make([]unix.SockFilter, 0, 256)}
+	a := &assembler{
+		reversed: make([]unix.SockFilter, 0, 256), verdicts: make([]target, 0, 8), leaves: make([]leaf, 0, 64),
+		line: make([]span, 0, 8), spare: make([]span, 0, 8), low: make([]segment, 0, 8), high: make([]segment, 0, 8),
+	}
 	next := target{verdict: unix.SECCOMP_RET_KILL_THREAD} // libseccomp's bad-arch action
 	for i := len(c.machine.abis) - 1; i >= 0; i-- {
 		abi := &c.machine.abis[i]
@@ -132,7 +138,7 @@ func (c *compiler) assemble() ([]unix.SockFilter, error) {
 
 // calls lays down what happens to the calls of one abi, by number.
 func (c *compiler) calls(a *assembler, abi *abi) (target, error) {
-	var line []segment
+	line := make([]segment, 0, 256)
 	for _, s := range abi.spaces {
 		space := &c.machine.spaces[s]
 		if !c.open[s] {

@@ -23,11 +23,11 @@ func (a *assembler) alternatives(rules []rule, otherwise target, wide bool) targ
 				}
 				start--
 			}
-			line := []span{{0, next}}
+			a.line = append(a.line[:0], span{0, next})
 			for i := end - 1; i >= start; i-- {
-				line = paint(line, rules[i].conds[0], target{verdict: rules[i].verdict}, wide)
+				a.paint(rules[i].conds[0], target{verdict: rules[i].verdict}, wide)
 			}
-			next = a.searchArgument(arg, line, wide)
+			next = a.searchArgument(arg, wide)
 			end = start
 			continue
 		}
@@ -52,7 +52,9 @@ func (r *rule) range1() (arg uint8, ok bool) {
 // test lays down one condition.
 func (a *assembler) test(d condition, yes, no target, wide bool) target {
 	if d.op != opMasked {
-		return a.searchArgument(d.arg, paint([]span{{0, no}}, d, yes, wide), wide)
+		a.line = append(a.line[:0], span{0, no})
+		a.paint(d, yes, wide)
+		return a.searchArgument(d.arg, wide)
 	}
 	low := a.testMask(lowWord(d.arg), uint32(d.mask), uint32(d.value), yes, no)
 	if !wide {
@@ -84,79 +86,83 @@ func (a *assembler) testMask(offset, mask, value uint32, yes, no target) target 
 func lowWord(arg uint8) uint32  { return offsetArgs + 8*uint32(arg) }
 func highWord(arg uint8) uint32 { return lowWord(arg) + 4 }
 
-// paint gives the values that the condition matches a target.
-func paint(line []span, d condition, to target, wide bool) []span {
-	last := ^uint64(0)
+// paint gives the values in a.line that the condition matches a target.
+func (a *assembler) paint(d condition, to target, wide bool) {
+	v, last := d.value, ^uint64(0)
 	if !wide {
 		last = 0xffffffff
 	}
-	v := d.value
 	switch d.op {
 	case opEqual:
-		return paintRange(line, v, v, last, to)
+		a.paintRange(v, v, last, to)
 	case opNotEqual:
-		if v > 0 {
-			line = paintRange(line, 0, v-1, last, to)
-		}
-		if v < last {
-			line = paintRange(line, v+1, last, last, to)
-		}
+		a.paintBelow(v, last, to)
+		a.paintAbove(v, last, to)
 	case opLess:
-		if v > 0 {
-			line = paintRange(line, 0, v-1, last, to)
-		}
+		a.paintBelow(v, last, to)
 	case opLessEqual:
-		line = paintRange(line, 0, v, last, to)
+		a.paintRange(0, v, last, to)
 	case opGreater:
-		if v < last {
-			line = paintRange(line, v+1, last, last, to)
-		}
+		a.paintAbove(v, last, to)
 	case opGreaterEqual:
-		line = paintRange(line, v, last, last, to)
+		a.paintRange(v, last, last, to)
 	}
-	return line
+}
+
+func (a *assembler) paintBelow(v, last uint64, to target) {
+	if v > 0 {
+		a.paintRange(0, v-1, last, to)
+	}
+}
+
+func (a *assembler) paintAbove(v, last uint64, to target) {
+	if v < last {
+		a.paintRange(v+1, last, last, to)
+	}
 }
 
 // paintRange gives the values from first to end a target; last is the highest
 // value there is.
-func paintRange(line []span, first, end, last uint64, to target) []span {
-	painted := make([]span, 0, len(line)+2)
-	add := func(start uint64, to target) {
-		if n := len(painted); n == 0 || painted[n-1].to != to {
-			painted = append(painted, span{start, to})
-		}
-	}
+func (a *assembler) paintRange(first, end, last uint64, to target) {
+	line, painted := a.line, a.spare[:0]
 	i := 0
 	for ; i < len(line) && line[i].start < first; i++ {
-		add(line[i].start, line[i].to)
+		painted = extendSpan(painted, line[i].start, line[i].to)
 	}
-	add(first, to)
-	if end == last {
-		return painted
+	painted = extendSpan(painted, first, to)
+	if end < last {
+		for ; i < len(line) && line[i].start <= end+1; i++ {
+		}
+		painted = extendSpan(painted, end+1, line[i-1].to)
+		for ; i < len(line); i++ {
+			painted = extendSpan(painted, line[i].start, line[i].to)
+		}
 	}
-	for ; i < len(line) && line[i].start <= end+1; i++ {
-	}
-	add(end+1, line[i-1].to)
-	for ; i < len(line); i++ {
-		add(line[i].start, line[i].to)
-	}
-	return painted
+	a.line, a.spare = painted, line
 }
 
-// searchArgument lays down the search for an argument in a line that covers all
-// its values: first by the high word, then within it by the low one.
-func (a *assembler) searchArgument(arg uint8, line []span, wide bool) target {
-	high := make([]segment, 0, 8)
-	low := make([]segment, 0, 8)
+func extendSpan(line []span, start uint64, to target) []span {
+	if n := len(line); n > 0 && line[n-1].to == to {
+		return line
+	}
+	return append(line, span{start, to})
+}
+
+// searchArgument lays down the search for an argument in a.line, which covers
+// all its values: first by the high word, then within it by the low one.
+func (a *assembler) searchArgument(arg uint8, wide bool) target {
+	line := a.line
+	high := a.high[:0]
 	for i := 0; i < len(line); {
 		word := uint32(line[i].start >> 32)
-		low = low[:0]
+		low := a.low[:0]
 		if uint32(line[i].start) != 0 {
 			low = append(low, segment{0, line[i-1].to})
 		}
 		for ; i < len(line) && uint32(line[i].start>>32) == word; i++ {
 			low = append(low, segment{uint32(line[i].start), line[i].to})
 		}
+		a.low = low
 		within := a.searchWord(lowWord(arg), low)
 		if !wide {
 			return within
@@ -166,6 +172,7 @@ func (a *assembler) searchArgument(arg uint8, line []span, wide bool) target {
 			high = extend(high, word+1, line[i-1].to)
 		}
 	}
+	a.high = high
 	return a.searchWord(highWord(arg), high)
 }
 

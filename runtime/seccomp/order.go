@@ -7,13 +7,24 @@ import (
 )
 
 // alternatives gives the rules of one cell as its space compares them, in the
-// order in which they are to be tried, without those that can never decide.
+// order in which they are to be tried, without those that can never decide and
+// without conditions that cannot fail. They last until the next call of it.
 func (c *compiler) alternatives(s, number int) ([]rule, error) {
 	wide := c.machine.spaces[s].wide
-	var rules []rule
+	rules := c.ordered[:0]
+	c.reduced = c.reduced[:0]
 	for link := c.cells[s][number].head; link >= 0; link = c.refs[link].next {
-		rules = append(rules, c.rules[c.refs[link].rule].at(wide))
+		r := c.rules[c.refs[link].rule]
+		start := len(c.reduced)
+		for _, d := range r.conds {
+			if d = d.at(wide); !d.empty() {
+				c.reduced = append(c.reduced, d)
+			}
+		}
+		r.conds = c.reduced[start:len(c.reduced):len(c.reduced)]
+		rules = append(rules, r)
 	}
+	c.ordered = rules
 	if len(rules) == 1 {
 		return rules, nil
 	}
@@ -34,19 +45,6 @@ func (c *compiler) alternatives(s, number int) ([]rule, error) {
 		}
 	}
 	return kept, nil
-}
-
-// at is the rule with its conditions as an architecture compares them, without
-// those that cannot fail.
-func (r rule) at(wide bool) rule {
-	conds := make([]condition, 0, len(r.conds))
-	for _, d := range r.conds {
-		if d = d.at(wide); !d.empty() {
-			conds = append(conds, d)
-		}
-	}
-	r.conds = conds
-	return r
 }
 
 // extends reports whether r has all conditions of short, and then perhaps more.

@@ -13,9 +13,12 @@ type compiler struct {
 	otherwise uint32 // verdict of the default action
 	open      [spaces]bool
 
-	rules  []rule
-	refs   []ref
-	conds  []condition // what the rules' conds are cut from
+	rules   []rule
+	refs    []ref
+	conds   []condition // what the rules' conds are cut from
+	ordered []rule      // what alternatives returned last, and its conditions
+	reduced []condition
+
 	newest [spaces]int // highest number that the profile names, -1 for none
 	cells  [spaces][numbers]cell
 }
