@@ -157,7 +157,11 @@ func (s *Exec) do(p *process) error {
 			return fail("close descriptors", err)
 		}
 	}
-	return p.execve(p.execPath, s.Args, s.Env)
+	env := s.Env
+	if p.home != "" {
+		env = append(env, "HOME="+p.home)
+	}
+	return p.execve(p.execPath, s.Args, env)
 }
 
 // maxFD is the largest descriptor that close_range(2) takes.

@@ -9,6 +9,7 @@ type process struct {
 	root int   // O_PATH directory of the container's root, -1 before OpenRoot
 	// execPath is the program found by LookPath, in the container's root.
 	execPath string
+	home     string // what Home found, "" before
 	// errors is a file that takes a failure once the parent has left, -1 before.
 	errors int
 	// console is the slave side of the container's terminal, -1 without one.

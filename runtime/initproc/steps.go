@@ -52,6 +52,7 @@ const (
 	opHooks
 	opStdio
 	opSetsid
+	opHome
 )
 
 // newStep makes an empty step to decode into; nil for an unknown op.
@@ -67,6 +68,8 @@ func newStep(o op) Step {
 		return new(Exec)
 	case opWorkdir:
 		return new(Workdir)
+	case opHome:
+		return new(Home)
 	}
 	if s := newRootStep(o); s != nil {
 		return s

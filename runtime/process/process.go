@@ -28,6 +28,8 @@ package process
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -96,12 +98,19 @@ func Early(b *plan.Builder, spec *specs.Spec, p *specs.Process, o *Options) erro
 	return raiseLimits(b, p, o)
 }
 
-// Late plans who the process is: standard streams, umask, ids, capabilities.
+// Late plans who the process is: standard streams, umask, ids, capabilities,
+// and its HOME if it has none.
 func Late(b *plan.Builder, p *specs.Process, o *Options) error {
 	if err := umask(b, p); err != nil {
 		return err
 	}
-	return identity(b, p, o)
+	if err := identity(b, p, o); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(p.Env, func(s string) bool { return strings.HasPrefix(s, "HOME=") && s != "HOME=" }) {
+		b.Add(&initproc.Home{UID: p.User.UID})
+	}
+	return nil
 }
 
 // BeforeWait and AfterWait plan what is last: limits, labels, no_new_privs and
