@@ -62,7 +62,7 @@ func (c *container) end() error {
 		return fmt.Errorf("kill container %q: %w", c.id, err)
 	}
 	defer unix.Close(fd)
-	if !c.alive() {
+	if !c.rec.alive() {
 		return nil
 	}
 	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
@@ -72,7 +72,7 @@ func (c *container) end() error {
 		return err
 	}
 	deadline := time.Now().Add(killPatience)
-	for c.alive() {
+	for c.rec.alive() {
 		left := time.Until(deadline)
 		if left <= 0 {
 			return fault.New(fault.Busy, "kill container %q: process %d does not end", c.id, c.rec.PID)

@@ -86,7 +86,7 @@ func (d *execDesign) start(ctx context.Context, att *attached) (*child, error) {
 	if err := process.CheckOOMScoreAdj(p); err != nil {
 		return nil, err
 	}
-	dir, err := d.container.procDir()
+	dir, err := d.container.rec.procDir()
 	if err != nil {
 		return nil, err
 	}
@@ -147,9 +147,9 @@ func (d *execDesign) passListener(pid int, listener *os.File) error {
 
 // procDir opens /proc/PID of the first process and then makes sure that it is
 // still the recorded one, so that what is opened below it is the container's.
-func (c *container) procDir() (*os.File, error) {
-	dir, err := openDir(fmt.Sprintf("/proc/%d", c.rec.PID))
-	if err != nil || !c.alive() {
+func (r *record) procDir() (*os.File, error) {
+	dir, err := openDir(fmt.Sprintf("/proc/%d", r.PID))
+	if err != nil || !r.alive() {
 		if err == nil {
 			dir.Close()
 		}

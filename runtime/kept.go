@@ -28,7 +28,8 @@ type kept struct {
 }
 
 // keep writes the file that execs read.
-func (c *container) keep(d *design) error {
+func (d *design) keep() error {
+	c := d.container
 	k := kept{Process: d.spec.Process, Personality: d.spec.Linux.Personality, Memory: d.spec.Linux.MemoryPolicy}
 	if f := d.filter; f != nil {
 		k.Listener, k.Metadata = d.spec.Linux.Seccomp.ListenerPath, d.spec.Linux.Seccomp.ListenerMetadata

@@ -27,7 +27,7 @@ func (rt *Runtime) Kill(_ context.Context, id string, sig unix.Signal, all bool)
 	if st := c.status(); st != specs.StateCreated && st != specs.StateRunning {
 		return fault.New(fault.Conflict, "container not running")
 	}
-	if err := c.signal(sig); err != nil {
+	if err := c.rec.signal(sig); err != nil {
 		return fmt.Errorf("send signal %d to container %q: %w", sig, id, err)
 	}
 	if sig == unix.SIGKILL {
@@ -38,13 +38,13 @@ func (rt *Runtime) Kill(_ context.Context, id string, sig unix.Signal, all bool)
 
 // signal sends to the first process through a pidfd whose identity was checked
 // after it was opened, so that a reused pid is never hit.
-func (c *container) signal(sig unix.Signal) error {
-	fd, err := unix.PidfdOpen(c.rec.PID, 0)
+func (r *record) signal(sig unix.Signal) error {
+	fd, err := unix.PidfdOpen(r.PID, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	if !c.alive() {
+	if !r.alive() {
 		return unix.ESRCH
 	}
 	return unix.PidfdSendSignal(fd, sig, nil, 0)
@@ -61,8 +61,8 @@ func (c *container) killAll(sig unix.Signal) error {
 	if err := cg.Kill(sig); err != nil {
 		return fmt.Errorf("send signal %d to all of container %q: %w", sig, c.id, err)
 	}
-	if len(cg.Paths()) == 0 && c.alive() { // no cgroup: an ordinary user on v1
-		if err := c.signal(sig); err != nil && !errors.Is(err, unix.ESRCH) {
+	if len(cg.Paths()) == 0 && c.rec.alive() { // no cgroup: an ordinary user on v1
+		if err := c.rec.signal(sig); err != nil && !errors.Is(err, unix.ESRCH) {
 			return fmt.Errorf("send signal %d to container %q: %w", sig, c.id, err)
 		}
 	}

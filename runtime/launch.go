@@ -113,8 +113,9 @@ func (l *launch) start(ctx context.Context) (c *child, err error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
 	}
-	c = &child{pidfd: -1, sock: pair[0], theirs: pair[1]}
-	u.Push("close the child's socket", func() error { c.close(); return nil })
+	ch := &child{pidfd: -1, sock: pair[0], theirs: pair[1]}
+	c = ch // an error's return sets c to nil before the stack unwinds
+	u.Push("close the child's socket", func() error { ch.close(); return nil })
 
 	files, err := l.openNamespaces()
 	if err != nil {
@@ -359,24 +360,4 @@ func (l *launch) passListener(c *child, number int) error {
 		return err
 	}
 	return c.goOn()
-}
-
-// writeTimeOffsets sets the clocks of a new time namespace before anybody is
-// in it: time_namespaces(7).
-func writeTimeOffsets(pid int, offsets map[string]specs.LinuxTimeOffset) error {
-	if len(offsets) == 0 {
-		return nil
-	}
-	var b []byte
-	for clockName, o := range offsets {
-		if clockName != "monotonic" && clockName != "boottime" {
-			return fmt.Errorf("linux.timeOffsets: %q is not a clock that has an offset, only monotonic and boottime", clip(clockName))
-		}
-		b = fmt.Appendf(b, "%s %d %d\n", clockName, o.Secs, o.Nanosecs)
-	}
-	path := fmt.Sprintf("/proc/%d/timens_offsets", pid)
-	if err := os.WriteFile(path, b, 0); err != nil {
-		return fmt.Errorf("linux.timeOffsets: write %s: %w", path, err)
-	}
-	return nil
 }

@@ -203,7 +203,7 @@ func (c *container) status() specs.ContainerState {
 	switch {
 	case c.rec == nil || c.rec.PID == 0:
 		return specs.StateStopped
-	case !c.alive():
+	case !c.rec.alive():
 		return specs.StateStopped
 	case c.waiting():
 		return specs.StateCreated
@@ -212,13 +212,13 @@ func (c *container) status() specs.ContainerState {
 }
 
 // alive reports whether the first process is the recorded one and not a zombie.
-func (c *container) alive() bool {
+func (r *record) alive() bool {
 	boot, err := clock.BootID()
-	if err != nil || boot != c.rec.BootID {
+	if err != nil || boot != r.BootID {
 		return false
 	}
-	st, err := proc.ReadStat(c.rec.PID)
-	return err == nil && st.StartTime == c.rec.StartTime && !st.Dead()
+	st, err := proc.ReadStat(r.PID)
+	return err == nil && st.StartTime == r.StartTime && !st.Dead()
 }
 
 // waiting reports whether the first process still waits for start: only then

@@ -60,7 +60,7 @@ func (rt *Runtime) liveCgroup(id string) (*cgroup.Cgroup, error) {
 		return nil, err
 	}
 	defer c.close()
-	if c.rec == nil || !c.alive() {
+	if c.rec == nil || !c.rec.alive() {
 		return nil, fault.New(fault.Conflict, "container %q is not running", id)
 	}
 	return c.openCgroup()

@@ -13,6 +13,8 @@ import (
 
 // Namespaces, capabilities and filters are a thread's own, and execve(2) keeps
 // only the calling one: the main goroutine must never leave the main thread.
+//
+//house:allow init the only way to hold the main goroutine on the main thread
 func init() { runtime.LockOSThread() }
 
 func main() {

@@ -30,6 +30,7 @@ func afterForkInChild()
 //go:norace
 //go:noinline
 //go:nocheckptr
+//house:allow func the child must stay in one frame, whose stack was checked before the clone
 func fork(o *order) (pid uintptr, errno syscall.Errno) {
 	var e syscall.Errno
 	var n uintptr
