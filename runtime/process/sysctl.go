@@ -3,6 +3,7 @@ package process
 import (
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -29,7 +30,7 @@ func sysctls(b *plan.Builder, spec *specs.Spec, o *Options) error {
 	slices.Sort(names)
 	for _, name := range names {
 		value := spec.Linux.Sysctl[name]
-		field := "linux.sysctl[" + clip(name) + "]"
+		field := "linux.sysctl[" + strconv.Quote(clip(name)) + "]"
 		parts, err := sysctlParts(field, name)
 		if err != nil {
 			return err
