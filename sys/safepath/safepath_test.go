@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -234,7 +235,7 @@ func TestRace(t *testing.T) {
 	p.link(t, "c", "../canary")
 	stop := p.exchange(t, "a", "b")
 	stop2 := p.exchange(t, "a", "c")
-	for i := range 4000 {
+	for i, end := 0, time.Now().Add(2*time.Second); i < 4000 && time.Now().Before(end); i++ {
 		n := strconv.Itoa(i)
 		if fd, err := MkdirAllInRoot(p.fd, "a/dir"+n+"/sub", 0o755); err == nil {
 			if at := p.where(t, fd); strings.HasPrefix(at, "OUT") {
