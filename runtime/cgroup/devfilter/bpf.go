@@ -181,3 +181,10 @@ func closeAll(fds []int) {
 		unix.Close(fd)
 	}
 }
+
+// Attached counts the programs that Attach put on the cgroup.
+func Attached(dir int) (int, error) {
+	fds, err := ours(dir)
+	closeAll(fds)
+	return len(fds), err
+}

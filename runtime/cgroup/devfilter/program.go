@@ -15,6 +15,7 @@ const (
 	opMovReg = 0xbf // dst = src
 	opAnd    = 0x57 // dst &= imm
 	opRsh    = 0x77 // dst >>= imm
+	opJa     = 0x05 // skip off
 	opJeq    = 0x15 // if dst == imm skip off
 	opJne    = 0x55 // if dst != imm skip off
 	opExit   = 0x95
@@ -61,31 +62,40 @@ func Program(rules []Rule) []insn {
 	return append(p, op(opMov, r0, b2i(start)), insn{code: opExit})
 }
 
-// code is the part of one rule. Each failed test skips to behind it.
+// code is the part of one rule. A test that fails goes on behind it. Each test is
+// written as "if it holds, skip the jump away": the verifier then walks the way
+// of no match first, which knows least of the registers, and finds all others
+// to be special cases of it. The other way round, its work grows with the square
+// of the rules until it gives up.
 func (r Rule) code() []insn {
 	var p []insn
+	unless := func(skip uint8, dst uint8, imm int32) {
+		p = append(p, insn{skip, dst, 1, imm}, insn{code: opJa})
+	}
 	switch r.Type { // BPF_DEVCG_DEV_*
 	case 'b':
-		p = append(p, op(opJne, rType, 1))
+		unless(opJeq, rType, 1)
 	case 'c':
-		p = append(p, op(opJne, rType, 2))
+		unless(opJeq, rType, 2)
 	}
 	if r.Major != Any {
-		p = append(p, op(opJne, rMajor, int32(r.Major)))
+		unless(opJeq, rMajor, int32(r.Major))
 	}
 	if r.Minor != Any {
-		p = append(p, op(opJne, rMinor, int32(r.Minor)))
+		unless(opJeq, rMinor, int32(r.Minor))
 	}
 	switch {
 	case r.Access == all:
 	case r.Allow:
-		p = append(p, op(opAnd, rAccess, int32(^r.Access)&all), op(opJne, rAccess, 0))
+		p = append(p, op(opAnd, rAccess, int32(^r.Access)&all))
+		unless(opJeq, rAccess, 0)
 	default:
-		p = append(p, insn{opMovReg, reg(rTmp, rAccess), 0, 0}, op(opAnd, rTmp, int32(r.Access)), op(opJeq, rTmp, 0))
+		p = append(p, insn{opMovReg, reg(rTmp, rAccess), 0, 0}, op(opAnd, rTmp, int32(r.Access)))
+		unless(opJne, rTmp, 0)
 	}
 	p = append(p, op(opMov, r0, b2i(r.Allow)), insn{code: opExit})
 	for i := range p {
-		if p[i].code == opJne || p[i].code == opJeq {
+		if p[i].code == opJa {
 			p[i].off = int16(len(p) - i - 1)
 		}
 	}

@@ -1,28 +1,29 @@
 package unit
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
-
-	"github.com/godbus/dbus/v5"
 )
 
 // AnnotationPrefix is the key under which a bundle sets unit properties, as
 // with runc and crun; the value is a GVariant in text form.
 const AnnotationPrefix = "org.systemd.property."
 
-// allowed lists what may be set by annotation: order, words, the way of
-// stopping, soft limits. Hard limits come from linux.resources alone; the slice,
-// the processes and the devices are not the bundle's to give.
-var allowed = map[string]bool{
-	"After": true, "Before": true, "Wants": true, "Requires": true, "BindsTo": true, "PartOf": true,
-	"CollectMode": true, "Description": true, "Documentation": true,
-	"TimeoutStopUSec": true, "RuntimeMaxUSec": true, "KillMode": true, "KillSignal": true,
-	"FinalKillSignal": true, "SendSIGHUP": true, "SendSIGKILL": true, "OOMPolicy": true,
-	"ManagedOOMSwap": true, "ManagedOOMMemoryPressure": true, "ManagedOOMMemoryPressureLimit": true, "ManagedOOMPreference": true,
-	"MemoryHigh": true, "MemoryLow": true, "MemoryMin": true, "CPUWeight": true, "StartupCPUWeight": true,
-	"IOWeight": true, "StartupIOWeight": true,
+// allowed lists what may be set by annotation, with its D-Bus type: order,
+// words, the way of stopping, soft limits. Hard limits come from
+// linux.resources alone; the slice, the processes and the devices are not the
+// bundle's to give.
+var allowed = map[string]string{
+	"After": "as", "Before": "as", "Wants": "as", "Requires": "as", "BindsTo": "as", "PartOf": "as",
+	"CollectMode": "s", "Description": "s", "Documentation": "as",
+	"TimeoutStopUSec": "t", "RuntimeMaxUSec": "t", "KillMode": "s", "KillSignal": "i", "FinalKillSignal": "i",
+	"SendSIGHUP": "b", "SendSIGKILL": "b", "OOMPolicy": "s",
+	"ManagedOOMSwap": "s", "ManagedOOMMemoryPressure": "s", "ManagedOOMMemoryPressureLimit": "u", "ManagedOOMPreference": "s",
+	"MemoryHigh": "t", "MemoryLow": "t", "MemoryMin": "t",
+	"CPUWeight": "t", "StartupCPUWeight": "t", "IOWeight": "t", "StartupIOWeight": "t",
 }
 
 const annotationCap = 4096
@@ -36,42 +37,123 @@ func annotated(m map[string]string) ([]Property, error) {
 		if !ok {
 			continue
 		}
-		sec := ""
+		seconds := false
 		if base, ok := strings.CutSuffix(name, "Sec"); ok && !strings.HasSuffix(name, "USec") {
-			name, sec = base+"USec", "Sec"
+			name, seconds = base+"USec", true
 		}
-		if !allowed[name] {
+		if allowed[name] == "" {
 			continue
 		}
-		p, err := annotation(name, m[key], sec != "")
+		v, err := annotation(allowed[name], m[key], seconds)
 		if err != nil {
 			return nil, fmt.Errorf("annotations[%q]: %w", key, err)
 		}
-		out = append(out, p)
+		out = append(out, Property{name, v})
 	}
 	return out, nil
 }
 
-// annotation reads one value; seconds is the Sec form of a USec property.
-func annotation(name, value string, seconds bool) (Property, error) {
+// annotation reads one value as the wanted type; seconds is the Sec form of a
+// USec property.
+func annotation(want, value string, seconds bool) (any, error) {
 	if len(value) > annotationCap {
-		return Property{}, fmt.Errorf("more than %d bytes", annotationCap)
+		return nil, fmt.Errorf("more than %d bytes", annotationCap)
 	}
 	for i := range len(value) {
 		if value[i] < 0x20 || value[i] == 0x7f {
-			return Property{}, fmt.Errorf("control character %#02x", value[i])
+			return nil, fmt.Errorf("control character %#02x", value[i])
 		}
 	}
-	v, err := dbus.ParseVariant(value, dbus.Signature{})
+	value = strings.TrimSpace(value)
+	var v any
+	var err error
+	switch want {
+	case "b":
+		v, err = strconv.ParseBool(value)
+		if value != "true" && value != "false" {
+			err = errors.New("neither true nor false")
+		}
+	case "s":
+		rest := ""
+		if v, rest, err = quoted(value); err == nil && rest != "" {
+			err = errors.New("more than one text")
+		}
+	case "as":
+		v, err = texts(value)
+	default:
+		v, err = numeric(want, value, seconds)
+	}
 	if err != nil {
-		return Property{}, fmt.Errorf("%.80q is not a value: %w", value, err)
+		return nil, fmt.Errorf("%.80q: %w", value, err)
 	}
-	if !seconds {
-		return Property{name, v.Value()}, nil
+	return v, nil
+}
+
+// quoted reads 'text' or "text"; a backslash takes the next character as it is.
+func quoted(s string) (text, rest string, err error) {
+	if s == "" || (s[0] != '\'' && s[0] != '"') {
+		return "", "", errors.New("not a text in quotes")
 	}
-	n, err := strconv.ParseFloat(fmt.Sprint(v.Value()), 64)
-	if err != nil || n < 0 || n > 1e12 {
-		return Property{}, fmt.Errorf("%.80q is not a number of seconds", value)
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == s[0]:
+			return b.String(), strings.TrimSpace(s[i+1:]), nil
+		case s[i] == '\\' && i+1 < len(s):
+			i++
+		}
+		b.WriteByte(s[i])
 	}
-	return Property{name, uint64(n * 1e6)}, nil
+	return "", "", errors.New("the quote does not end")
+}
+
+// texts reads ['a', 'b'], perhaps with the type @as before it.
+func texts(s string) ([]string, error) {
+	s = strings.TrimSpace(strings.TrimPrefix(s, "@as "))
+	s, ok := strings.CutPrefix(s, "[")
+	if !ok {
+		return nil, errors.New("not a list in brackets")
+	}
+	out := []string{}
+	for s = strings.TrimSpace(s); ; {
+		if s == "]" {
+			return out, nil
+		}
+		text, rest, err := quoted(s)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, text)
+		if s = strings.TrimSpace(strings.TrimPrefix(rest, ",")); s == rest && s != "]" {
+			return nil, errors.New("not a list of texts")
+		}
+	}
+}
+
+// numeric reads a number, perhaps with its type before it: the type that systemd
+// wants is known better here.
+func numeric(want, s string, seconds bool) (any, error) {
+	for _, word := range []string{"byte", "int16", "uint16", "int32", "uint32", "int64", "uint64", "double"} {
+		s = strings.TrimPrefix(s, word+" ")
+	}
+	s = strings.TrimSpace(s)
+	if seconds {
+		n, err := strconv.ParseFloat(s, 64)
+		if err != nil || math.IsNaN(n) || n < 0 || n > 1e12 {
+			return nil, errors.New("not a number of seconds")
+		}
+		return uint64(n * 1e6), nil
+	}
+	bits := map[string]int{"i": 31, "u": 32, "t": 64}[want]
+	n, err := strconv.ParseUint(s, 10, bits)
+	if err != nil {
+		return nil, errors.New("not a number, or too large")
+	}
+	switch want {
+	case "i":
+		return int32(n), nil
+	case "u":
+		return uint32(n), nil
+	}
+	return n, nil
 }
