@@ -25,8 +25,13 @@ func getpid() int { return syscall.Getpid() }
 // or cancel is closed, its whole process group is killed. Both sides use it:
 // hooks of the runtime's namespaces run beside the parent.
 //
-// Processes that a hook leaves in the background are not waited for.
+// Processes that a hook leaves in the background are not waited for. All our
+// descriptors from 3 on become close-on-exec for good, also those that we were
+// started with: none is a hook's business.
 func RunHook(h *Hook, state []byte, dir string, cancel <-chan struct{}) error {
+	if err := unix.CloseRange(3, maxFD, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fail("close descriptors", err)
+	}
 	in, err := stateFile(state)
 	if err != nil {
 		return fail("pass the state", err)
