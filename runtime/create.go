@@ -117,7 +117,7 @@ func (rt *Runtime) reserve(id string) (*container, error) {
 		err = os.Mkdir(path, 0o711)
 	}
 	if errors.Is(err, os.ErrExist) {
-		return nil, fault.New(fault.Exists, "container with given ID already exists: %q", id)
+		return nil, fault.New(fault.Exists, "create container %q: container with given ID already exists", id)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("make the folder of container %q: %w", id, err)

@@ -39,7 +39,7 @@ func (rt *Runtime) Delete(ctx context.Context, id string, force bool) error {
 	}
 	if st := c.status(); st != specs.StateStopped {
 		if !force && st != specs.StateCreated {
-			return fault.New(fault.Conflict, "cannot delete container %q that is not stopped: %s", id, st)
+			return fault.New(fault.Conflict, "cannot delete container %s that is not stopped: %s", id, st)
 		}
 		if err := c.end(); err != nil {
 			return err

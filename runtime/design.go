@@ -33,6 +33,9 @@ type design struct {
 	maps   *idmap.Maps
 	filter *seccomp.Filter
 	cgroup *cgroup.Cgroup
+	// latePids is a limit on processes that is set when the helper's threads are
+	// not in the way any more.
+	latePids *specs.LinuxPids
 
 	container *container // set once its folder exists
 }
@@ -68,6 +71,7 @@ func newDesign(rt *Runtime, req *CreateRequest, spec *specs.Spec, bundle string)
 	if d.filter, err = seccomp.Compile(spec.Linux.Seccomp); err != nil {
 		return nil, err
 	}
+	d.splitPids()
 	if d.cgroup, err = newCgroup(rt, req.ID, spec, d.maps); err != nil {
 		return nil, err
 	}
@@ -140,7 +144,7 @@ func (d *design) launch(att *attached) (*launch, error) {
 	return &launch{
 		plan: b, ns: launchNamespaces{paths: d.ns.Join, create: d.ns.New, becomeRoot: d.ns.Has(unix.CLONE_NEWUSER)},
 		maps: d.maps, timeOffsets: d.spec.Linux.TimeOffsets, process: d.spec.Process, options: opts,
-		cgroup: d.cgroup, makeCgroup: true, hooks: d.runtimeHooks, notify: d.passListener, warn: d.rt.Warn,
+		cgroup: d.cgroup, makeCgroup: true, sync: d.sync, notify: d.passListener, warn: d.rt.Warn,
 	}, nil
 }
 
@@ -156,6 +160,9 @@ func (d *design) inside(b *plan.Builder, opts *process.Options, wait bool) error
 	b.Add(&initproc.Workdir{Path: p.Cwd}, &initproc.LookPath{File: p.Args[0], Path: searchPath(p.Env)})
 	if err := process.BeforeWait(b, p, opts); err != nil {
 		return err
+	}
+	if d.latePids != nil {
+		b.Add(&initproc.Sync{Point: initproc.SyncLimits})
 	}
 	if wait {
 		b.Add(&initproc.WaitStart{FIFO: b.File("start FIFO", d.openFIFO), Errors: b.File("error file", d.openErrors)})

@@ -103,10 +103,12 @@ func (d *execDesign) start(ctx context.Context, att *attached) (*child, error) {
 		set.Join = append(set.Join, namespace.Path{Flag: flags[i], Path: f.Name()})
 	}
 	l.ns.becomeRoot = set.Has(unix.CLONE_NEWUSER)
-	if err := d.plan(l, set, att); err != nil {
+	if l.cgroup, err = d.container.openCgroup(); err != nil {
 		return nil, err
 	}
-	if l.cgroup, err = d.container.openCgroup(); err != nil {
+	l.late = newLateEntry(l.cgroup)
+	defer l.late.close()
+	if err := d.plan(l, set, att); err != nil {
 		return nil, err
 	}
 	return l.start(ctx)
@@ -133,6 +135,9 @@ func (d *execDesign) plan(l *launch, set namespace.Set, att *attached) (err erro
 		if err := phase(); err != nil {
 			return err
 		}
+	}
+	if !l.late.none {
+		b.Add(&initproc.EnterCgroup{File: b.File("cgroup of processes", l.late.open)})
 	}
 	b.Add(&initproc.Exec{Args: p.Args, Env: p.Env, Keep: d.req.PreserveFDs})
 	l.plan, l.options = b, opts

@@ -34,7 +34,8 @@ type launch struct {
 	cgroup      *cgroup.Cgroup
 	makeCgroup  bool // else member is a process whose cgroups are entered
 	member      int
-	hooks       func(pid int) error                    // at SyncRuntimeHooks
+	late        lateEntry
+	sync        func(at initproc.SyncPoint, pid int) error
 	notify      func(pid int, listener *os.File) error // for a seccomp listener
 	warn        func(format string, args ...any)
 }
@@ -169,7 +170,11 @@ func (l *launch) start(ctx context.Context) (c *child, err error) {
 // enters it by. pid is the child for systemd, 0 before there is one.
 func (l *launch) enterCgroup(ctx context.Context, pid int, u *undo.Stack) (tasks []*os.File, dir *os.File, err error) {
 	if !l.makeCgroup {
-		return l.cgroup.JoinFDsOf(l.member)
+		tasks, dir, err := l.cgroup.JoinFDsOf(l.member)
+		if err != nil {
+			return nil, nil, err
+		}
+		return l.late.divide(tasks, dir)
 	}
 	if err := l.cgroup.Create(ctx, pid); err != nil {
 		return nil, nil, err
@@ -329,7 +334,7 @@ func (l *launch) follow(c *child) error {
 			c.waiting = true
 			return nil
 		case initproc.FrameSync:
-			if err := l.hooks(c.pid); err != nil {
+			if err := l.sync(initproc.SyncPoint(u32(payload)), c.pid); err != nil {
 				return err
 			}
 			if err := c.goOn(); err != nil {

@@ -10,7 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/runtime/hook"
+	"berth/runtime/initproc"
 )
+
+// sync acts while the first process waits.
+func (d *design) sync(at initproc.SyncPoint, pid int) error {
+	if at == initproc.SyncLimits {
+		return d.cgroup.Update(context.Background(), &specs.LinuxResources{Pids: d.latePids}, false)
+	}
+	return d.runtimeHooks(pid)
+}
 
 // runtimeHooks is the moment before pivot_root, while the first process waits:
 // host network devices move in, then prestart and createRuntime hooks run.

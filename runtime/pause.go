@@ -14,7 +14,10 @@ import (
 func (rt *Runtime) Pause(ctx context.Context, id string) error {
 	return rt.withRunning(id, func(c *container, cg *cgroup.Cgroup) error {
 		if c.status() == specs.StateStopped {
-			return fault.New(fault.Conflict, "container not running")
+			return fault.New(fault.Conflict, "container not running or created: stopped")
+		}
+		if c.paused() {
+			return fault.New(fault.Conflict, "container not running or created: paused")
 		}
 		if err := cg.Freeze(ctx); err != nil {
 			return fmt.Errorf("pause container %q: %w", id, err)

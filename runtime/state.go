@@ -92,7 +92,7 @@ func (rt *Runtime) open(id string, lock bool) (*container, error) {
 	for {
 		dir, err := openDir(path)
 		if errors.Is(err, os.ErrNotExist) {
-			return nil, fault.New(fault.NotFound, "container %q does not exist", id)
+			return nil, fault.New(fault.NotFound, "container does not exist: %q", id)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("open container %q: %w", id, err)

@@ -61,7 +61,7 @@ func (rt *Runtime) liveCgroup(id string) (*cgroup.Cgroup, error) {
 	}
 	defer c.close()
 	if c.rec == nil || !c.rec.alive() {
-		return nil, fault.New(fault.Conflict, "container %q is not running", id)
+		return nil, fault.New(fault.Conflict, "container with id %s is not running", id)
 	}
 	return c.openCgroup()
 }

@@ -25,15 +25,15 @@ const MaxLen = 1024
 func Parse(s string) (ID, error) {
 	switch {
 	case s == "":
-		return "", fault.New(fault.Invalid, "container id is empty")
+		return "", fault.New(fault.Invalid, "container id cannot be empty")
 	case len(s) > MaxLen:
-		return "", fault.New(fault.Invalid, "container id %q… has %d bytes, more than %d", s[:64], len(s), MaxLen)
+		return "", fault.New(fault.Invalid, "invalid container ID format: %q… has %d bytes, more than %d", s[:64], len(s), MaxLen)
 	case s == "." || s == "..":
-		return "", fault.New(fault.Invalid, "container id %q is a path, not a name", s)
+		return "", fault.New(fault.Invalid, "invalid container ID format: %q is a path, not a name", s)
 	}
 	for i := range len(s) {
 		if !allowed(s[i]) {
-			return "", fault.New(fault.Invalid, "container id %q: byte %q is not a letter, digit or one of _ + - .", clip(s), s[i:i+1])
+			return "", fault.New(fault.Invalid, "invalid container ID format: %q: byte %q is not a letter, digit or one of _ + - .", clip(s), s[i:i+1])
 		}
 	}
 	return ID(s), nil

@@ -13,11 +13,14 @@ package oci
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 
 	"berth/base/fault"
 	"berth/cli/oci/cmdline"
+	"berth/runtime"
 )
 
 // Name is the program's name in every text.
@@ -98,7 +101,7 @@ func (s *shell) run(args []string) int {
 	return s.runVerb(v, rest[1:], &g, log)
 }
 
-func (s *shell) runVerb(v *verb, args []string, g *globals, log *logger) int {
+func (s *shell) runVerb(v *verb, args []string, g *globals, log *logger) (code int) {
 	cmd, words, err := v.parse(args)
 	if errors.Is(err, cmdline.ErrHelp) {
 		return s.help([]string{v.name}, log)
@@ -112,12 +115,29 @@ func (s *shell) runVerb(v *verb, args []string, g *globals, log *logger) int {
 	}
 	opts.Warn = log.warnf
 	log.debugf("%s: the state folder is %q", v.name, opts.Root)
+	defer func() {
+		// A fault of ours is one line too; the stacks of undo have unwound by now.
+		if p := recover(); p != nil {
+			log.debugf("%s", debug.Stack())
+			code = log.fatal(fmt.Errorf("%s: internal error: %v", v.name, p), max(1, v.failed))
+		}
+	}()
 	c := &call{words: words, global: g, rt: s.open(opts), log: log, stdin: s.stdin, stdout: s.stdout}
-	code, err := cmd.run(context.Background(), c)
+	code, err = cmd.run(context.Background(), c)
 	if err != nil {
-		return log.fatal(err, max(1, v.failed))
+		return log.fatal(v.explain(err), max(1, v.failed))
 	}
 	return code
+}
+
+// explain says which verb failed when the reason comes from inside the
+// container, in the words that engines look for.
+func (v *verb) explain(err error) error {
+	var start *runtime.StartError
+	if errors.As(err, &start) {
+		return fmt.Errorf("%s failed: unable to start container process: %w", v.name, err)
+	}
+	return err
 }
 
 // parse turns the words behind a verb into its command. It has no effects.

@@ -37,6 +37,9 @@ func (r *recorder) Create(_ context.Context, q runtime.CreateRequest) error {
 	return r.err
 }
 func (r *recorder) Run(_ context.Context, q runtime.RunRequest) (int, error) {
+	if q.ID == "panic" {
+		panic("it broke\nbadly")
+	}
 	r.asked = q
 	return r.code, r.err
 }
@@ -93,6 +96,7 @@ func TestExitCodes(t *testing.T) {
 		{args: "run a", code: 42, want: 42},
 		{args: "run a", code: 143, want: 143},
 		{args: "run a", err: broken, want: 1},
+		{args: "run panic", want: 1},
 		{args: "exec a sh", code: 7, want: 7},
 		{args: "exec a sh", err: broken, want: 255},
 		{args: "exec a", want: 255},

@@ -49,7 +49,7 @@ func (c *specCommand) run(_ context.Context, in *call) (int, error) {
 	path := filepath.Join(c.bundle, configFile)
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if errors.Is(err, os.ErrExist) {
-		return 0, fault.New(fault.Invalid, "file %q exists: remove it first", path)
+		return 0, fault.New(fault.Invalid, "File %s exists. Remove it first", configFile)
 	}
 	if err != nil {
 		return 0, err

@@ -122,12 +122,30 @@ func executable(path string) error {
 		return err
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		return unix.EISDIR
+		return unix.EACCES // as execve(2) says
 	}
 	if st.Mode&0o111 == 0 {
 		return unix.EACCES
 	}
 	return nil
+}
+
+// EnterCgroup moves the process into a cgroup at the last moment: one whose
+// limit on processes has no room for the helper's threads. File is a v1 `tasks`
+// file, which takes the main thread alone, or a v2 cgroup.procs.
+type EnterCgroup struct{ File FD }
+
+func (s *EnterCgroup) Name() string  { return "enter the cgroup of processes" }
+func (s *EnterCgroup) op() op        { return opEnterCgroup }
+func (s *EnterCgroup) wire(c *coder) { c.fd(&s.File) }
+
+func (s *EnterCgroup) do(p *process) error {
+	fd, err := p.fd(s.File)
+	if err != nil {
+		return err
+	}
+	_, err = unix.Write(fd, []byte("0"))
+	return err
 }
 
 // Exec replaces the helper by the user's program: execve(2).
@@ -155,6 +173,12 @@ func (s *Exec) do(p *process) error {
 	if guardCloseFDs {
 		if err := unix.CloseRange(uint(3+s.Keep), maxFD, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 			return fail("close descriptors", err)
+		}
+	}
+	for fd := 3; fd < 3+s.Keep; fd++ {
+		// A hook may have run, see RunHook.
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return fail("pass on descriptor "+strconv.Itoa(fd), err)
 		}
 	}
 	env := s.Env

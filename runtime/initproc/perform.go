@@ -150,13 +150,22 @@ const (
 	// SyncRuntimeHooks is after the mounts, before pivot_root: prestart and
 	// createRuntime hooks (runtime-spec, "Lifecycle").
 	SyncRuntimeHooks SyncPoint = iota + 1
+	// SyncLimits is the last moment before the wait for start, or before the
+	// program: limits that the helper itself would not fit into.
+	SyncLimits
 )
 
 // Sync lets the parent act before the next step.
 type Sync struct{ Point SyncPoint }
 
-func (s *Sync) Name() string { return "wait for the parent's hooks" }
-func (s *Sync) op() op       { return opSync }
+func (s *Sync) Name() string {
+	if s.Point == SyncLimits {
+		return "wait for the last limits"
+	}
+	return "wait for the parent's hooks"
+}
+
+func (s *Sync) op() op { return opSync }
 func (s *Sync) wire(c *coder) {
 	v := uint32(s.Point)
 	c.u32(&v)

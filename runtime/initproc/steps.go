@@ -18,6 +18,7 @@ const (
 	opSync
 	opWaitStart
 	opLookPath
+	opEnterCgroup
 	opExec
 	opWorkdir
 
@@ -64,6 +65,8 @@ func newStep(o op) Step {
 		return new(WaitStart)
 	case opLookPath:
 		return new(LookPath)
+	case opEnterCgroup:
+		return new(EnterCgroup)
 	case opExec:
 		return new(Exec)
 	case opWorkdir:
