@@ -1,12 +1,19 @@
 package seccomp
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"golang.org/x/sys/unix"
+)
 
 // span is a run of argument values with one target; it ends where the next starts.
 type span struct {
 	start uint64
 	to    target
 }
+
+// mostSpans is more than a program can tell apart: a test makes two ends at best.
+const mostSpans = 2*unix.BPF_MAXINSNS + 2
 
 // alternatives lays down rules that are tried in order; if none matches, control
 // goes to otherwise.
@@ -24,7 +31,7 @@ func (a *assembler) alternatives(rules []rule, otherwise target, wide bool) targ
 				start--
 			}
 			a.line = append(a.line[:0], span{0, next})
-			for i := end - 1; i >= start; i-- {
+			for i := end - 1; i >= start && !a.full; i-- {
 				a.paint(rules[i].conds[0], target{verdict: rules[i].verdict}, wide)
 			}
 			next = a.searchArgument(arg, wide)
@@ -124,6 +131,10 @@ func (a *assembler) paintAbove(v, last uint64, to target) {
 // paintRange gives the values from first to end a target; last is the highest
 // value there is.
 func (a *assembler) paintRange(first, end, last uint64, to target) {
+	if len(a.line) > mostSpans {
+		a.full = true
+		return
+	}
 	line, painted := a.line, a.spare[:0]
 	i := 0
 	for ; i < len(line) && line[i].start < first; i++ {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -96,6 +97,56 @@ func TestProgramOverKernelLimit(t *testing.T) {
 	p.Syscalls = slices.Repeat(p.Syscalls, 2)
 	if _, err := Compile(p); err == nil || !strings.Contains(err.Error(), "times the calls they name, are more than 65536") && !strings.Contains(err.Error(), "names in all") {
 		t.Errorf("120000 pairs: %v", err)
+	}
+}
+
+// TestHostileProfilesEndSoon: profiles at the limits, each built to make one
+// part of the compiler work hard.
+func TestHostileProfilesEndSoon(t *testing.T) {
+	const most = maxArgRules - 1
+	actions := []specs.LinuxSeccompAction{specs.ActErrno, specs.ActTrap}
+	rule := func(action specs.LinuxSeccompAction, args ...specs.LinuxSeccompArg) specs.LinuxSyscall {
+		return specs.LinuxSyscall{Names: []string{"ioctl"}, Action: action, Args: args}
+	}
+	for name, entry := range map[string]func(i int) specs.LinuxSyscall{
+		"one range in pieces": func(i int) specs.LinuxSyscall {
+			return rule(specs.ActErrno, specs.LinuxSeccompArg{Index: 1, Op: specs.OpEqualTo, Value: uint64(i * 7919 % most)})
+		},
+		"no neighbours": func(i int) specs.LinuxSyscall {
+			return rule(specs.ActErrno, specs.LinuxSeccompArg{Index: 1, Op: specs.OpEqualTo, Value: uint64(i) << 33})
+		},
+		"overlapping bounds": func(i int) specs.LinuxSyscall {
+			return rule(actions[i%2], specs.LinuxSeccompArg{Index: 1, Op: specs.OpGreaterEqual, Value: uint64(i*7919) << 20})
+		},
+		"masks": func(i int) specs.LinuxSyscall {
+			return rule(actions[i%2], specs.LinuxSeccompArg{Index: 1, Op: specs.OpMaskedEqual, Value: ^uint64(i), ValueTwo: uint64(i * 7919)})
+		},
+		"six conditions": func(i int) specs.LinuxSyscall {
+			r := rule(actions[i%2])
+			for arg := range uint(6) {
+				r.Args = append(r.Args, specs.LinuxSeccompArg{Index: arg, Op: specs.OpNotEqual, Value: uint64(i)})
+			}
+			return r
+		},
+	} {
+		p := &specs.LinuxSeccomp{DefaultAction: specs.ActAllow}
+		for i := range most {
+			p.Syscalls = append(p.Syscalls, entry(i))
+		}
+		start := time.Now()
+		f, err := Compile(p)
+		if spent := time.Since(start); spent > 5*time.Second {
+			t.Errorf("%s: %s", name, spent)
+		}
+		if err == nil {
+			err = verify(f.Insns)
+		} else if strings.Contains(err.Error(), "over the kernel's limit") {
+			err = nil
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		t.Logf("%s: %s", name, time.Since(start))
 	}
 }
 
