@@ -33,6 +33,7 @@ func init() {
 	addFileVerbs()
 	addProcessVerbs()
 	addKernelVerbs()
+	addAttackVerbs()
 }
 
 func main() {
