@@ -137,6 +137,9 @@ func (v *verb) explain(err error) error {
 	if errors.As(err, &start) {
 		return fmt.Errorf("%s failed: unable to start container process: %w", v.name, err)
 	}
+	if v.name == "exec" {
+		return fmt.Errorf("exec failed: %w", err)
+	}
 	return err
 }
 
