@@ -208,16 +208,16 @@ func plan(a *Attr) (*order, error) {
 	last := uint64(a.New & firstFlags)
 	o.early = uintptr(a.New &^ (firstFlags | unix.CLONE_NEWCGROUP))
 	o.late = cloneArgs{flags: last | unix.CLONE_FILES, exitSignal: uint64(unix.SIGCHLD)}
-	if a.CgroupDir >= 0 {
-		o.late.flags |= unix.CLONE_INTO_CGROUP
-		o.late.cgroup = uint64(a.CgroupDir)
-	}
 	if o.twoStage {
 		o.first = cloneArgs{flags: unix.CLONE_FILES, exitSignal: uint64(unix.SIGCHLD)}
 		o.late.flags |= unix.CLONE_PARENT
 		o.late.exitSignal = 0 // inherited with CLONE_PARENT
 	} else {
 		o.first = o.late
+	}
+	if a.CgroupDir >= 0 { // by the first stage, which has the caller's rights over it
+		o.first.flags |= unix.CLONE_INTO_CGROUP
+		o.first.cgroup = uint64(a.CgroupDir)
 	}
 	argv, err := syscall.SlicePtrFromStrings(a.Argv)
 	if err != nil {
