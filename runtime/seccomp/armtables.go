@@ -3,7 +3,7 @@
 package seccomp
 
 // armRows: every known call; the columns are aarch64, arm, arm's private range (from 0x0f0000).
-var armRows = [...]row{
+var armRows = []row{
 	{"_llseek", [spaces]int16{-1, 140, -1}},
 	{"_newselect", [spaces]int16{-1, 142, -1}},
 	{"_sysctl", [spaces]int16{-1, 149, -1}},

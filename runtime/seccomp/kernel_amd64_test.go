@@ -137,96 +137,127 @@ func outcome(t *testing.T, profile string, s attempt) string {
 	return fmt.Sprintf("exit %d", cmd.ProcessState.ExitCode())
 }
 
-const x32Bit = 0x40000000
+const (
+	x32Bit = 0x40000000
+	killed = "bad system call" // SIGSYS
+)
 
-// TestKernelVerdicts runs programs under filters and looks at how they end.
-func TestKernelVerdicts(t *testing.T) {
-	text, err := json.Marshal(mobyProfile(t, host))
-	if err != nil {
-		t.Fatal(err)
-	}
-	mobyText := string(text)
-	all := func(rule string) string { return `{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[` + rule + `]}` }
-	on := func(arch, rule string) string {
-		return `{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_` + arch + `"],"syscalls":[` + rule + `]}`
-	}
-	only := func(action, names string) string {
-		return `{"defaultAction":"SCMP_ACT_` + action + `","syscalls":[{"names":["execve","exit_group",` + names + `],"action":"SCMP_ACT_ALLOW"}]}`
-	}
-	rule := func(action, more string) string {
-		return `{"names":["sched_yield","personality"],"action":"SCMP_ACT_` + action + `"` + more + `}`
-	}
-	arg := func(op string, value, two uint64) string {
-		return fmt.Sprintf(`,"args":[{"index":0,"value":%d,"valueTwo":%d,"op":"SCMP_CMP_%s"}]`, value, two, op)
-	}
-	yield := attempt{name: "sched_yield", number: unix.SYS_SCHED_YIELD}
-	persona := func(v uint64) attempt {
-		return attempt{name: fmt.Sprintf("personality(%#x)", v), number: unix.SYS_PERSONALITY, args: [3]uint64{v}}
-	}
-	i386 := func(number uint32, args ...uint64) attempt {
-		s := attempt{name: fmt.Sprintf("i386 %d%x", number, args), i386: true, number: number}
-		copy(s.args[:], args)
-		return s
-	}
-	x32 := attempt{name: "x32 sched_yield", number: x32Bit | unix.SYS_SCHED_YIELD}
-	socket := func(family uint64) attempt {
-		return attempt{name: fmt.Sprintf("socket(%d)", family), number: unix.SYS_SOCKET, args: [3]uint64{family, 0x5, 0}}
-	}
-	const killed = "bad system call"
-	const all64 = ^uint64(0)
-	for _, c := range []struct {
-		profile string
-		call    attempt
-		want    string
-	}{
-		{all(rule("ERRNO", "")), yield, "exit 1"},
-		{all(rule("ERRNO", `,"errnoRet":77`)), yield, "exit 77"},
-		{all(rule("LOG", "")), yield, "exit 0"},
-		{all(rule("TRACE", "")), yield, "exit 38"}, // ENOSYS: there is no tracer
-		{all(rule("TRAP", "")), yield, killed},
-		{all(rule("KILL", "")), yield, killed},
-		{all(rule("KILL_THREAD", "")), yield, killed},
-		{all(rule("KILL_PROCESS", "")), yield, killed},
-		{only("ERRNO", `"sched_yield"`), yield, "exit 0"},
-		{only("ERRNO", `"uname"`), yield, "exit 1"},
-		{only("KILL", `"uname"`), yield, killed},
-		{only("LOG", `"uname"`), yield, "exit 0"},
-		{only("ERRNO", `"uname"`), attempt{name: "call 5000", number: 5000}, "exit 38"},
-		{only("KILL_PROCESS", `"uname"`), attempt{name: "call 5000", number: 5000}, "exit 38"},
-		{only("TRAP", `"uname"`), attempt{name: "call 232", number: 232}, "exit 38"},
-		{all(rule("ERRNO", "")), x32, killed},
-		{on("X32", rule("ERRNO", "")), x32, "exit 1"},
-		{all(rule("ERRNO", "")), i386(158), killed},
-		{on("X86", rule("ERRNO", "")), i386(158), "exit 1"},
-		{on("X86", rule("LOG", "")), i386(158), "exit 0"},
+// kernelCase is a call under a profile and how the program ends.
+type kernelCase struct {
+	profile string
+	call    attempt
+	want    string
+}
 
-		{all(rule("ERRNO", arg("EQ", all64, 0))), persona(all64), "exit 1"},
-		{all(rule("ERRNO", arg("EQ", all64, 0))), persona(0xffffffff), "exit 0"},
-		{all(rule("ERRNO", arg("NE", 0xffffffff, 0))), persona(1<<40 | 0xffffffff), "exit 1"},
-		{all(rule("ERRNO", arg("GT", 0xffffffff, 0))), persona(0xffffffff), "exit 0"},
-		{all(rule("ERRNO", arg("GT", 0xffffffff, 0))), persona(1<<32 | 0xffffffff), "exit 1"},
-		{all(rule("ERRNO", arg("GE", 1<<63, 0))), persona(all64), "exit 1"}, // nothing is signed
-		{all(rule("ERRNO", arg("LT", 1<<63, 0))), persona(all64), "exit 0"},
-		{all(rule("ERRNO", arg("LE", 0xffffffff, 0))), persona(0xffffffff), "exit 1"},
-		{all(rule("ERRNO", arg("MASKED_EQ", 0xf00000000f, 0x700000000f))), persona(0x7_ffffffff | 0x70_00000000), "exit 1"},
-		{all(rule("ERRNO", arg("MASKED_EQ", 0xf00000000f, 0x700000000f))), persona(0x6_ffffffff | 0x60_00000000), "exit 0"},
-		{on("X86", rule("ERRNO", arg("EQ", 1<<32|0xffffffff, 0))), i386(136, 0xffffffff), "exit 1"},
-
-		{mobyText, yield, "exit 0"},
-		{mobyText, socket(unix.AF_ALG), "exit 1"},
-		{mobyText, socket(unix.AF_VSOCK), "exit 1"},
-		{mobyText, socket(99), "exit 97"}, // EAFNOSUPPORT, from the kernel's own socket
-		{mobyText, attempt{name: "umount2", number: unix.SYS_UMOUNT2}, "exit 1"},
-		{mobyText, attempt{name: "clone3", number: unix.SYS_CLONE3}, "exit 38"},
-		{mobyText, attempt{name: "clone(NEWUSER)", number: unix.SYS_CLONE, args: [3]uint64{unix.CLONE_NEWUSER}}, "exit 1"},
-		{mobyText, attempt{name: "call 5000", number: 5000}, "exit 38"},
-		{mobyText, i386(158), "exit 0"},
-		{mobyText, i386(359, unix.AF_ALG, 5), "exit 1"},
-		{mobyText, i386(52), "exit 1"}, // umount2
-		{mobyText, i386(5000), "exit 38"},
-	} {
+func tryAll(t *testing.T, cases []kernelCase) {
+	t.Helper()
+	for _, c := range cases {
 		if got := outcome(t, c.profile, c.call); got != c.want {
 			t.Errorf("%s under %.300s: %s, want %s", c.call.name, c.profile, got, c.want)
 		}
 	}
+}
+
+func native(name string, number uint32, args ...uint64) attempt {
+	a := attempt{name: fmt.Sprintf("%s%#x", name, args), number: number}
+	copy(a.args[:], args)
+	return a
+}
+
+func i386(name string, number uint32, args ...uint64) attempt {
+	a := native("i386 "+name, number, args...)
+	a.i386 = true
+	return a
+}
+
+// allBut allows everything but for one rule, on x86_64 and the architectures.
+func allBut(entry string, archs ...string) string {
+	list, err := json.Marshal(archs)
+	if err != nil {
+		panic(err)
+	}
+	return `{"defaultAction":"SCMP_ACT_ALLOW","architectures":` + string(list) + `,"syscalls":[` + entry + `]}`
+}
+
+// entry is a rule for sched_yield and personality.
+func entry(action, more string) string {
+	return `{"names":["sched_yield","personality"],"action":"SCMP_ACT_` + action + `"` + more + `}`
+}
+
+// TestKernelVerdicts runs programs under filters and looks at how they end.
+func TestKernelVerdicts(t *testing.T) {
+	only := func(action, names string) string {
+		return `{"defaultAction":"SCMP_ACT_` + action + `","syscalls":[{"names":["execve","exit_group",` + names + `],"action":"SCMP_ACT_ALLOW"}]}`
+	}
+	yield := native("sched_yield", unix.SYS_SCHED_YIELD)
+	x32 := native("x32 sched_yield", x32Bit|unix.SYS_SCHED_YIELD)
+	tryAll(t, []kernelCase{
+		{allBut(entry("ERRNO", "")), yield, "exit 1"},
+		{allBut(entry("ERRNO", `,"errnoRet":77`)), yield, "exit 77"},
+		{allBut(entry("LOG", "")), yield, "exit 0"},
+		{allBut(entry("TRACE", "")), yield, "exit 38"}, // ENOSYS: there is no tracer
+		{allBut(entry("TRAP", "")), yield, killed},
+		{allBut(entry("KILL", "")), yield, killed},
+		{allBut(entry("KILL_THREAD", "")), yield, killed},
+		{allBut(entry("KILL_PROCESS", "")), yield, killed},
+		{only("ERRNO", `"sched_yield"`), yield, "exit 0"},
+		{only("ERRNO", `"uname"`), yield, "exit 1"},
+		{only("KILL", `"uname"`), yield, killed},
+		{only("LOG", `"uname"`), yield, "exit 0"},
+		{only("ERRNO", `"uname"`), native("call 5000", 5000), "exit 38"},
+		{only("KILL_PROCESS", `"uname"`), native("call 5000", 5000), "exit 38"},
+		{only("TRAP", `"uname"`), native("call 232", 232), "exit 38"},
+		{allBut(entry("ERRNO", "")), x32, killed},
+		{allBut(entry("ERRNO", ""), "SCMP_ARCH_X32"), x32, "exit 1"},
+		{allBut(entry("ERRNO", "")), i386("sched_yield", 158), killed},
+		{allBut(entry("ERRNO", ""), "SCMP_ARCH_X86"), i386("sched_yield", 158), "exit 1"},
+		{allBut(entry("LOG", ""), "SCMP_ARCH_X86"), i386("sched_yield", 158), "exit 0"},
+	})
+}
+
+// TestKernelArguments compares arguments; personality(2) ignores the high word.
+func TestKernelArguments(t *testing.T) {
+	arg := func(op string, value, two uint64) string {
+		return allBut(entry("ERRNO", fmt.Sprintf(`,"args":[{"index":0,"value":%d,"valueTwo":%d,"op":"SCMP_CMP_%s"}]`, value, two, op)), "SCMP_ARCH_X86")
+	}
+	persona := func(v uint64) attempt { return native("personality", unix.SYS_PERSONALITY, v) }
+	const all = ^uint64(0)
+	const mask, masked = 0xf00000000f, 0x700000000f
+	tryAll(t, []kernelCase{
+		{arg("EQ", all, 0), persona(all), "exit 1"},
+		{arg("EQ", all, 0), persona(0xffffffff), "exit 0"},
+		{arg("NE", 0xffffffff, 0), persona(1<<40 | 0xffffffff), "exit 1"},
+		{arg("GT", 0xffffffff, 0), persona(0xffffffff), "exit 0"},
+		{arg("GT", 0xffffffff, 0), persona(1<<32 | 0xffffffff), "exit 1"},
+		{arg("GE", 1<<63, 0), persona(all), "exit 1"}, // nothing is signed
+		{arg("LT", 1<<63, 0), persona(all), "exit 0"},
+		{arg("LE", 0xffffffff, 0), persona(0xffffffff), "exit 1"},
+		{arg("MASKED_EQ", mask, masked), persona(0x77_ffffffff), "exit 1"},
+		{arg("MASKED_EQ", mask, masked), persona(0x67_ffffffff), "exit 0"},
+		{arg("EQ", 1<<32|0xffffffff, 0), i386("personality", 136, 0xffffffff), "exit 1"},
+	})
+}
+
+// TestKernelMobyProfile tries what moby's default profile is there for.
+func TestKernelMobyProfile(t *testing.T) {
+	text, err := json.Marshal(mobyProfile(t, host))
+	if err != nil {
+		t.Fatal(err)
+	}
+	moby := string(text)
+	socket := func(family uint64) attempt { return native("socket", unix.SYS_SOCKET, family, 5) }
+	tryAll(t, []kernelCase{
+		{moby, native("sched_yield", unix.SYS_SCHED_YIELD), "exit 0"},
+		{moby, socket(unix.AF_ALG), "exit 1"},
+		{moby, socket(unix.AF_VSOCK), "exit 1"},
+		{moby, socket(99), "exit 97"}, // EAFNOSUPPORT: it came through to the kernel's socket
+		{moby, native("umount2", unix.SYS_UMOUNT2), "exit 1"},
+		{moby, native("clone3", unix.SYS_CLONE3), "exit 38"},
+		{moby, native("clone", unix.SYS_CLONE, unix.CLONE_NEWUSER), "exit 1"},
+		{moby, native("call 5000", 5000), "exit 38"},
+		{moby, i386("sched_yield", 158), "exit 0"},
+		{moby, i386("socket", 359, unix.AF_ALG, 5), "exit 1"},
+		{moby, i386("umount2", 52), "exit 1"},
+		{moby, i386("call 5000", 5000), "exit 38"},
+	})
 }

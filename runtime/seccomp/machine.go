@@ -48,7 +48,7 @@ type machine struct {
 }
 
 var x86Machine = machine{
-	rows:  x86Rows[:],
+	rows:  x86Rows,
 	slots: &x86Slots,
 	spaces: [spaces]space{
 		{arch: specs.ArchX86_64, first: 0, last: 0x3fffffff, wide: true},
@@ -59,7 +59,7 @@ var x86Machine = machine{
 }
 
 var armMachine = machine{
-	rows:  armRows[:],
+	rows:  armRows,
 	slots: &armSlots,
 	spaces: [spaces]space{
 		{arch: specs.ArchAARCH64, first: 0, last: 0xffffffff, wide: true},

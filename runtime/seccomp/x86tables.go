@@ -3,7 +3,7 @@
 package seccomp
 
 // x86Rows: every known call; the columns are x86_64, x32 (without its bit), i386.
-var x86Rows = [...]row{
+var x86Rows = []row{
 	{"_llseek", [spaces]int16{-1, -1, 140}},
 	{"_newselect", [spaces]int16{-1, -1, 142}},
 	{"_sysctl", [spaces]int16{156, -1, 149}},
