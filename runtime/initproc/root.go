@@ -165,6 +165,9 @@ func (s *PivotRoot) do(p *process) error {
 	// The old root ends up on top of the new one at "/", and "." finds it there:
 	// pivot_root(2), section NOTES. It propagates nowhere since OpenRoot.
 	if err := unix.PivotRoot(".", "."); err != nil {
+		if err == unix.EINVAL {
+			return fail("the present root may be an initial ramfs, which needs the no-pivot way", err)
+		}
 		return err
 	}
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {

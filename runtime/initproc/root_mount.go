@@ -145,7 +145,7 @@ func (s *Mount) detached(p *process, covered int) (int, error) {
 		return p.fd(s.Tree)
 	}
 	if s.FS == "" {
-		return s.bind(s.Source, s.Flags&MountRec != 0)
+		return s.bind(s.Source, s.Flags&MountRec != 0, false)
 	}
 	params, err := s.params(covered)
 	if err != nil {
@@ -163,7 +163,8 @@ func (s *Mount) detached(p *process, covered int) (int, error) {
 		fd, err = mount.New(s.FS, s.Source, params, attr)
 	}
 	if s.Else != "" && (isErrno(err, unix.EPERM) || isErrno(err, unix.EBUSY)) {
-		return s.bind(s.Else, true)
+		// The host's mounts below it get the same attributes.
+		return s.bind(s.Else, true, true)
 	}
 	if err != nil {
 		return -1, err
@@ -195,8 +196,9 @@ func (s *Mount) params(covered int) ([]mount.Param, error) {
 	return append(slices.Clip(s.Params), mount.Param{Key: "mode", Value: mode}), nil
 }
 
-// bind clones a host path that the container's root can reach by itself.
-func (s *Mount) bind(path string, rec bool) (int, error) {
+// bind clones a host path that the container's root can reach by itself; with
+// all, the attributes are for everything below, too.
+func (s *Mount) bind(path string, rec, all bool) (int, error) {
 	flags := unix.O_PATH | unix.O_CLOEXEC
 	if s.Flags&MountSrcNoFollow != 0 {
 		flags |= unix.O_NOFOLLOW
@@ -210,7 +212,14 @@ func (s *Mount) bind(path string, rec bool) (int, error) {
 	if err != nil {
 		return -1, fail("clone "+path, err)
 	}
-	if err := s.finish(fd, s.Attr); err != nil {
+	attr := s.Attr
+	if all {
+		err, attr = mount.SetAttr(fd, attr, true), mount.Attr{}
+	}
+	if err == nil {
+		err = s.finish(fd, attr)
+	}
+	if err != nil {
 		unix.Close(fd)
 		return -1, err
 	}

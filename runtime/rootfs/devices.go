@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,7 +41,10 @@ var devLinks = []initproc.Link{
 // settleDev decides who makes /dev: a tmpfs planned for it is made, complete
 // with nodes and links, by a parent that may make nodes. It is then a file
 // system of the host's user namespace, on which nodes can be opened.
-func (p *planner) settleDev(entries []entry) {
+func (p *planner) settleDev(entries []entry) (err error) {
+	if p.nodes, err = p.deviceList(); err != nil {
+		return err
+	}
 	p.setupDev = true
 	for i := range entries {
 		e := &entries[i]
@@ -49,7 +53,7 @@ func (p *planner) settleDev(entries []entry) {
 		case e.fs == "":
 			// The host's /dev, or one that somebody prepared: it stays as it is.
 			p.setupDev, p.dev = false, nil
-			return
+			return nil
 		case e.fs == "tmpfs" && p.o.Rights.Mount && p.o.Rights.Mknod && !e.opt.CopyUp && !e.opt.DestNoFollow &&
 			hasParam(e.opt.Data, "mode") && !mount.TooLong(e.opt.Data):
 			p.dev = &devTree{entry: e}
@@ -58,7 +62,7 @@ func (p *planner) settleDev(entries []entry) {
 		}
 	}
 	if p.dev == nil {
-		return
+		return nil
 	}
 	// What is mounted below /dev covers its own part of it.
 	for i := range entries {
@@ -71,20 +75,17 @@ func (p *planner) settleDev(entries []entry) {
 		p.dev.maps.UID, p.dev.maps.GID = p.linux.UIDMappings, p.linux.GIDMappings
 	}
 	p.dev.userns = p.userns()
+	p.nodes = slices.DeleteFunc(p.nodes, p.dev.take)
+	return nil
 }
 
 // devices plans the nodes and links that are not in p.dev.
-func (p *planner) devices() error {
-	devices, err := p.deviceList()
-	if err != nil || !p.setupDev || !p.ownMounts {
-		// Without a mount namespace nodes would stay on the host.
-		return err
+func (p *planner) devices() {
+	if !p.setupDev || !p.ownMounts {
+		return // without a mount namespace nodes would stay on the host
 	}
-	for i := range devices {
-		d := &devices[i]
-		if p.dev != nil && p.dev.take(d) {
-			continue
-		}
+	for i := range p.nodes {
+		d := &p.nodes[i]
 		isNode := d.Mode&unix.S_IFMT != unix.S_IFIFO
 		switch {
 		case isNode && !p.o.Rights.Mount:
@@ -98,7 +99,6 @@ func (p *planner) devices() error {
 	if p.dev == nil {
 		p.b.Add(&initproc.DevLinks{Dir: "/dev", Links: devLinks})
 	}
-	return nil
 }
 
 // deviceList joins the default devices and the spec's, which replace them.
@@ -202,7 +202,7 @@ type devTree struct {
 }
 
 // take adds a device that belongs on this tree.
-func (t *devTree) take(d *initproc.Device) bool {
+func (t *devTree) take(d initproc.Device) bool {
 	if !strings.HasPrefix(d.Path, "/dev/") {
 		return false
 	}
@@ -211,15 +211,19 @@ func (t *devTree) take(d *initproc.Device) bool {
 			return false
 		}
 	}
-	t.nodes = append(t.nodes, *d)
+	t.nodes = append(t.nodes, d)
 	return true
 }
 
-// step is the attachment of the tree; its nodes are known when it is opened.
+// step is the attachment of the tree.
 func (t *devTree) step(p *planner) *initproc.Mount {
 	s := p.step(t.entry)
 	t.params = s.Params
-	return &initproc.Mount{Dest: "/dev", FS: "tmpfs", Source: s.Source, Tree: p.b.File("tmpfs with the nodes and links of /dev", t.open)}
+	name := "tmpfs for /dev, " + t.entry.opt.Attr.String() + ", with links and nodes"
+	for i := range t.nodes {
+		name += " " + strings.TrimPrefix(t.nodes[i].Path, "/dev/")
+	}
+	return &initproc.Mount{Dest: "/dev", FS: "tmpfs", Source: s.Source, Tree: p.b.File(name, t.open)}
 }
 
 func (t *devTree) fail(err error) error {

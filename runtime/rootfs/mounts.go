@@ -85,7 +85,9 @@ func (p *planner) mounts() error {
 	if len(entries) > 0 && !p.ownMounts {
 		return errors.New("mounts: need a mount namespace")
 	}
-	p.settleDev(entries)
+	if err := p.settleDev(entries); err != nil {
+		return err
+	}
 	for i := range entries {
 		if err := p.mount(&entries[i]); err != nil {
 			return err

@@ -80,9 +80,7 @@ func Before(b *plan.Builder, spec *specs.Spec, o Options) error {
 	if err := p.mounts(); err != nil {
 		return err
 	}
-	if err := p.devices(); err != nil {
-		return err
-	}
+	p.devices()
 	if spec.Process != nil && p.ownMounts {
 		if spec.Process.Cwd != "" && filepath.Clean(spec.Process.Cwd) != "/" {
 			b.Add(&initproc.MakeWorkdir{Path: filepath.Clean("/" + spec.Process.Cwd)})
@@ -133,8 +131,9 @@ type planner struct {
 	ownMounts       bool                                // a mount namespace, new or joined
 	rootPropagation mount.Propagation
 
-	setupDev bool     // nodes and links of /dev are ours to make
-	dev      *devTree // the /dev made by the parent, nil if the first process makes it
+	setupDev bool              // nodes and links of /dev are ours to make
+	nodes    []initproc.Device // those that are not part of dev
+	dev      *devTree          // the /dev made by the parent, nil if the first process makes it
 }
 
 func newPlanner(b *plan.Builder, spec *specs.Spec, o Options) (*planner, error) {

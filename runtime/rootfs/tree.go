@@ -33,21 +33,18 @@ func (t *tree) String() string {
 	if t.rec {
 		s.WriteString(" and below")
 	}
-	describe(&s, "", t.attr)
-	describe(&s, "all ", t.recAttr)
+	for _, w := range []struct{ what, words string }{{"", t.attr.String()}, {"all ", t.recAttr.String()}} {
+		if w.words != "" {
+			s.WriteString(", " + w.what + w.words)
+		}
+	}
 	for _, p := range t.props {
-		fmt.Fprintf(&s, ", propagation %#x rec=%t", p.Type, p.Rec)
+		s.WriteString(", " + p.String())
 	}
 	if t.ids != nil {
 		s.WriteString(", " + t.ids.String())
 	}
 	return s.String()
-}
-
-func describe(s *strings.Builder, what string, a mount.Attr) {
-	if !a.Empty() {
-		fmt.Fprintf(s, ", %sset %#x clear %#x propagation %#x", what, a.Set, a.Clear, a.Propagation)
-	}
 }
 
 func (t *tree) fail(what string, err error) error {

@@ -190,14 +190,6 @@ func Reconfigure(fd int, params []Param) error {
 	return nil
 }
 
-// String is the parameter as it stands in an option list.
-func (p *Param) String() string {
-	if p.Flag {
-		return p.Key
-	}
-	return p.Key + "=" + p.Value
-}
-
 // Data joins parameters into the form of mount(2).
 func Data(params []Param) string {
 	words := make([]string, len(params))
