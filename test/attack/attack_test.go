@@ -12,11 +12,15 @@ package attack
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"berth/test/bundle"
 	"berth/test/leak"
 )
+
+// The main thread stays as it is: what changes threads gets others, which end.
+func init() { runtime.LockOSThread() }
 
 // attack tries one escape with a runtime and tells what it got: empty when
 // it failed.

@@ -17,7 +17,7 @@ import (
 func configAttacks() []attack {
 	return []attack{
 		{name: "V13-sysctl-of-the-host", guard: "guard_off_sysctl", try: sysctlOfHost},
-		{name: "V13-sysctl-with-a-path", guard: "guard_off_sysctl", try: sysctlPath},
+		{name: "V13-sysctl-with-a-path", try: sysctlPath, control: sysctlOwn},
 		{name: "V13-cgroup-path", try: cgroupPath, control: cgroupByHand},
 		{name: "V13-annotations", try: annotations, control: annotatedByHand},
 		{name: "V14-hook-environment", guard: "guard_off_hookenv", runc: true, try: hookEnvironment},
@@ -66,6 +66,11 @@ func sysctlOfHost(t *testing.T, rt *bundle.Runtime) string {
 		return damage
 	}
 	return tryHostSysctl(t, rt, "kernel.shmmax", readHost("/proc/sys/kernel/shmmax"), bundle.Share(specs.IPCNamespace))
+}
+
+// sysctlOwn sets a parameter of the container's own, which is allowed.
+func sysctlOwn(t *testing.T, rt *bundle.Runtime) string {
+	return tryHostSysctl(t, rt, "net.ipv4.ip_forward", "0")
 }
 
 // sysctlPath: an allowed beginning, then a way up.

@@ -23,7 +23,7 @@ func helperAttacks() []attack {
 		{name: "V1-binary-stays", guard: "guard_off_exefile", try: binaryStays},
 		{name: "V1-entrypoint-is-the-helper", guard: "guard_off_exefile", try: entrypointIsHelper},
 		{name: "V2-files-of-the-caller", guard: "guard_off_closefds", try: callersFiles},
-		{name: "V2-working-folder-outside", guard: "guard_off_cwdcheck", try: cwdOutside},
+		{name: "V2-working-folder-outside", control: cwdBound, try: cwdOutside},
 		{name: "V2-working-folder-outside-exec", guard: "guard_off_cwdcheck", try: cwdOutsideExec},
 	}
 }
@@ -177,6 +177,13 @@ func cwdOutside(t *testing.T, rt *bundle.Runtime) string {
 		}
 	}
 	return ""
+}
+
+// cwdBound gives the container the host's folder, to see that the test would
+// notice.
+func cwdBound(t *testing.T, rt *bundle.Runtime) string {
+	c := newCanary(t, "secret")
+	return outside(rt.Run(bundle.New(t, bundle.Bind(c.dir, "/out"), bundle.Cwd("/out"), bundle.Args("/bin/cat", "secret"))))
 }
 
 func cwdOutsideExec(t *testing.T, rt *bundle.Runtime) string {

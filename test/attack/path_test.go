@@ -82,9 +82,11 @@ func hides(m *report.Mount) bool {
 // image to a file that the container wants covered or made.
 func consoleIsLink(t *testing.T, rt *bundle.Runtime) string {
 	c := newCanary(t, "file")
-	for _, target := range []string{c.dir + "/file", c.dir + "/new", "/proc/sysrq-trigger", "/etc/passwd"} {
-		b := bundle.New(t, rootDev(), bundle.Terminal(0, 0), bundle.Symlink(target, "/dev/console"))
+	for _, target := range []string{c.dir + "/file", c.dir + "/new", "/proc/sysrq-trigger", "/etc/passwd", "../etc/passwd"} {
+		b := bundle.New(t, rootDev(), bundle.Terminal(0, 0), bundle.Symlink(target, "/dev/console"), bundle.Mount(specs.Mount{
+			Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"newinstance", "ptmxmode=0666", "mode=0620"}}))
 		res := withTerminal(t, rt, b)
+		target = strings.TrimPrefix(target, "..")
 		if damage := c.changed(); damage != "" {
 			return damage
 		}

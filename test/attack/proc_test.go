@@ -15,10 +15,10 @@ import (
 // procAttacks make the runtime's writes to /proc go elsewhere: class V4.
 func procAttacks() []attack {
 	return []attack{
-		{name: "V4-proc-is-a-link", try: procIsLink, guard: "guard_off_safepath"},
+		{name: "V4-proc-is-a-link", try: procIsLink, guard: "guard_off_safepath,guard_off_procfd"},
 		{name: "V4-volume-over-proc", try: volumeOverProc, guard: "guard_off_procfd"},
 		{name: "V4-volume-below-proc", try: volumeBelowProc, guard: "guard_off_procfd"},
-		{name: "V4-exec-after-proc-was-covered", try: procCovered, guard: "guard_off_procfd"},
+		{name: "V4-exec-after-proc-was-covered", try: procCovered, control: decoyByHand},
 	}
 }
 
@@ -36,6 +36,15 @@ func written() bundle.Option {
 		s.Process.OOMScoreAdj = &n
 		s.Linux.Sysctl = map[string]string{"net.ipv4.ip_forward": "1", "kernel.msgmax": "65536"}
 	})
+}
+
+// decoyByHand writes where the runtime might.
+func decoyByHand(t *testing.T, _ *bundle.Runtime) string {
+	c := decoy(t)
+	if err := os.WriteFile(filepath.Join(c.dir, "self/oom_score_adj"), []byte("600"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return c.changed()
 }
 
 // procIsLink: the image's /proc is a link, absolute and relative, inside the
