@@ -34,6 +34,7 @@ func All() *features.Features {
 			Apparmor:        &features.Apparmor{Enabled: yes()},
 			Selinux:         &features.Selinux{Enabled: yes()},
 			IntelRdt:        &features.IntelRdt{Enabled: no()},
+			MemoryPolicy:    &features.MemoryPolicy{Modes: MemoryModes(), Flags: MemoryFlags()},
 			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: yes()}},
 			NetDevices:      &features.NetDevices{Enabled: no()},
 		},
@@ -61,6 +62,19 @@ func Namespaces() []string {
 		names = append(names, string(k))
 	}
 	return names
+}
+
+// MemoryModes are the modes of memory policies (set_mempolicy(2)).
+func MemoryModes() []string {
+	return []string{
+		string(specs.MpolBind), string(specs.MpolDefault), string(specs.MpolInterleave), string(specs.MpolLocal),
+		string(specs.MpolPreferred), string(specs.MpolPreferredMany), string(specs.MpolWeightedInterleave),
+	}
+}
+
+// MemoryFlags are the flags of memory policies.
+func MemoryFlags() []string {
+	return []string{string(specs.MpolFNumaBalancing), string(specs.MpolFRelativeNodes), string(specs.MpolFStaticNodes)}
 }
 
 // MountOptions are the options of mounts that are not handed to the file

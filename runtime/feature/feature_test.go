@@ -6,7 +6,7 @@ import (
 )
 
 func TestListsAreSortedAndUnique(t *testing.T) {
-	for name, list := range map[string][]string{"namespaces": Namespaces(), "mount options": MountOptions()} {
+	for name, list := range map[string][]string{"namespaces": Namespaces(), "mount options": MountOptions(), "memory modes": MemoryModes(), "memory flags": MemoryFlags()} {
 		if !slices.IsSorted(list) {
 			t.Errorf("%s are not in order of names", name)
 		}

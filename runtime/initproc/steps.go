@@ -54,6 +54,7 @@ const (
 	opStdio
 	opSetsid
 	opHome
+	opLoopback
 )
 
 // newStep makes an empty step to decode into; nil for an unknown op.
@@ -73,6 +74,8 @@ func newStep(o op) Step {
 		return new(Workdir)
 	case opHome:
 		return new(Home)
+	case opLoopback:
+		return new(Loopback)
 	}
 	if s := newRootStep(o); s != nil {
 		return s

@@ -77,6 +77,9 @@ func Early(b *plan.Builder, spec *specs.Spec, p *specs.Process, o *Options) erro
 		b.Add(&initproc.Keyring{KeyringName: "_ses." + o.ID, Label: p.SelinuxLabel})
 	}
 	if !o.Exec {
+		if o.Namespaces.New&unix.CLONE_NEWNET != 0 {
+			b.Add(&initproc.Loopback{})
+		}
 		if err := names(b, spec, o); err != nil {
 			return err
 		}
