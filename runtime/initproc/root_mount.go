@@ -21,6 +21,7 @@ const (
 	MountTargetMode              // give the new root directory the target's mode
 	MountLink                    // if the source is a link, make such a link
 	MountDropGID                 // try again without gid= if the kernel refuses it
+	MountNearest                 // of a host path that is missing, take the nearest parent
 )
 
 // Mount attaches one mount in the container's root: a tree made by the parent,
@@ -204,6 +205,10 @@ func (s *Mount) bind(path string, rec, all bool) (int, error) {
 		flags |= unix.O_NOFOLLOW
 	}
 	src, err := unix.Open(path, flags, 0)
+	for s.Flags&MountNearest != 0 && err == unix.ENOENT && len(path) > 1 {
+		path = path[:max(strings.LastIndexByte(path, '/'), 1)]
+		src, err = unix.Open(path, flags, 0)
+	}
 	if err != nil {
 		return -1, fail("open "+path, err)
 	}

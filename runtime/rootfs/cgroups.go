@@ -38,6 +38,7 @@ func (p *planner) cgroup2(e *entry) {
 		}
 	}
 	s.Else = p.o.Cgroup.Path
+	s.Flags |= initproc.MountNearest
 	p.b.Add(s)
 }
 
@@ -74,7 +75,8 @@ func (p *planner) cgroup1(e *entry) {
 }
 
 // hierarchy shows one of them: with a cgroup namespace as a mount of its own,
-// which starts at the container's cgroup; else by a bind of that directory.
+// which starts at the container's cgroup; else by a bind of that directory, or,
+// if an ordinary user could not make it, of the nearest one above.
 func (p *planner) hierarchy(e *entry, h *Hierarchy, attr mount.Attr) *initproc.Mount {
 	dest := path.Join(e.dest, h.Name)
 	if _, ok := p.ns[specs.CgroupNamespace]; ok {
@@ -84,14 +86,15 @@ func (p *planner) hierarchy(e *entry, h *Hierarchy, attr mount.Attr) *initproc.M
 			s.Params = append(s.Params, mount.Param{Key: key, Value: value, Flag: !ok})
 		}
 		s.Else = h.Path
+		s.Flags |= initproc.MountNearest
 		return s
 	}
 	if !p.o.Rights.Mount {
 		return &initproc.Mount{
 			Dest: dest, Source: h.Path, Tree: initproc.NoFD, Attr: attr, Propagation: p.propagation(e.opt.Propagation),
-			Flags: initproc.MountRec,
+			Flags: initproc.MountRec | initproc.MountNearest,
 		}
 	}
-	t := &tree{field: e.field, path: h.Path, rec: true, attr: attr, props: p.propagation(e.opt.Propagation)}
+	t := &tree{field: e.field, path: h.Path, rec: true, nearest: true, attr: attr, props: p.propagation(e.opt.Propagation)}
 	return &initproc.Mount{Dest: dest, Source: h.Path, Tree: p.b.File(t.String(), t.open)}
 }

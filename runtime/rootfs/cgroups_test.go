@@ -103,3 +103,18 @@ func TestCgroup2(t *testing.T) {
 		})
 	}
 }
+
+// An ordinary user's container has no cgroup of its own to show.
+func TestCgroupThatIsMissing(t *testing.T) {
+	inVariants(t, func(t *testing.T, r *rig) {
+		r.cgroups(t).defaults().without(specs.CgroupNamespace)
+		for i := range r.opt.Cgroup.V1 {
+			r.opt.Cgroup.V1[i].Path += "/missing/too"
+		}
+		r.mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro")
+		m := r.run(t, mountinfo).mounts(t)["/sys/fs/cgroup/pids"]
+		if m.fs != "cgroup" || !strings.HasSuffix(m.root, "/berth-test-"+itoa(os.Getpid())) {
+			t.Errorf("%+v", m)
+		}
+	})
+}

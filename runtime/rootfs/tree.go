@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,7 @@ type tree struct {
 	dir      bool // must be a directory
 	nofollow bool
 	link     bool // a symbolic link is passed on as it is
+	nearest  bool // of a path that is missing, take the nearest parent
 	attr     mount.Attr
 	recAttr  mount.Attr
 	props    []mount.Propagation
@@ -91,7 +93,12 @@ func (t *tree) source() (int, error) {
 		}
 		unix.Close(fd)
 	}
-	return unix.Open(t.path, flags, 0)
+	fd, err := unix.Open(t.path, flags, 0)
+	for path := t.path; t.nearest && err == unix.ENOENT && path != "/"; {
+		path = filepath.Dir(path)
+		fd, err = unix.Open(path, flags, 0)
+	}
+	return fd, err
 }
 
 func isLink(fd int) bool {
