@@ -175,7 +175,7 @@ func (d *design) inside(b *plan.Builder, opts *process.Options, wait bool) error
 	if err := process.AfterWait(b, p, opts); err != nil {
 		return err
 	}
-	b.Add(&initproc.Exec{Args: p.Args, Env: p.Env, Keep: d.req.PreserveFDs})
+	b.Add(&initproc.Exec{Args: p.Args, Env: environment(p.Env), Keep: d.req.PreserveFDs})
 	return nil
 }
 

@@ -139,7 +139,7 @@ func (d *execDesign) plan(l *launch, set namespace.Set, att *attached) (err erro
 	if !l.late.none {
 		b.Add(&initproc.EnterCgroup{File: b.File("cgroup of processes", l.late.open)})
 	}
-	b.Add(&initproc.Exec{Args: p.Args, Env: p.Env, Keep: d.req.PreserveFDs})
+	b.Add(&initproc.Exec{Args: p.Args, Env: environment(p.Env), Keep: d.req.PreserveFDs})
 	l.plan, l.options = b, opts
 	return nil
 }
