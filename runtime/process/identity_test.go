@@ -1,6 +1,7 @@
 package process_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -160,7 +161,11 @@ func TestStdioIsGiven(t *testing.T) {
 	s := newSpec()
 	s.Process.User = specs.User{UID: 1234}
 	tr := trial{spec: s, stdin: f, script: `stat -L -c 'in %u' /dev/stdin; echo again > /dev/stdout; stat -c 'null %u' /dev/null`}
-	tr.run(t).want(t, "in 1234", "again", "null 0")
+	var null unix.Stat_t
+	if err := unix.Stat(os.DevNull, &null); err != nil {
+		t.Fatal(err)
+	}
+	tr.run(t).want(t, "in 1234", "again", fmt.Sprintf("null %d", null.Uid))
 }
 
 func TestUmask(t *testing.T) {
