@@ -1,0 +1,60 @@
+# The frame around cases.sh. Sourced by docker.sh and podman.sh after they have
+# set BERTH, TMP and the functions that cases.sh needs.
+
+set -u
+here=$(dirname "$(readlink -f "$0")")
+BERTH=${BERTH_OCI:-$here/../../bin/berth-oci}
+REFERENCE=${REFERENCE:-/usr/sbin/runc}
+
+need() {
+	local p
+	for p in "$@"; do
+		command -v "$p" >/dev/null || { echo "$0: needs the program $p" >&2; exit 2; }
+	done
+	[ "$(id -u)" = 0 ] || { echo "$0: needs root" >&2; exit 2; }
+	[ -x "$BERTH" ] || { echo "$0: $BERTH is not built: make, or set BERTH_OCI" >&2; exit 2; }
+	BERTH=$(readlink -f "$BERTH")
+}
+
+# rootfs writes a tar of a small root file system to standard output.
+rootfs() {
+	local dir=$TMP/rootfs
+	mkdir -p "$dir/bin" "$dir/etc" "$dir/tmp" "$dir/mnt" "$dir/root" "$dir/proc" "$dir/sys" "$dir/dev"
+	cp "$(command -v busybox)" "$dir/bin/busybox"
+	busybox --list | while read -r name; do
+		[ "$name" = busybox ] || ln -sf busybox "$dir/bin/$name"
+	done
+	ln -sfn bin "$dir/sbin"
+	chmod 1777 "$dir/tmp"
+	echo root:x:0:0:root:/root:/bin/sh >"$dir/etc/passwd"
+	echo root:x:0: >"$dir/etc/group"
+	tar -C "$dir" -c .
+}
+
+# compare NAME… runs the cases (all without names) with both runtimes, prints a
+# line for each, and returns 1 if one differs.
+compare() {
+	local name bad=0 start
+	[ $# -gt 0 ] || set -- $(declare -F | sed -n 's/^declare -f case_//p')
+	use reference
+	PRIVILEGED=no
+	r --privileged "$IMAGE" true >/dev/null 2>&1 && PRIVILEGED=yes
+	printf '%-16s %-8s %s\n' case outcome seconds
+	for name in "$@"; do
+		start=$SECONDS
+		for RUN in reference berth; do
+			use $RUN
+			( "case_$name" ) >"$TMP/$name.$RUN" 2>"$TMP/$name.$RUN.err"
+			gone $(e ps -aq) >/dev/null 2>&1
+		done
+		if cmp -s "$TMP/$name.reference" "$TMP/$name.berth"; then
+			printf '%-16s %-8s %d\n' "$name" same $((SECONDS - start))
+			continue
+		fi
+		bad=1
+		printf '%-16s %-8s %d\n' "$name" DIFFERS $((SECONDS - start))
+		diff -u --label reference --label berth "$TMP/$name.reference" "$TMP/$name.berth" | sed 's/^/    /'
+		sed 's/^/    berth says: /' "$TMP/$name.berth.err" | head -20
+	done
+	return $bad
+}
