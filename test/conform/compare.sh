@@ -16,6 +16,15 @@ need() {
 	BERTH=$(readlink -f "$BERTH")
 }
 
+# clear removes $TMP with all that is mounted below it.
+clear() {
+	local at
+	awk -v tmp="$TMP/" 'index($5, tmp) == 1 {print $5}' /proc/self/mountinfo | sort -r | while read -r at; do
+		umount "$at"
+	done
+	rm -rf --one-file-system "$TMP"
+}
+
 # rootfs writes a tar of a small root file system to standard output.
 rootfs() {
 	local dir=$TMP/rootfs

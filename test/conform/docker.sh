@@ -29,8 +29,7 @@ finish() {
 	if [ -n "${KEEP:-}" ]; then
 		echo "kept: $TMP"
 	else
-		umount "$TMP"/data/* "$TMP"/exec/netns/* 2>/dev/null
-		rm -rf "$TMP"
+		clear
 	fi
 	exit $rc
 }

@@ -21,11 +21,10 @@ finish() {
 	local rc=$?
 	use berth
 	gone $(e ps -aq) >/dev/null 2>&1
-	umount "$TMP"/root/overlay "$TMP"/root/* 2>/dev/null
 	if [ -n "${KEEP:-}" ]; then
 		echo "kept: $TMP"
 	else
-		rm -rf "$TMP"
+		clear
 	fi
 	exit $rc
 }
