@@ -74,7 +74,9 @@ func missingIn(p *place, want []string) ([]string, error) {
 }
 
 // enableIn switches controllers on for the children of rel: all at once, and
-// when that fails one by one, as one bad one spoils the whole line.
+// when that fails one by one, as one bad one spoils the whole line. Not so where
+// the directory itself is the obstacle: threaded controllers alone could be had
+// there, but would turn it into a threaded domain whose children take no process.
 func enableIn(h *hierarchy, rel string, names []string) error {
 	now, err := h.readString(rel, "cgroup.subtree_control")
 	if err != nil {
@@ -90,8 +92,12 @@ func enableIn(h *hierarchy, rel string, names []string) error {
 	if len(need) == 0 {
 		return nil
 	}
-	if _, err := h.write(rel, "cgroup.subtree_control", strings.Join(need, " ")); err == nil {
+	_, err = h.write(rel, "cgroup.subtree_control", strings.Join(need, " "))
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, unix.EBUSY), errors.Is(err, unix.EOPNOTSUPP):
+		return explainEnable(h, rel, strings.Join(need, " "), err)
 	}
 	var first error
 	for _, n := range need {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -190,15 +191,11 @@ func TestOOM(t *testing.T) {
 	if err := o.Wait(ctx); err != context.DeadlineExceeded {
 		t.Fatalf("Wait without an event = %v", err)
 	}
-	o2, err := c.WatchOOM()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer o2.Close()
+
 	out, code := output(t, c, "x=$(head -c 60000000 /dev/zero | tr '\\0' x); echo ${#x}")
-	ctx2, cancel2 := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx2, cancel2 := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel2()
-	if err := o2.Wait(ctx2); err != nil {
+	if err := o.Wait(ctx2); err != nil {
 		t.Errorf("Wait = %v (shell: %s, %d)", err, out, code)
 	}
 	if n, err := c.OOMKills(); err != nil || n == 0 {
@@ -208,7 +205,7 @@ func TestOOM(t *testing.T) {
 		t.Fatal(err)
 	}
 	for {
-		if err := o2.Wait(ctx2); err == io.EOF {
+		if err := o.Wait(ctx2); err == io.EOF {
 			break
 		} else if err != nil {
 			t.Fatalf("Wait after Remove = %v", err)
@@ -220,15 +217,15 @@ func TestStats(t *testing.T) {
 	l := machine(t)
 	c := create(t, l, Config{Resources: &specs.LinuxResources{
 		Memory: &specs.LinuxMemory{Limit: ptr(int64(64 * mib))}, Pids: &specs.LinuxPids{Limit: ptr(int64(37))},
-		CPU: &specs.LinuxCPU{Cpus: "0", Quota: ptr(int64(10000)), Period: ptr(uint64(100000))}}})
-	run(t, c, "x=$(head -c 5000000 /dev/zero | tr '\\0' x); end=$((SECONDS+1)); while [ $SECONDS -lt $end ]; do :; done; read y")
+		CPU: &specs.LinuxCPU{Cpus: "0", Quota: ptr(int64(20000)), Period: ptr(uint64(100000))}}})
+	run(t, c, "x=$(head -c 1500000 /dev/zero | tr '\\0' x); while :; do :; done")
 	var s *Stats
 	eventually(t, "counted", func() bool {
 		var err error
 		if s, err = c.Stats(); err != nil {
 			t.Fatal(err)
 		}
-		return s.CPU.Total > 20e6 && s.Memory.Usage.Usage > 4*mib && s.CPU.ThrottledPeriods > 0
+		return s.CPU.Total > 20e6 && s.Memory.Usage.Usage > mib && s.CPU.ThrottledPeriods > 0
 	})
 	if s.Memory.Usage.Limit != 64*mib || s.Memory.Usage.MaxUsage == 0 || len(s.Memory.Raw) < 10 {
 		t.Errorf("memory: %+v", s.Memory.Usage)
@@ -282,8 +279,12 @@ func TestUnifiedControllerIsEnabled(t *testing.T) {
 	own := &place{l.v2, strings.Trim(name(t), "/") + "/deep/er"}
 	cmd := run(t, c, "read x")
 	eventually(t, "joined", func() bool { p, _ := own.h.pids(own.rel, false); return len(p) > 0 })
+	ctrl := l.unified()[0]
+	if slices.Contains(l.unified(), "memory") {
+		ctrl = "memory" // others can be threaded
+	}
 	inner, err := New(l, Config{ID: "t", Path: "/" + own.rel + "/x", Resources: &specs.LinuxResources{
-		Unified: map[string]string{l.unified()[0] + ".x": "1"}}})
+		Unified: map[string]string{ctrl + ".x": "1"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,25 +94,30 @@ func (o *OOM) Wait(ctx context.Context) error {
 	defer stop()
 	buf := make([]byte, 4096)
 	for {
+		if o.v2 {
+			if kills, err := o.count(); err != nil {
+				return io.EOF
+			} else if kills > o.kills {
+				o.kills = kills
+				return nil
+			}
+			if err := o.watchRemoval(); err != nil {
+				return err
+			}
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		n, err := o.f.Read(buf)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return ctx.Err()
+			// Perhaps an earlier call's; whether it is ours is seen above.
+			_ = o.f.SetReadDeadline(time.Time{})
+			continue
 		}
 		if err != nil {
 			return err
 		}
 		if o.v2 {
-			kills, err := o.count()
-			if err != nil {
-				return io.EOF
-			}
-			if kills > o.kills {
-				o.kills = kills
-				return nil
-			}
 			continue
 		}
 		// The removal of a v1 cgroup wakes the eventfd as well.
@@ -123,6 +128,19 @@ func (o *OOM) Wait(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// watchRemoval has the next read wake up now and then while no process is
+// inside: the kernel sends no inotify event for the removal of a cgroup.
+func (o *OOM) watchRemoval() error {
+	s, err := o.p.h.readString(o.p.rel, "cgroup.events")
+	if err != nil {
+		return io.EOF
+	}
+	if strings.Contains(s, "populated 1") {
+		return o.f.SetReadDeadline(time.Time{})
+	}
+	return o.f.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 }
 
 // Close stops listening.
