@@ -289,7 +289,16 @@ func (l *launch) prepare(c *child, tasks []*os.File) error {
 	for i, f := range tasks {
 		fds[i] = int(f.Fd())
 	}
-	if err := clone.Go(c.sock, fds); err != nil {
+	timeNS := -1
+	if l.ns.create&unix.CLONE_NEWTIME != 0 {
+		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/time_for_children", c.pid))
+		if err != nil {
+			return fmt.Errorf("open the new time namespace: %w", err)
+		}
+		defer f.Close()
+		timeNS = int(f.Fd())
+	}
+	if err := clone.Go(c.sock, fds, timeNS); err != nil {
 		return err
 	}
 	files, err := l.plan.Open(host)

@@ -247,7 +247,7 @@ func (tr *trial) ready(h *helperProcess) error {
 					return err
 				}
 			}
-			if err := clone.Go(h.sock, nil); err != nil {
+			if err := clone.Go(h.sock, nil, -1); err != nil {
 				return err
 			}
 		case clone.FrameFail:

@@ -288,7 +288,7 @@ func (r *rig) ready(h *helper) error {
 					return err
 				}
 			}
-			if err := clone.Go(h.sock, r.tasks); err != nil {
+			if err := clone.Go(h.sock, r.tasks, -1); err != nil {
 				return err
 			}
 		case clone.FrameFail:

@@ -14,6 +14,7 @@
 //	  ◀── 'R' ready ──────────────────────────────────────────
 //	  id maps, cgroups, …
 //	  ─── go, tasks files ──────────────────────────────────────▶
+//	                             setns to the time namespace
 //	                             "0" → cgroup tasks files, unshare(CLONE_NEWCGROUP),
 //	                             setresuid(0), execveat(2)
 //
@@ -84,6 +85,7 @@ const (
 	stageClone
 	stageUnshare
 	stageWait
+	stageTime
 	stageCgroup
 	stageCgroupNS
 	stageSetgroups
@@ -99,6 +101,7 @@ var stageNames = [...]string{
 	stageClone:     "clone into new namespaces",
 	stageUnshare:   "create namespaces",
 	stageWait:      "wait for the parent",
+	stageTime:      "enter the time namespace",
 	stageCgroup:    "enter the cgroup",
 	stageCgroupNS:  "create the cgroup namespace",
 	stageSetgroups: "clear the groups",
@@ -137,6 +140,7 @@ const MaxTasks = 31
 // goOrder is what the child waits for.
 type goOrder struct {
 	count uint32
+	time  int32 // descriptor of the new time namespace, -1 none
 	tasks [MaxTasks]int32
 }
 
@@ -145,11 +149,16 @@ type goOrder struct {
 // RCU grace period that cgroup.procs or a foreign pid cost. They may have been
 // opened after Start (the child shares the descriptor table until execveat)
 // and must stay open until the program speaks.
-func Go(sock int, tasks []int) error {
+//
+// timeNS is the child's new time namespace (/proc/PID/ns/time_for_children), -1
+// without one. The child enters it only now, when its offsets are written:
+// execve(2) does so by itself only since Linux 6.3, and before that a process
+// with a time namespace waiting for its children can make no threads.
+func Go(sock int, tasks []int, timeNS int) error {
 	if len(tasks) > MaxTasks {
 		return fmt.Errorf("clone: %d cgroup hierarchies, more than %d", len(tasks), MaxTasks)
 	}
-	g := goOrder{count: uint32(len(tasks))}
+	g := goOrder{count: uint32(len(tasks)), time: int32(timeNS)}
 	for i, fd := range tasks {
 		g.tasks[i] = int32(fd)
 	}

@@ -92,7 +92,16 @@ func launch(t testing.TB, a Attr, tasks []int) (*run, error) {
 			}
 		}
 	}
-	if err := Go(pair[0], tasks); err != nil {
+	timeNS := -1
+	if a.New&unix.CLONE_NEWTIME != 0 {
+		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/time_for_children", r.pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		timeNS = int(f.Fd())
+	}
+	if err := Go(pair[0], tasks, timeNS); err != nil {
 		t.Fatal(err)
 	}
 	dec := make([]byte, 64<<10)

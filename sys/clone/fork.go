@@ -99,6 +99,12 @@ func fork(o *order) (pid uintptr, errno syscall.Errno) {
 		goto fail // the parent is gone
 	}
 
+	if o.orders.time >= 0 {
+		stage = stageTime
+		if _, _, e = syscall.RawSyscall(unix.SYS_SETNS, uintptr(o.orders.time), unix.CLONE_NEWTIME, 0); e != 0 {
+			goto fail
+		}
+	}
 	stage = stageCgroup
 	for i := uint32(0); i < o.orders.count; i++ {
 		if _, _, e = syscall.RawSyscall(unix.SYS_WRITE, uintptr(o.orders.tasks[i]), uintptr(unsafe.Pointer(&o.zero)), 1); e != 0 {
