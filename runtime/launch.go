@@ -35,6 +35,7 @@ type launch struct {
 	makeCgroup  bool // else member is a process whose cgroups are entered
 	member      int
 	late        lateEntry
+	shared      []*os.File // used by the child out of our table until it executes
 	sync        func(at initproc.SyncPoint, pid int) error
 	notify      func(pid int, listener *os.File) error // for a seccomp listener
 	warn        func(format string, args ...any)
@@ -110,6 +111,7 @@ func (l *launch) start(ctx context.Context) (c *child, err error) {
 		return nil, err
 	}
 	defer prog.Close()
+	defer func() { closeAll(l.shared) }()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
@@ -295,7 +297,7 @@ func (l *launch) prepare(c *child, tasks []*os.File) error {
 		if err != nil {
 			return fmt.Errorf("open the new time namespace: %w", err)
 		}
-		defer f.Close()
+		l.shared = append(l.shared, f)
 		timeNS = int(f.Fd())
 	}
 	if err := clone.Go(c.sock, fds, timeNS); err != nil {
