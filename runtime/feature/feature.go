@@ -10,6 +10,7 @@ import (
 
 	"berth/runtime/caps"
 	"berth/runtime/seccomp"
+	"berth/sys/mount"
 )
 
 // All returns the features.
@@ -77,16 +78,8 @@ func MemoryFlags() []string {
 	return []string{string(specs.MpolFNumaBalancing), string(specs.MpolFRelativeNodes), string(specs.MpolFStaticNodes)}
 }
 
-// MountOptions are the options of mounts that are not handed to the file
+// MountOptions are the options of mounts that are known whatever the file
 // system, in order of names (config.md, "Linux mount options").
 func MountOptions() []string {
-	return []string{
-		"acl", "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "idmap", "iversion", "lazytime",
-		"loud", "mand", "noacl", "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand",
-		"norelatime", "nostrictatime", "nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime",
-		"relatime", "remount", "rexec", "ridmap", "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime",
-		"rnostrictatime", "rnosuid", "rnosymfollow", "ro", "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave",
-		"rstrictatime", "rsuid", "rsymfollow", "runbindable", "rw", "shared", "silent", "slave", "strictatime", "suid",
-		"symfollow", "sync", "tmpcopyup", "unbindable",
-	}
+	return mount.MountOptions()
 }

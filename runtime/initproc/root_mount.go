@@ -47,7 +47,7 @@ type Mount struct {
 }
 
 func (s *Mount) Name() string {
-	what := s.FS
+	what := lineOf(s.FS)
 	switch {
 	case s.Flags&MountRemount != 0:
 		return "remount " + strconv.Quote(s.Dest)
@@ -210,7 +210,7 @@ func (s *Mount) bind(path string, rec, all bool) (int, error) {
 		src, err = unix.Open(path, flags, 0)
 	}
 	if err != nil {
-		return -1, fail("open "+path, err)
+		return -1, fail("open "+lineOf(path), err)
 	}
 	defer unix.Close(src)
 	fd, err := mount.Clone(src, rec)

@@ -171,22 +171,22 @@ func (n *hostNode) open(*plan.Host) (*os.File, error) {
 	d := &n.device
 	fd, err := unix.Open(d.Path, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("linux.devices: open %s, which stands in for mknod: %w", d.Path, err)
+		return nil, fmt.Errorf("linux.devices: open %s, which stands in for mknod: %w", oneLine(d.Path), err)
 	}
 	defer unix.Close(fd)
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, fmt.Errorf("linux.devices: stat %s: %w", d.Path, err)
+		return nil, fmt.Errorf("linux.devices: stat %s: %w", oneLine(d.Path), err)
 	}
 	if st.Mode&unix.S_IFMT != d.Mode&unix.S_IFMT || st.Rdev != unix.Mkdev(d.Major, d.Minor) {
-		return nil, fmt.Errorf("linux.devices: the host's %s is not device %d:%d", d.Path, d.Major, d.Minor)
+		return nil, fmt.Errorf("linux.devices: the host's %s is not device %d:%d", oneLine(d.Path), d.Major, d.Minor)
 	}
 	clone, err := mount.Clone(fd, false)
 	if err == nil {
 		err = mount.SetAttr(clone, mount.Attr{Propagation: unix.MS_PRIVATE}, false)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("linux.devices: clone %s: %w", d.Path, err)
+		return nil, fmt.Errorf("linux.devices: clone %s: %w", oneLine(d.Path), err)
 	}
 	return os.NewFile(uintptr(clone), d.Path), nil
 }
@@ -307,7 +307,7 @@ func (t *devTree) mapped() ([]mount.Param, error) {
 func (t *devTree) fill(fd int) error {
 	for i := range t.nodes {
 		if err := t.node(fd, &t.nodes[i]); err != nil {
-			return fmt.Errorf("%s: %w", t.nodes[i].Path, err)
+			return fmt.Errorf("%s: %w", oneLine(t.nodes[i].Path), err)
 		}
 	}
 	for _, l := range devLinks {

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -51,9 +53,17 @@ func (t *tree) String() string {
 
 func (t *tree) fail(what string, err error) error {
 	if what == "" {
-		return fmt.Errorf("%s: open %s: %w", t.field, t.path, err)
+		what = "open"
 	}
-	return fmt.Errorf("%s: %s %s: %w", t.field, what, t.path, err)
+	return fmt.Errorf("%s: %s %s: %w", t.field, what, oneLine(t.path), err)
+}
+
+// oneLine is a path for an error: as it is, or quoted if it would break the line.
+func oneLine(path string) string {
+	if strings.ContainsFunc(path, unicode.IsControl) {
+		return strconv.Quote(path)
+	}
+	return path
 }
 
 // open is the plan's Opener.

@@ -103,12 +103,13 @@ type Error struct {
 	Err  error
 }
 
+// Error is one line, whatever the options held.
 func (e *Error) Error() string {
 	s := e.Type + ": " + e.Op
 	if e.Log != "" {
 		s += ": " + e.Log
 	}
-	return s + ": " + e.Err.Error()
+	return strings.ReplaceAll(s, "\n", " ") + ": " + e.Err.Error()
 }
 
 func (e *Error) Unwrap() error { return e.Err }

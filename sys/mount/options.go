@@ -79,7 +79,7 @@ var propagationWords = map[string]Propagation{
 }
 
 // flagWords are handed to every file system: fsconfig(2).
-var flagWords = []string{"async", "dirsync", "lazytime", "mand", "nolazytime", "nomand", "sync"}
+var flagWords = []string{"acl", "async", "dirsync", "lazytime", "mand", "noacl", "nolazytime", "nomand", "sync"}
 
 // idleWords have no effect on a mount made by descriptor.
 var idleWords = []string{"", "defaults", "iversion", "loud", "noiversion", "notmpcopyup", "silent"}
