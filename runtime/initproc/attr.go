@@ -217,10 +217,10 @@ const keySearch = 0x080000
 // the caller's session stay out of reach (security class V23). An exec'd
 // process joins the same one by its name.
 //
-// Every keyring counts against the owner's quota (kernel.keys.maxkeys, 200 for
-// a user; keyrings(7)). With the quota used up the process goes on in an
-// anonymous state: the warning says so, and the caller's keyring is left as
-// it was inherited only if even leaving it is impossible.
+// Every keyring counts against its owner's quota (kernel.keys.maxkeys, 200 for
+// a user; keyrings(7)). With the quota used up the process goes on with the
+// caller's session keyring, for the kernel knows no way to have none, and the
+// warning says so.
 type Keyring struct {
 	KeyringName string
 	// Label is the SELinux label of the keyring, none if empty.
@@ -242,7 +242,7 @@ func (s *Keyring) do(p *process) error {
 	switch err {
 	case nil:
 	case unix.EDQUOT:
-		p.warn("no session keyring of its own: the quota of keys is used up (kernel.keys.maxkeys)")
+		p.warn("no session keyring of its own, the caller's stays in reach: the quota of keys is used up (kernel.keys.maxkeys)")
 		return nil
 	case unix.ENOSYS:
 		return nil // a kernel without keyrings has none to keep apart

@@ -3,6 +3,7 @@ package process_test
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -229,4 +230,34 @@ func TestOOMScoreAdj(t *testing.T) {
 		want = strings.TrimSpace(string(own)) // what we may set
 	}
 	tr.run(t).want(t, want)
+}
+
+// With the owner's quota of keys used up the process goes on without a keyring
+// of its own, and says so.
+func TestKeyringQuota(t *testing.T) {
+	needRoot(t)
+	const owner = 123457
+	// The keys belong to this thread, which ends with the test.
+	runtime.LockOSThread()
+	if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, owner, owner, 0); e != 0 {
+		t.Fatal(e)
+	}
+	_, err := unix.KeyctlJoinSessionKeyring("quota")
+	made := 0
+	for ; err == nil && made < 100_000; made++ {
+		_, err = unix.AddKey("user", fmt.Sprint("key", made), []byte("x"), unix.KEY_SPEC_SESSION_KEYRING)
+	}
+	if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0); e != 0 {
+		t.Fatal(e)
+	}
+	if err != unix.EDQUOT {
+		t.Fatalf("after %d keys: %v", made, err)
+	}
+	s, tr := inUserNamespace(1)
+	s.Linux.UIDMappings[0].HostID, s.Linux.GIDMappings[0].HostID = owner, owner
+	o := tr.run(t)
+	o.want(t, "Uid: 0 0 0 0")
+	if len(o.warns) != 1 || !strings.Contains(o.warns[0], "quota of keys is used up") {
+		t.Errorf("warned of %q", o.warns)
+	}
 }
