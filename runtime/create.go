@@ -16,6 +16,7 @@ import (
 	"berth/base/fault"
 	"berth/base/ids"
 	"berth/base/undo"
+	"berth/runtime/rdt"
 	"berth/sys/proc"
 )
 
@@ -80,7 +81,8 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, run *attached)
 	}
 	u.Push("remove the cgroup", func() error { return l.cgroup.Remove(context.WithoutCancel(ctx)) })
 	u.Push("end the first process", ch.kill)
-	if err := c.record(ch.pid, d); err != nil {
+	u.Push("remove the resctrl group", l.inClass.Remove)
+	if err := c.record(ch.pid, d, l.inClass); err != nil {
 		return nil, nil, err
 	}
 	if err := writePidFile(req.PidFile, ch.pid); err != nil {
@@ -145,7 +147,7 @@ func (c *container) remove() error {
 }
 
 // record saves the facts of a container whose first process exists.
-func (c *container) record(pid int, d *design) error {
+func (c *container) record(pid int, d *design, class rdt.State) error {
 	st, err := proc.ReadStat(pid)
 	if err != nil {
 		return fmt.Errorf("look at the first process: %w", err)
@@ -156,7 +158,7 @@ func (c *container) record(pid int, d *design) error {
 	}
 	c.rec = &record{
 		Version: recordVersion, ID: c.id, Bundle: d.bundle, Rootfs: d.rootfs, PID: pid, StartTime: st.StartTime,
-		BootID: boot, Created: time.Now().UTC(), Owner: os.Getuid(), Cgroup: d.cgroup.State(), Annots: d.spec.Annotations,
+		BootID: boot, Created: time.Now().UTC(), Owner: os.Getuid(), Cgroup: d.cgroup.State(), RDT: class, Annots: d.spec.Annotations,
 	}
 	return c.save()
 }

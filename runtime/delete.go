@@ -101,6 +101,9 @@ func (c *container) destroy(ctx context.Context, spec *specs.Spec) error {
 			return fmt.Errorf("remove the cgroup of container %q: %w", c.id, err)
 		}
 	}
+	if err := c.rec.RDT.Remove(); err != nil {
+		return err
+	}
 	if err := c.remove(); err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"berth/runtime/namespace"
 	"berth/runtime/plan"
 	"berth/runtime/process"
+	"berth/runtime/rdt"
 	"berth/runtime/rootfs"
 	"berth/runtime/seccomp"
 )
@@ -33,6 +34,7 @@ type design struct {
 	maps   *idmap.Maps
 	filter *seccomp.Filter
 	cgroup *cgroup.Cgroup
+	rdt    *rdt.Class
 	// latePids is a limit on processes that is set when the helper's threads are
 	// not in the way any more.
 	latePids *specs.LinuxPids
@@ -69,6 +71,9 @@ func newDesign(rt *Runtime, req *CreateRequest, spec *specs.Spec, bundle string)
 		return nil, fault.New(fault.Invalid, "linux.timeOffsets: clocks have offsets only in a new time namespace")
 	}
 	if d.filter, err = seccomp.Compile(spec.Linux.Seccomp); err != nil {
+		return nil, err
+	}
+	if d.rdt, err = rdt.New(spec.Linux.IntelRdt, req.ID, rdt.Mount); err != nil {
 		return nil, err
 	}
 	d.splitPids()
@@ -144,7 +149,7 @@ func (d *design) launch(att *attached) (*launch, error) {
 	return &launch{
 		plan: b, ns: launchNamespaces{paths: d.ns.Join, create: d.ns.New, becomeRoot: d.ns.Has(unix.CLONE_NEWUSER)},
 		maps: d.maps, timeOffsets: d.spec.Linux.TimeOffsets, process: d.spec.Process, options: opts,
-		cgroup: d.cgroup, makeCgroup: true, sync: d.sync, notify: d.passListener, warn: d.rt.Warn,
+		cgroup: d.cgroup, makeCgroup: true, rdt: d.rdt, sync: d.sync, notify: d.passListener, warn: d.rt.Warn,
 	}, nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"berth/runtime/namespace"
 	"berth/runtime/plan"
 	"berth/runtime/process"
+	"berth/runtime/rdt"
 	"berth/sys/clone"
 )
 
@@ -34,6 +35,8 @@ type launch struct {
 	cgroup      *cgroup.Cgroup
 	makeCgroup  bool // else member is a process whose cgroups are entered
 	member      int
+	rdt         *rdt.Class
+	inClass     rdt.State
 	late        lateEntry
 	shared      []*os.File // used by the child out of our table until it executes
 	sync        func(at initproc.SyncPoint, pid int) error
@@ -158,6 +161,10 @@ func (l *launch) start(ctx context.Context) (c *child, err error) {
 		}
 		defer closeAll(tasks)
 	}
+	if l.inClass, err = l.rdt.Enter(c.pid); err != nil {
+		return nil, err
+	}
+	u.Push("remove the resctrl group", l.inClass.Remove)
 	if err := l.prepare(c, tasks); err != nil {
 		return nil, err
 	}

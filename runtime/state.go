@@ -16,6 +16,7 @@ import (
 	"berth/base/fault"
 	"berth/base/ids"
 	"berth/runtime/cgroup"
+	"berth/runtime/rdt"
 	"berth/sys/proc"
 )
 
@@ -50,6 +51,7 @@ type record struct {
 	Created   time.Time         `json:"created"`
 	Owner     int               `json:"owner"` // user id that created it
 	Cgroup    cgroup.State      `json:"cgroup"`
+	RDT       rdt.State         `json:"intelRdt"`
 	Resources json.RawMessage   `json:"resources,omitempty"` // after an update
 	Annots    map[string]string `json:"annotations,omitempty"`
 }
