@@ -64,7 +64,7 @@ func TestProbeVerbs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(path, "do", "try-open", "/nonexistent", "--", "echo", "a", "b", "--", "try-syscall", "39").Output()
+	out, err := exec.Command(path, "do", "try-open", "/no-such-place", "--", "echo", "a", "b", "--", "try-syscall", "39").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

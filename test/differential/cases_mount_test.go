@@ -35,7 +35,7 @@ func mountCases() []scenario {
 				return os.Mkdir(b.Dir+"/data", 0o711)
 			}}
 		}, do: q("stat /mnt")},
-		{name: "bind-missing-source", fails: true, says: "/nonexistent", bundle: with(bundle.Bind("/nonexistent", "/mnt"))},
+		{name: "bind-missing-source", fails: true, says: "/no-such-place", bundle: with(bundle.Bind("/no-such-place", "/mnt"))},
 		{name: "bind-over-symlink", bundle: func(h *host) []bundle.Option {
 			return []bundle.Option{bundle.Dir("/run/lock", 0o755), bundle.Symlink("/run", "/var/run"),
 				bundle.Bind(h.folder("source"), "/var/run/lock")}

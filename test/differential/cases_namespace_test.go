@@ -55,8 +55,8 @@ func namespaceCases() []scenario {
 			pid := h.process(&syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID})
 			return []bundle.Option{bundle.Namespace(specs.PIDNamespace, fmt.Sprintf("/proc/%d/ns/pid", pid))}
 		}},
-		{name: "join-missing", fails: true, says: "/nonexistent",
-			bundle: with(bundle.Namespace(specs.NetworkNamespace, "/nonexistent/ns"))},
+		{name: "join-missing", fails: true, says: "/no-such-place",
+			bundle: with(bundle.Namespace(specs.NetworkNamespace, "/no-such-place/ns"))},
 		{name: "join-wrong-kind", fails: true, bundle: func(h *host) []bundle.Option {
 			return []bundle.Option{bundle.Namespace(specs.NetworkNamespace, h.namespace("ipc", unix.CLONE_NEWIPC))}
 		}},

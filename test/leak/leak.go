@@ -163,12 +163,18 @@ func (cfg Config) named(name string) bool {
 // lasting are the kinds whose loss is damage too, not only their gain.
 var lasting = map[Kind]bool{Mount: true, Link: true, NFT: true}
 
-// Diff tells what is in after and was not before, one line each, and which
-// mounts, links and nft rules are gone.
+// Diff tells what is in after and was not before, one line each (the mounts of
+// a new namespace together), and which mounts, links and nft rules are gone.
 func Diff(before, after Snapshot) []string {
 	var lines []string
+	fresh := map[string]int{} // mounts of a new namespace count as one
 	for _, kind := range kinds {
 		for _, id := range missing(after[kind], before[kind]) {
+			ns, _, _ := strings.Cut(id, " ")
+			if _, known := before[Namespace][ns]; kind == Mount && !known && after[Namespace][ns] != "" {
+				fresh[ns]++
+				continue
+			}
 			lines = append(lines, fmt.Sprintf("left behind: %s %s", kind, after[kind][id]))
 		}
 		if !lasting[kind] {
@@ -178,6 +184,10 @@ func Diff(before, after Snapshot) []string {
 			lines = append(lines, fmt.Sprintf("lost: %s %s", kind, before[kind][id]))
 		}
 	}
+	for ns, n := range fresh {
+		lines = append(lines, fmt.Sprintf("left behind: mount %d of them in %s", n, ns))
+	}
+	sort.Strings(lines)
 	return lines
 }
 

@@ -76,8 +76,8 @@ func badFields() []field {
 		{"root.path", `""`, "root"}, {"root.path", `"nowhere"`, "nowhere"}, {"root.path", `"config.json"`, "root|config.json"},
 		{"root.path", text("a\x00b"), "root"}, {"process.args", "", "args"}, {"process.args", `[]`, "args"},
 		{"process.args", `[""]`, "args|exec"}, {"process.args", `["a\u0000b"]`, "args"}, {"process.args", `"sh"`, "args"},
-		{"process.cwd", `"relative"`, "cwd"}, {"process.cwd", `""`, "cwd"}, {"process.cwd", text("/" + long), "cwd"},
-		{"process.cwd", text("/a\x00b"), "cwd"}, {"process.env", `["A=b\u0000c"]`, "env"}, {"process.env", `{"A": "b"}`, "env"},
+		{"process.cwd", `"relative"`, "cwd"}, {"process.cwd", `""`, "cwd"}, {"process.cwd", text("/" + long), "cwd|working directory"},
+		{"process.cwd", text("/a\x00b"), "cwd|working directory"}, {"process.env", `["A=b\u0000c"]`, "env"}, {"process.env", `{"A": "b"}`, "env"},
 		{"process.user.uid", `-1`, "uid"}, {"process.user.uid", `4294967296`, "uid"}, {"process.user.uid", `4294967295`, "uid"},
 		{"process.user.gid", `4294967295`, "gid"}, {"process.user.additionalGids", `[4294967295]`, "(?i)gid"},
 		{"process.user.uid", `"root"`, "uid"}, {"process.rlimits", `[{"type": "X", "soft": 1, "hard": 1}]`, "rlimits|X"},
@@ -91,16 +91,16 @@ func badFields() []field {
 		{"hostname", text(strings.Repeat("h", 300)), "hostname"}, {"hostname", text("a\x00b"), "hostname"},
 		{"domainname", text(strings.Repeat("h", 300)), "domainname"},
 		{"mounts.+", `{"destination": ""}`, "mounts"}, {"mounts.+", `{"destination": "/m", "type": "nosuchfs"}`, "nosuchfs"},
-		{"mounts.+", `{"destination": "/m", "type": "bind", "source": "/nonexistent", "options": ["bind"]}`, "/nonexistent"},
+		{"mounts.+", `{"destination": "/m", "type": "bind", "source": "/no-such-place", "options": ["bind"]}`, "/no-such-place"},
 		{"mounts.+", `{"destination": "/m\u0000x", "type": "tmpfs"}`, "mounts"}, {"mounts.+", `{"destination": ` + text("/"+long) + `, "type": "tmpfs"}`, "mounts"},
 		{"mounts.+", `{"destination": "/m", "type": "tmpfs", "options": ["size=nonsense"]}`, "/m|mounts"},
 		{"mounts.+", `{"destination": "/m", "type": "tmpfs", "options": ["a\u0000b"]}`, "mounts|/m"},
 		{"mounts.+", `{"destination": "/m", "type": "bind", "options": ["bind"]}`, "mounts|/m"}, {"mounts", `"none"`, "mounts"},
 		{"mounts.+", `{"destination": "/m", "type": "bind", "source": "/tmp", "options": ["bind", "idmap"]}`, "mounts|/m"},
-		{"hooks", `{"createRuntime": [{"path": "relative"}]}`, "hook"}, {"hooks", `{"createRuntime": [{"path": "/nonexistent"}]}`, "hook|/nonexistent"},
+		{"hooks", `{"createRuntime": [{"path": "relative"}]}`, "hook"}, {"hooks", `{"createRuntime": [{"path": "/no-such-place"}]}`, "hook|/no-such-place"},
 		{"hooks", `{"createRuntime": [{"path": "/bin/true", "timeout": -1}]}`, "timeout"}, {"hooks", `[]`, "hooks"},
 		{"linux.namespaces.+", `{"type": "nonsense"}`, "namespaces|nonsense"}, {"linux.namespaces.+", `{"type": "pid"}`, "namespaces|pid"},
-		{"linux.namespaces.+", `{"type": "time", "path": "/nonexistent"}`, "namespaces|/nonexistent"},
+		{"linux.namespaces.+", `{"type": "time", "path": "/no-such-place"}`, "namespaces|/no-such-place"},
 		{"linux.namespaces", `[]`, "namespaces|mount"}, {"linux.uidMappings", `[{"containerID": 0, "hostID": 0, "size": 0}]`, "uidMappings"},
 		{"linux.namespaces.+", `{"type": "user"}`, "(?i)mappings"}, {"linux.uidMappings", repeated(400, `{"containerID": 0, "hostID": 0, "size": 1}`), "uidMappings"},
 		{"linux.devices", `[{"path": "/dev/x", "type": "z"}]`, "devices"}, {"linux.devices", `[{"path": "", "type": "c"}]`, "devices"},
@@ -117,11 +117,11 @@ func badFields() []field {
 		{"linux.seccomp", `{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "X"}]}`, "seccomp|action"},
 		{"linux.seccomp", `{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 9, "value": 1, "op": "SCMP_CMP_EQ"}]}]}`, "seccomp|index"},
 		{"linux.seccomp", `{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ERRNO", "args": [{"index": 1, "value": 1, "op": "X"}]}]}`, "seccomp|op"},
-		{"linux.seccomp", `{"defaultAction": "SCMP_ACT_ALLOW", "flags": ["X"]}`, "seccomp|flags"}, {"linux.seccomp", `{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/nonexistent", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}`, "seccomp|/nonexistent"},
+		{"linux.seccomp", `{"defaultAction": "SCMP_ACT_ALLOW", "flags": ["X"]}`, "seccomp|flags"}, {"linux.seccomp", `{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/no-such-place", "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}`, "seccomp|/no-such-place"},
 		{"linux.rootfsPropagation", `"sideways"`, "(?i)propagation"}, {"linux.maskedPaths", `["relative"]`, "maskedPaths"}, {"linux.maskedPaths", `["/a\u0000b"]`, "maskedPaths"},
 		{"linux.readonlyPaths", `["relative"]`, "readonlyPaths"}, {"linux.personality", `{"domain": "VMS"}`, "personality|VMS"},
 		{"linux.timeOffsets", `{"sideways": {"secs": 1}}`, "timeOffsets|sideways"}, {"linux.timeOffsets", `{"monotonic": {"secs": 1}}`, "timeOffsets|time"},
-		{"linux.intelRdt", `{"closID": "../x"}`, "(?i)rdt"}, {"linux", "", "linux|namespaces"}, {"annotations", `{"": "x"}`, "annotations"},
+		{"linux.intelRdt", `{"closID": "../x"}`, "(?i)rdt"}, {"linux", "", "linux|namespace"},
 	}
 }
 
@@ -223,7 +223,7 @@ func TestBadConfigFiles(t *testing.T) {
 			}
 			for _, verb := range []string{"run", "create"} {
 				id := rt.NewID()
-				refused(t, rt, rt.Do(verb, "--bundle", dir, id), id, "config.json|ociVersion|process|mounts|JSON")
+				refused(t, rt, rt.Do(verb, "--bundle", dir, id), id, "config.json|ociVersion|process|mounts|root|JSON")
 			}
 		})
 	}

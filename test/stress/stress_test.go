@@ -134,11 +134,11 @@ func TestThousandExecs(t *testing.T) {
 
 // failures are ways for a start to fail, late and early.
 var failures = []bundle.Option{
-	bundle.Args("/nonexistent"),
+	bundle.Args("/no-such-place"),
 	bundle.Args("/etc/passwd"),
 	bundle.Cwd("/etc/passwd"),
-	bundle.Bind("/nonexistent", "/mnt"),
-	bundle.Namespace(specs.NetworkNamespace, "/nonexistent/ns"),
+	bundle.Bind("/no-such-place", "/mnt"),
+	bundle.Namespace(specs.NetworkNamespace, "/no-such-place/ns"),
 	bundle.Edit(func(s *specs.Spec) { s.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/false"}}} }),
 	bundle.Edit(func(s *specs.Spec) { s.Hooks = &specs.Hooks{CreateContainer: []specs.Hook{{Path: "/bin/false"}}} }),
 	bundle.Edit(func(s *specs.Spec) { s.Hooks = &specs.Hooks{StartContainer: []specs.Hook{{Path: "/bin/false"}}} }),
