@@ -105,7 +105,7 @@ func (p *planner) parse(e *entry, m *specs.Mount) (err error) {
 		return e.fault("destination", "zero byte in a path")
 	}
 	if !filepath.IsAbs(m.Destination) {
-		p.o.Warn("%s.destination: %q is not absolute, taken as /%s", e.field, m.Destination, m.Destination)
+		p.o.Warn("%s.destination: %q is not absolute, taken as %q", e.field, m.Destination, "/"+m.Destination)
 	}
 	e.dest = filepath.Clean("/" + m.Destination)
 	if len(e.dest) >= unix.PathMax {
@@ -250,7 +250,8 @@ func (p *planner) bind(e *entry) error {
 		return e.fault("source", "missing")
 	}
 	if len(e.opt.Data) > 0 {
-		return e.fault("options", "a bind mount has no file system options such as %q", e.opt.Data[0].String())
+		// Ignored, as mount(2) does.
+		p.o.Warn("%s.options: a bind mount has no file system options such as %q", e.field, e.opt.Data[0].String())
 	}
 	source := p.hostPath(e.spec.Source)
 	props := p.propagation(e.opt.Propagation)
