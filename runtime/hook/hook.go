@@ -76,7 +76,8 @@ func Check(hooks *specs.Hooks) error {
 		kind string
 		list []specs.Hook
 	}{
-		{"prestart", hooks.Prestart}, //nolint:staticcheck // deprecated, and still used by NVIDIA's and others'
+		//lint:ignore SA1019 deprecated, and still used, for instance by NVIDIA's toolkit
+		{"prestart", hooks.Prestart},
 		{"createRuntime", hooks.CreateRuntime}, {"createContainer", hooks.CreateContainer},
 		{"startContainer", hooks.StartContainer}, {"poststart", hooks.Poststart}, {"poststop", hooks.Poststop},
 	} {

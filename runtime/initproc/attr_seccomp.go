@@ -29,6 +29,9 @@ func (s *Label) do(p *process) error {
 			// Before Linux 5.8 the modules shared one set of files.
 			err = p.writeProc("thread-self/attr/exec", text)
 		}
+		if err == unix.ENOENT {
+			return fail("the profile is not loaded", err)
+		}
 		if err != nil {
 			return err
 		}

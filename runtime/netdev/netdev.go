@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -121,6 +122,20 @@ func Move(devices map[string]specs.LinuxNetDevice, netns *os.File) (err error) {
 	}
 	u.Release()
 	return nil
+}
+
+// MoveInto is Move into the network namespace of process pid, which must not
+// end meanwhile.
+func MoveInto(devices map[string]specs.LinuxNetDevice, pid int) error {
+	if len(devices) == 0 {
+		return nil
+	}
+	netns, err := os.Open("/proc/" + strconv.Itoa(pid) + "/ns/net")
+	if err != nil {
+		return fmt.Errorf("move network devices: %w", err)
+	}
+	defer netns.Close()
+	return Move(devices, netns)
 }
 
 type mover struct {

@@ -47,6 +47,7 @@ func TestCheck(t *testing.T) {
 type world struct {
 	t         *testing.T
 	container *os.File
+	pid       int // of a process in it
 }
 
 func newWorld(t *testing.T) *world {
@@ -73,7 +74,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ns.Close() })
-	return &world{t, ns}
+	return &world{t, ns, cmd.Process.Pid}
 }
 
 // ip runs ip(8) on the host's side.
@@ -117,7 +118,7 @@ func TestMove(t *testing.T) {
 	w.ip("link", "add", "dev1", "type", "veth", "peer", "name", "peer1")
 	w.ip("link", "add", "dev2", "type", "veth", "peer", "name", "peer2")
 	w.ip("addr", "add", "198.51.100.1/32", "dev", "dev2")
-	if err := Move(devices{"dev0": {}, "dev1": {Name: "inner"}, "dev2": {Name: "eth%d"}}, w.container); err != nil {
+	if err := MoveInto(devices{"dev0": {}, "dev1": {Name: "inner"}, "dev2": {Name: "eth%d"}}, w.pid); err != nil {
 		t.Fatal(err)
 	}
 	dev0 := w.inside("addr", "show", "dev", "dev0")

@@ -8,6 +8,9 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"berth/runtime/lsm"
+	"berth/runtime/plan"
+	"berth/runtime/process"
 	"berth/runtime/seccomp"
 )
 
@@ -166,5 +169,61 @@ func TestLabelsWithoutModules(t *testing.T) {
 		if !strings.Contains(err.Error(), tc.want+" is not active") {
 			t.Errorf("%v", err)
 		}
+	}
+}
+
+// On a machine with AppArmor, such as the guest.
+func TestAppArmor(t *testing.T) {
+	if !lsm.AppArmor() {
+		t.Skip("needs a kernel with AppArmor")
+	}
+	s := newSpec()
+	s.Process.ApparmorProfile = "unconfined"
+	tr := trial{spec: s, script: "cat /proc/self/attr/current"}
+	tr.run(t).want(t, "unconfined")
+	s.Process.ApparmorProfile = "berth-no-such-profile"
+	tr.run(t).refused(t, `apply AppArmor profile "berth-no-such-profile"`)
+}
+
+// The helper of a container whose root has no capabilities cannot be looked
+// into by the container's own processes; a hook stands for one here. (Root may
+// list the numbers of the descriptors, for it owns the folder, unless the
+// helper's file has mode 0111 and a user namespace lies between, as in real
+// use. Where they lead it cannot see.)
+func TestHelperCannotBeInspected(t *testing.T) {
+	needRoot(t)
+	look := `cat /proc/$PPID/environ >/dev/null && echo environ; (: < /proc/$PPID/mem) && echo mem
+		readlink /proc/$PPID/fd/0 && echo link
+		[ "$1" ] && ls /proc/$PPID/fd > /dev/null && echo fds; exit 9`
+	for _, tc := range []struct {
+		name string
+		uid  uint32
+		user bool
+	}{{"root", 0, false}, {"user", 1000, false}, {"root of a user namespace", 0, true}} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newSpec()
+			tr := trial{spec: s, script: "true"}
+			args := []string{"sh", "-c", look, "sh"}
+			if tc.user {
+				s, tr = inUserNamespace(65536)
+			}
+			if tc.uid != 0 {
+				args = append(args, "list")
+			}
+			s.Process.User.UID = tc.uid
+			tr.between = func(b *plan.Builder) {
+				list := []specs.Hook{{Path: "/bin/sh", Args: args}}
+				if err := process.Hooks(b, "startContainer", list, specs.State{ID: "c"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o := tr.run(t)
+			o.refused(t, "exit status 9", "Permission denied")
+			for _, seen := range []string{"environ", "mem", "link", "fds"} {
+				if strings.Contains(o.err, `"`+seen) || strings.Contains(o.err, `\n`+seen) {
+					t.Errorf("%s can be seen: %s", seen, o.err)
+				}
+			}
+		})
 	}
 }
