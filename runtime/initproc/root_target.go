@@ -17,6 +17,10 @@ func (s *Mount) target(p *process, tree int) (fd int, made bool, err error) {
 		fd, err = s.ordinaryTarget(p)
 	case s.Flags&MountNoFollow != 0:
 		fd, err = s.unfollowedTarget(p, tree)
+	case s.FS != "" && s.Flags&(MountCopyUp|MountTargetMode) == 0:
+		// A file system's root is a directory, and whether the target existed does
+		// not matter.
+		fd, err = safepath.MkdirAllInRoot(p.root, s.Dest, 0o755)
 	default:
 		fd, err = safepath.OpenInRoot(p.root, s.Dest, unix.O_PATH)
 		if err == unix.ENOENT {

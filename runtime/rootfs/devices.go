@@ -66,8 +66,14 @@ func (p *planner) settleDev(entries []entry) (err error) {
 	}
 	// What is mounted below /dev covers its own part of it.
 	for i := range entries {
-		if e := &entries[i]; strings.HasPrefix(e.dest, "/dev/") {
-			p.dev.covered = append(p.dev.covered, e.dest)
+		e := &entries[i]
+		name, ok := strings.CutPrefix(e.dest, "/dev/")
+		if !ok {
+			continue
+		}
+		p.dev.covered = append(p.dev.covered, e.dest)
+		if e.fs != "" && !strings.Contains(name, "/") {
+			p.dev.dirs = append(p.dev.dirs, name)
 		}
 	}
 	p.dev.maps = &idmap.Maps{}
@@ -195,6 +201,7 @@ func (n *hostNode) open(*plan.Host) (*os.File, error) {
 type devTree struct {
 	entry   *entry
 	covered []string // destinations of mounts below it
+	dirs    []string // names of those that are directories
 	nodes   []initproc.Device
 	params  []mount.Param
 	userns  bool
@@ -310,6 +317,11 @@ func (t *devTree) fill(fd int) error {
 			return fmt.Errorf("%s: %w", oneLine(t.nodes[i].Path), err)
 		}
 	}
+	for _, name := range t.dirs {
+		if err := t.mkdir(fd, name); err != nil {
+			return fmt.Errorf("make directory %s: %w", oneLine(name), err)
+		}
+	}
 	for _, l := range devLinks {
 		err := unix.Symlinkat(l.Target, fd, l.Name)
 		if err == unix.EEXIST {
@@ -337,20 +349,28 @@ func (t *devTree) own(dir int, name string, uid, gid uint32) error {
 	return unix.Fchownat(dir, name, u, g, unix.AT_SYMLINK_NOFOLLOW)
 }
 
+func (t *devTree) mkdir(fd int, name string) error {
+	err := unix.Mkdirat(fd, name, 0o755)
+	if err == nil {
+		err = unix.Fchmodat(fd, name, 0o755, 0) // whatever the umask took
+	}
+	if err == nil && t.userns {
+		err = t.own(fd, name, 0, 0)
+	}
+	if err == unix.EEXIST {
+		return nil
+	}
+	return err
+}
+
 func (t *devTree) node(fd int, d *initproc.Device) error {
 	name := strings.TrimPrefix(d.Path, "/dev/")
 	for i, c := range name {
 		if c != '/' {
 			continue
 		}
-		switch err := unix.Mkdirat(fd, name[:i], 0o755); {
-		case err == unix.EEXIST:
-		case err != nil:
+		if err := t.mkdir(fd, name[:i]); err != nil {
 			return err
-		case t.userns:
-			if err := t.own(fd, name[:i], 0, 0); err != nil {
-				return err
-			}
 		}
 	}
 	if err := unix.Mknodat(fd, name, d.Mode, int(unix.Mkdev(d.Major, d.Minor))); err != nil {

@@ -16,6 +16,7 @@ func TestDevices(t *testing.T) {
 	for _, name := range []string{"root", "userns"} {
 		t.Run(name, func(t *testing.T) {
 			r := variants[name](t).defaults()
+			defer unix.Umask(unix.Umask(0o077))
 			r.spec.Linux.Devices = []specs.LinuxDevice{
 				{Path: "/dev/kmsg", Type: "c", Major: 1, Minor: 11, FileMode: fileMode(0o640), UID: id(3), GID: id(4)},
 				{Path: "/dev/net/tun", Type: "u", Major: 10, Minor: 200},

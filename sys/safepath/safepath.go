@@ -131,9 +131,10 @@ func mkdirAll(root int, path string, mode uint32) (fd int, next string, err erro
 	return dir, "", nil
 }
 
-// deepest opens the longest prefix of parts that exists.
+// deepest opens the longest prefix of parts that exists. All of them did not a
+// moment ago.
 func deepest(root int, parts []string) (n, fd int, err error) {
-	for n = len(parts); ; n-- {
+	for n = max(len(parts)-1, 0); ; n-- {
 		fd, err = OpenInRoot(root, strings.Join(parts[:n], "/"), unix.O_PATH|unix.O_DIRECTORY)
 		if err != unix.ENOENT || n == 0 {
 			return n, fd, err
