@@ -43,7 +43,7 @@ func mountCases() []scenario {
 		{name: "nested", bundle: func(h *host) []bundle.Option {
 			return []bundle.Option{tmpfs("/a"), tmpfs("/a/b/c"), bundle.Bind(h.folder("s"), "/a/b/c/d"), tmpfs("/a/b/e", "ro")}
 		}, do: q("list /a/b", "list /a/b/c/d", "try-open /a/b/e/x create")},
-		{name: "two-on-one-target", bundle: with(tmpfs("/mnt", "mode=0711"), tmpfs("/mnt", "mode=0722")), do: q("stat /mnt")},
+		{name: "two-on-one-target", peer: written, want: []string{"drwx-w--w- 0:0 -"}, bundle: with(tmpfs("/mnt", "mode=0711"), tmpfs("/mnt", "mode=0722")), do: q("stat /mnt")},
 		{name: "rbind-carries-submounts", bundle: func(h *host) []bundle.Option {
 			dir := h.folder("source")
 			h.tmpfs("source/sub", "mode=0711", 0)
@@ -105,14 +105,14 @@ func mountFlagCases() []scenario {
 	cases := []scenario{
 		{name: "rootfs-propagation-slave", bundle: edit(func(s *specs.Spec) { s.Linux.RootfsPropagation = "slave" })},
 		{name: "rootfs-propagation-rprivate", bundle: edit(func(s *specs.Spec) { s.Linux.RootfsPropagation = "rprivate" })},
-		{name: "rootfs-propagation-rshared", bundle: edit(func(s *specs.Spec) { s.Linux.RootfsPropagation = "rshared" })},
+		{name: "rootfs-propagation-rshared", peer: written, do: q("propagation /", "propagation /dev"), want: []string{"shared", "shared"}, bundle: edit(func(s *specs.Spec) { s.Linux.RootfsPropagation = "rshared" })},
 		{name: "rootfs-propagation-unbindable", peer: written, do: q("echo ok"), want: []string{"ok"},
 			bundle: edit(func(s *specs.Spec) { s.Linux.RootfsPropagation = "unbindable" })},
-		{name: "bind-keeps-locked-flags", bundle: func(h *host) []bundle.Option {
+		{name: "bind-keeps-flags", peer: written, do: q("statfs /mnt"), want: []string{"0x1021994 ro,nosuid,nodev,noexec,relatime"}, bundle: func(h *host) []bundle.Option {
 			dir := h.tmpfs("locked", "mode=0755", 0x2|0x4|0x8) // nosuid, nodev, noexec
 			return []bundle.Option{bundle.Bind(dir, "/mnt", "rbind", "ro")}
 		}},
-		{name: "bind-clears-flags", bundle: func(h *host) []bundle.Option {
+		{name: "bind-clears-flags", peer: written, do: q("statfs /mnt"), want: []string{"0x1021994 relatime"}, bundle: func(h *host) []bundle.Option {
 			dir := h.tmpfs("locked", "mode=0755", 0x2|0x8)
 			return []bundle.Option{bundle.Bind(dir, "/mnt", "rbind", "suid", "exec")}
 		}},

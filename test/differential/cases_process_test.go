@@ -102,14 +102,12 @@ func execCases() []scenario {
 			s.Process.Rlimits = []specs.POSIXRlimit{limit("RLIMIT_NOFILE", 111, 222)}
 			n := 300
 			s.Process.OOMScoreAdj = &n
-			m := uint32(0o077)
-			s.Process.User.Umask = &m
 		}), exec: []string{}},
 		{name: "exec-seccomp", bundle: with(seccompOption), exec: []string{}},
 		{name: "exec-tty", tty: true, exec: []string{}},
 		{name: "exec-tty-user", tty: true, exec: []string{"--user", "1000:1000"}, do: q("stat /dev/pts/0", "try-open /dev/tty rw")},
 		{name: "exec-process-json", exec: []string{"--process", `{"user": {"uid": 3, "gid": 4, "additionalGids": [6]},
-			"args": ["/probe", "report"], "env": ["A=b"], "cwd": "/tmp", "noNewPrivileges": true, "oomScoreAdj": 200,
+			"args": ["/probe", "report"], "env": ["A=b"], "cwd": "/tmp", "noNewPrivileges": true,
 			"rlimits": [{"type": "RLIMIT_NOFILE", "soft": 55, "hard": 66}],
 			"capabilities": {"bounding": ["CAP_CHOWN"], "permitted": ["CAP_CHOWN"], "effective": ["CAP_CHOWN"]}}`}},
 		{name: "exec-process-json-bad-user", fails: true, exec: []string{"--process", `{"user": {"uid": -3}, "args": ["/probe"], "cwd": "/"}`}},

@@ -21,8 +21,9 @@ import (
 //     caller's own files (a terminal is compared);
 //   - whether the folder of v1's hierarchies is read-only itself (runc 1.1
 //     leaves it writable), and whether /dev/core is there without its target;
-//   - who owns a device in a user namespace (nobody with runc 1.1, which binds
-//     the host's nodes);
+//   - in a user namespace who owns a device (nobody with runc 1.1, which binds
+//     the host's nodes, so these mounts are left out too), and the session
+//     keyring's rights;
 //   - the soft limit of open files of an exec (runc 1.1 is Go, which raises
 //     it at times; case exec-open-files asks ours);
 //   - the order of mounts on different targets.
@@ -68,6 +69,9 @@ func normalise(h *host, r *report.Report) normal {
 			n.Devices[path] = node
 		}
 	}
+	if r.UIDMap != "0 0 4294967295" {
+		n.Security.Keyring = ""
+	}
 	n.Mounts = normalMounts(h, r.Mounts)
 	n.Namespaces = normalNamespaces(h, r.Namespaces)
 	for _, fd := range r.FDs {
@@ -107,6 +111,9 @@ func normalMounts(h *host, all []report.Mount) []string {
 	for _, m := range all {
 		if slices.Contains(h.bundle.Spec.Linux.MaskedPaths, m.Target) {
 			lines = append(lines, m.Target+" masked")
+			continue
+		}
+		if m.Type == "devtmpfs" && strings.HasPrefix(m.Target, "/dev/") {
 			continue
 		}
 		options := slices.Clone(m.Options)

@@ -41,7 +41,8 @@ var openFlags = map[string]int{
 //	mkdir PATH · remove PATH · chown PATH UID GID · chmod PATH OCTAL
 //	mknod PATH c|b MAJOR MINOR
 //	mount SOURCE TARGET TYPE [FLAGS] · umount TARGET
-//	times PATH               read-only? atime behaviour: "moves" or "stays"
+//	times PATH               does reading move the access time: "moves" or "stays"
+//	propagation PATH         of the mount on PATH: "private", "shared", "master"…
 func addFileVerbs() {
 	verbs["try-open"] = tryOpen
 	verbs["read"] = readFile
@@ -69,6 +70,7 @@ func addFileVerbs() {
 	}
 	verbs["umount"] = func(a []string) (string, error) { return "ok", unix.Unmount(arg(a, 0, ""), unix.MNT_DETACH) }
 	verbs["times"] = accessTime
+	verbs["propagation"] = propagation
 }
 
 func number(s string) int {
@@ -147,8 +149,28 @@ func mknod(a []string) (string, error) {
 	return "ok", unix.Mknod(a[0], kind|0o666, int(dev))
 }
 
-// accessTime sets the file's access time far back, reads the file, and tells
-// whether the time moved: the visible half of noatime and its sisters.
+// propagation is what mountinfo says of the last mount on a path.
+func propagation(a []string) (string, error) {
+	all, err := mounts()
+	said := "no mount"
+	for _, m := range all {
+		if m.Target == arg(a, 0, "/") {
+			said = "private"
+			for i, p := range m.Propagation {
+				word, _, _ := strings.Cut(p, ":")
+				if i == 0 {
+					said = word
+				} else {
+					said += " " + word
+				}
+			}
+		}
+	}
+	return said, err
+}
+
+// accessTime reads the file and tells whether its access time moved: the
+// visible half of noatime and its sisters.
 func accessTime(a []string) (string, error) {
 	path := arg(a, 0, "")
 	var st unix.Stat_t
