@@ -10,6 +10,8 @@
 // image fills. Row 2.
 package hook
 
+//lint:file-ignore SA1019 prestart hooks are deprecated, and engines still give them
+
 import (
 	"context"
 	"encoding/json"

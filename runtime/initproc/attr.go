@@ -173,6 +173,9 @@ func (s *Rlimits) do(*process) error {
 			want.Max = l.Hard
 		}
 		if err := unix.Setrlimit(l.Resource, &want); err != nil {
+			if err == unix.EPERM {
+				err = fail("the hard limit is above the caller's, which takes CAP_SYS_RESOURCE on the host", err)
+			}
 			return fail(rlimitName(l.Resource), err)
 		}
 	}
