@@ -1,5 +1,7 @@
 package runtime
 
+//lint:file-ignore SA1019 prestart hooks are deprecated, and engines still give them
+
 import (
 	"fmt"
 	"os"

@@ -1,5 +1,7 @@
 package runtime
 
+//lint:file-ignore SA1019 prestart hooks are deprecated, and engines still give them
+
 import (
 	"context"
 	"encoding/json"
@@ -30,7 +32,7 @@ func (d *design) runtimeHooks(pid int) error {
 		return nil
 	}
 	state := d.state(pid, specs.StateCreating)
-	if err := hook.Run(ctx, "prestart", h.Prestart, state); err != nil { //nolint:staticcheck // deprecated, and still used
+	if err := hook.Run(ctx, "prestart", h.Prestart, state); err != nil {
 		return err
 	}
 	return hook.Run(ctx, "createRuntime", h.CreateRuntime, state)

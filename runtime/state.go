@@ -60,11 +60,10 @@ const recordVersion = 1
 
 // container is an open container folder.
 type container struct {
-	rt     *Runtime
-	id     string
-	dir    *os.File
-	rec    *record // nil while being created, or when creation was cut short
-	config []byte  // the saved config.json, once read
+	rt  *Runtime
+	id  string
+	dir *os.File
+	rec *record // nil while being created, or when creation was cut short
 }
 
 func (c *container) path(name string) string { return filepath.Join(c.rt.Root, c.id, name) }

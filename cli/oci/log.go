@@ -21,13 +21,12 @@ import (
 //	ERRO[0000] what failed                                            text, on a terminal
 //	{"level":"error","msg":"what failed","time":"2026-01-02T15:04:05Z"}   json
 type logger struct {
-	stderr   io.Writer
-	file     *os.File // nil: standard error
-	json     bool
-	debug    bool
-	terminal bool
-	now      func() time.Time
-	start    time.Time
+	stderr io.Writer
+	file   *os.File // nil: standard error
+	json   bool
+	debug  bool
+	now    func() time.Time
+	start  time.Time
 }
 
 func newLogger(stderr io.Writer) *logger {

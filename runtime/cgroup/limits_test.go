@@ -1,5 +1,7 @@
 package cgroup
 
+//lint:file-ignore SA1019 kernel memory limits are deprecated, and v1 kernels have them
+
 import (
 	"context"
 	"fmt"

@@ -12,7 +12,7 @@ package initproc
 //	wait for start         LookPath · WaitStart · Hooks(startContainer)
 //	last                   Seccomp/NoNewPrivileges · Identity (ids and capabilities) · Workdir · Exec
 const (
-	opInvalid op = iota
+	_ op = iota // no step has number 0
 
 	// core (perform.go, exec.go)
 	opSync

@@ -144,23 +144,9 @@ func list[T any](c *coder, v *[]T, elem func(*coder, *T)) {
 	}
 }
 
-func (c *coder) strs(v *[]string)  { list(c, v, (*coder).str) }
-func (c *coder) u32s(v *[]uint32)  { list(c, v, (*coder).u32) }
-func (c *coder) u64s(v *[]uint64)  { list(c, v, (*coder).u64) }
-func (c *coder) strPtr(v **string) { optional(c, v, (*coder).str) }
-
-// optional codes a pointer that may be nil.
-func optional[T any](c *coder, v **T, elem func(*coder, *T)) {
-	present := *v != nil
-	c.bool(&present)
-	if !present {
-		return
-	}
-	if c.decoding {
-		*v = new(T)
-	}
-	elem(c, *v)
-}
+func (c *coder) strs(v *[]string) { list(c, v, (*coder).str) }
+func (c *coder) u32s(v *[]uint32) { list(c, v, (*coder).u32) }
+func (c *coder) u64s(v *[]uint64) { list(c, v, (*coder).u64) }
 
 // Encode turns a plan into bytes for Decode of the same build.
 func Encode(p *Plan) []byte {

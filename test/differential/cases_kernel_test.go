@@ -1,5 +1,7 @@
 package differential
 
+//lint:file-ignore SA1019 prestart hooks are deprecated, and engines still give them
+
 import (
 	"os"
 	"path/filepath"

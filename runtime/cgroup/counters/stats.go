@@ -27,7 +27,7 @@ type Stats struct {
 	Rdma    []RdmaStats
 }
 
-// CPUStats: times are nanoseconds.
+// CPUStats is the use of processors; times are nanoseconds.
 type CPUStats struct {
 	Total, Kernel, User                  uint64
 	PerCPU, PerCPUKernel, PerCPUUser     []uint64
@@ -45,12 +45,12 @@ type CPUSetStats struct {
 	SchedRelaxDomainLevel                             int64
 }
 
-// MemoryData: bytes; Failcnt counts refusals. The largest number is no limit.
+// MemoryData is one kind of memory in bytes; Failcnt counts refusals. The largest number is no limit.
 type MemoryData struct {
 	Usage, MaxUsage, Failcnt, Limit uint64
 }
 
-// MemoryStats: Swap is memory and swap together, SwapOnly swap alone. Raw is
+// MemoryStats is the use of memory: Swap is memory and swap together, SwapOnly swap alone. Raw is
 // memory.stat.
 type MemoryStats struct {
 	Cache                                    uint64
@@ -61,13 +61,13 @@ type MemoryStats struct {
 	PSI                                      *PSI
 }
 
-// NUMAStats: pages in all and by node.
+// NUMAStats are pages in all and by node.
 type NUMAStats struct {
 	Total uint64
 	Nodes map[uint8]uint64
 }
 
-// PidsStats: Limit 0 is none.
+// PidsStats counts processes; Limit 0 is none.
 type PidsStats struct{ Current, Limit uint64 }
 
 // BlkioEntry is one number of one block device.
@@ -83,7 +83,7 @@ type BlkioStats struct {
 	PSI                                                                          *PSI
 }
 
-// HugetlbStats: bytes.
+// HugetlbStats is the use of huge pages in bytes.
 type HugetlbStats struct{ Usage, Max, Failcnt uint64 }
 
 // RdmaStats is one device; the largest number is no limit.
