@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -75,6 +76,8 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, run *attached)
 			return nil, nil, fmt.Errorf("make the start FIFO of container %q: %w", req.ID, err)
 		}
 	}
+	defer func() { d.moved.Close() }()
+	u.Push("move network devices back", func() error { return d.moved.Back() })
 	ch, err := l.start(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -87,6 +90,11 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, run *attached)
 	}
 	if err := writePidFile(req.PidFile, ch.pid); err != nil {
 		return nil, nil, err
+	}
+	if run == nil {
+		if err := ch.goOn(); err != nil {
+			return nil, nil, fmt.Errorf("let the first process wait for start: %w", err)
+		}
 	}
 	u.Release()
 	return c, ch, nil
@@ -104,7 +112,14 @@ func (rt *Runtime) rootless() bool {
 	if rt.Rootless != nil {
 		return *rt.Rootless
 	}
-	return os.Geteuid() != 0
+	return os.Geteuid() != 0 || inUserNamespace()
+}
+
+// inUserNamespace reports whether root is root of a user namespace only: the
+// first one maps every id to itself, user_namespaces(7).
+func inUserNamespace() bool {
+	b, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && strings.Join(strings.Fields(string(b)), " ") != "0 0 4294967295"
 }
 
 // reserve makes the container's folder and takes its lock.

@@ -17,6 +17,7 @@ import (
 	"berth/runtime/idmap"
 	"berth/runtime/initproc"
 	"berth/runtime/namespace"
+	"berth/runtime/netdev"
 	"berth/runtime/plan"
 	"berth/runtime/process"
 	"berth/runtime/rdt"
@@ -41,7 +42,8 @@ type design struct {
 	// not in the way any more.
 	latePids *specs.LinuxPids
 
-	container *container // set once its folder exists
+	container *container    // set once its folder exists
+	moved     *netdev.Moved // set at the runtime hooks
 }
 
 func newDesign(rt *Runtime, req *CreateRequest, spec *specs.Spec, bundle string) (_ *design, err error) {
@@ -68,6 +70,9 @@ func newDesign(rt *Runtime, req *CreateRequest, spec *specs.Spec, bundle string)
 	}
 	if rt.rootless() && os.Geteuid() != 0 && !d.ns.Has(unix.CLONE_NEWUSER) {
 		return nil, fault.New(fault.Invalid, "linux.namespaces: an ordinary user's container needs a user namespace")
+	}
+	if err := netdev.Check(spec.Linux.NetDevices, d.ns); err != nil {
+		return nil, err
 	}
 	if len(spec.Linux.TimeOffsets) > 0 && d.ns.New&unix.CLONE_NEWTIME == 0 {
 		return nil, fault.New(fault.Invalid, "linux.timeOffsets: clocks have offsets only in a new time namespace")

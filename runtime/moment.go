@@ -13,6 +13,7 @@ import (
 
 	"berth/runtime/hook"
 	"berth/runtime/initproc"
+	"berth/runtime/netdev"
 )
 
 // sync acts while the first process waits.
@@ -26,6 +27,11 @@ func (d *design) sync(at initproc.SyncPoint, pid int) error {
 // runtimeHooks is the moment before pivot_root, while the first process waits:
 // host network devices move in, then prestart and createRuntime hooks run.
 func (d *design) runtimeHooks(pid int) error {
+	moved, err := netdev.MoveInto(d.spec.Linux.NetDevices, pid)
+	if err != nil {
+		return err
+	}
+	d.moved = moved
 	ctx := context.Background()
 	h := d.spec.Hooks
 	if h == nil {

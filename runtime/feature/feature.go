@@ -37,7 +37,7 @@ func All() *features.Features {
 			IntelRdt:        &features.IntelRdt{Enabled: yes()},
 			MemoryPolicy:    &features.MemoryPolicy{Modes: MemoryModes(), Flags: MemoryFlags()},
 			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: yes()}},
-			NetDevices:      &features.NetDevices{Enabled: no()},
+			NetDevices:      &features.NetDevices{Enabled: yes()},
 		},
 		PotentiallyUnsafeConfigAnnotations: []string{"org.systemd.property."},
 	}

@@ -26,6 +26,7 @@ func resources(f func(*specs.LinuxResources)) func(*host) []bundle.Option {
 
 func ptr[T any](v T) *T { return &v }
 
+//house:allow params a device node has that many properties
 func device(path, kind string, major, minor int64, mode os.FileMode, id uint32) bundle.Option {
 	return bundle.Edit(func(s *specs.Spec) {
 		s.Linux.Devices = append(s.Linux.Devices, specs.LinuxDevice{Path: path, Type: kind, Major: major, Minor: minor,
