@@ -96,7 +96,7 @@ func (d *execDesign) start(ctx context.Context, att *attached) (*child, error) {
 		return nil, err
 	}
 	defer closeAll(files)
-	l := &launch{process: p, warn: d.container.rt.Warn, member: d.container.rec.PID, notify: d.passListener}
+	l := &launch{process: p, warn: d.container.rt.Warn, member: d.container.rec.PID, below: d.req.Cgroup, notify: d.passListener}
 	var set namespace.Set
 	for i, f := range files {
 		l.ns.join = append(l.ns.join, clone.Join{FD: int(f.Fd()), Flag: flags[i]})

@@ -35,6 +35,7 @@ type launch struct {
 	cgroup      *cgroup.Cgroup
 	makeCgroup  bool // else member is a process whose cgroups are entered
 	member      int
+	below       []string // named cgroups below the container's instead
 	rdt         *rdt.Class
 	inClass     rdt.State
 	late        lateEntry
@@ -81,6 +82,18 @@ func (c *child) kill() error {
 		_, err := wait(c.pid)
 		c.pid = 0
 		return err
+	}
+	return nil
+}
+
+// leave tells a child that waits for start that it may do so without us: it
+// would end with us before that.
+func (c *child) leave() error {
+	if !c.waiting {
+		return nil
+	}
+	if err := c.goOn(); err != nil {
+		return fmt.Errorf("let the first process wait for start: %w", err)
 	}
 	return nil
 }
@@ -179,7 +192,11 @@ func (l *launch) start(ctx context.Context) (c *child, err error) {
 // enters it by. pid is the child for systemd, 0 before there is one.
 func (l *launch) enterCgroup(ctx context.Context, pid int, u *undo.Stack) (tasks []*os.File, dir *os.File, err error) {
 	if !l.makeCgroup {
-		tasks, dir, err := l.cgroup.JoinFDsOf(l.member)
+		if len(l.below) > 0 {
+			tasks, dir, err = l.cgroup.JoinFDsBelow(l.below)
+		} else {
+			tasks, dir, err = l.cgroup.JoinFDsOf(l.member)
+		}
 		if err != nil {
 			return nil, nil, err
 		}
