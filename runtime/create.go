@@ -91,10 +91,8 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, run *attached)
 	if err := writePidFile(req.PidFile, ch.pid); err != nil {
 		return nil, nil, err
 	}
-	if run == nil {
-		if err := ch.goOn(); err != nil {
-			return nil, nil, fmt.Errorf("let the first process wait for start: %w", err)
-		}
+	if err := ch.leave(); err != nil {
+		return nil, nil, err
 	}
 	u.Release()
 	return c, ch, nil

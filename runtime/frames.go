@@ -90,6 +90,18 @@ func (c *child) goOn() error {
 	}
 }
 
+// leave tells a child that waits for start that it may do so without us: it
+// would end with us before that.
+func (c *child) leave() error {
+	if !c.waiting {
+		return nil
+	}
+	if err := c.goOn(); err != nil {
+		return fmt.Errorf("let the first process wait for start: %w", err)
+	}
+	return nil
+}
+
 // StartError is a failure inside the first process.
 type StartError struct {
 	Cause initproc.Cause

@@ -86,18 +86,6 @@ func (c *child) kill() error {
 	return nil
 }
 
-// leave tells a child that waits for start that it may do so without us: it
-// would end with us before that.
-func (c *child) leave() error {
-	if !c.waiting {
-		return nil
-	}
-	if err := c.goOn(); err != nil {
-		return fmt.Errorf("let the first process wait for start: %w", err)
-	}
-	return nil
-}
-
 // wait reaps a child and returns its wait status.
 func wait(pid int) (unix.WaitStatus, error) {
 	var ws unix.WaitStatus

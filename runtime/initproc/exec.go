@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WaitStart tells the parent that the container is created and blocks until
+// WaitStart tells the parent that the container is created, ends with the parent
+// unless that says that the container is on record, and blocks until
 // somebody writes a byte to the start FIFO ("created" → "running" in the
 // runtime-spec's words). The descriptor is open for reading and writing, so
 // that there is always a reader and a writer while we wait: whoever opens the
@@ -32,6 +33,9 @@ func (s *WaitStart) do(p *process) error {
 		return err
 	}
 	if err := p.send(FrameWait, nil); err != nil {
+		return err
+	}
+	if err := p.waitByte(); err != nil {
 		return err
 	}
 	var b [1]byte

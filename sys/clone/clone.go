@@ -30,6 +30,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -187,7 +188,8 @@ type order struct {
 	sock        uintptr
 	keep        []int
 	becomeRoot  bool
-	zero        [1]byte // "0" for tasks files
+	waits       [2]unix.PollFd // the socket, the parent's pidfd
+	zero        [1]byte        // "0" for tasks files
 	empty       [1]byte
 	orders      goOrder
 	frame       [16]byte
@@ -240,6 +242,11 @@ func plan(a *Attr) (*order, error) {
 	return o, nil
 }
 
+// ownPidfd stands for the caller. While the child shares the descriptor table
+// it holds the caller's end of the socket too, and nothing else tells it of the
+// caller's death.
+var ownPidfd = sync.OnceValues(func() (int, error) { return unix.PidfdOpen(os.Getpid(), 0) })
+
 // Start clones a child as a says and returns its pid. With twoStage that is
 // stage 1's, which the caller reaps, and the final process's comes in a
 // FramePID, before or after its FrameReady. The caller keeps the child's end of
@@ -250,6 +257,11 @@ func Start(a *Attr) (pid int, twoStage bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
+	self, err := ownPidfd()
+	if err != nil {
+		return 0, false, os.NewSyscallError("pidfd_open", err)
+	}
+	o.waits = [2]unix.PollFd{{Fd: int32(a.Sock), Events: unix.POLLIN}, {Fd: int32(self), Events: unix.POLLIN}}
 	syscall.ForkLock.Lock()
 	p, errno := fork(o)
 	syscall.ForkLock.Unlock()

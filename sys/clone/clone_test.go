@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -41,7 +42,63 @@ func TestMain(m *testing.M) {
 		_, _ = io.ReadAll(sock)
 		os.Exit(7)
 	}
+	if len(os.Args) == 2 && os.Args[1] == "clone-parent" {
+		orphaned()
+	}
 	os.Exit(m.Run())
+}
+
+// orphaned starts a child, tells its pid when it waits for the go order, and
+// waits to be killed.
+func orphaned() {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		panic(err)
+	}
+	pid, _, err := Start(&Attr{Program: 0, CgroupDir: -1, Argv: []string{"x"}, Sock: pair[1]})
+	if err != nil {
+		panic(err)
+	}
+	var head [FrameHeader]byte
+	if n, err := unix.Read(pair[0], head[:]); err != nil || n != len(head) || head[0] != FrameReady {
+		panic(fmt.Sprint(n, err, head))
+	}
+	fmt.Println(pid)
+	select {}
+}
+
+// TestParentKilled: a child that waits for the go order does not outlive its
+// parent, whose end of the socket it holds too.
+func TestParentKilled(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe", "clone-parent")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	_, err = fmt.Fscan(out, &pid)
+	_ = cmd.Process.Kill()
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := unix.PidfdOpen(pid, 0)
+	if err == unix.ESRCH {
+		_ = cmd.Wait()
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(child)
+	fds := []unix.PollFd{{Fd: int32(child), Events: unix.POLLIN}}
+	if n, err := unix.Poll(fds, 5000); n != 1 {
+		_ = unix.PidfdSendSignal(child, unix.SIGKILL, nil, 0)
+		t.Errorf("the child lives on: %v", err)
+	}
+	_ = cmd.Wait()
 }
 
 func needRoot(t testing.TB) {

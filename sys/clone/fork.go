@@ -94,9 +94,15 @@ func fork(o *order) (pid uintptr, errno syscall.Errno) {
 	}
 	report(o, FrameReady, 0, 0, 0)
 	stage = stageWait
+	for o.waits[0].Revents == 0 {
+		_, _, e = syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&o.waits)), 2, 0, 0, 0, 0)
+		if e != 0 && e != syscall.EINTR || o.waits[0].Revents == 0 && o.waits[1].Revents != 0 {
+			goto fail // the parent is gone
+		}
+	}
 	n, _, e = syscall.RawSyscall(unix.SYS_READ, o.sock, uintptr(unsafe.Pointer(&o.orders)), unsafe.Sizeof(o.orders))
 	if e != 0 || n != unsafe.Sizeof(o.orders) || o.orders.count > MaxTasks {
-		goto fail // the parent is gone
+		goto fail
 	}
 
 	if o.orders.time >= 0 {
