@@ -55,7 +55,7 @@ test-vm: all
 	tools/ci/run guest
 
 test-guards: all
-	test/guards
+	test/guards/run
 
 bench: all
 	$(GO) run ./test/bench
