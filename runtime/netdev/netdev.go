@@ -93,57 +93,101 @@ func checkName(name string, pattern bool) error {
 	return nil
 }
 
-// Move moves devices from the caller's network namespace into netns, keeps
-// their permanent addresses of global scope, and sets them up. When one fails
-// those before it go back. Errors name the device.
-func Move(devices map[string]specs.LinuxNetDevice, netns *os.File) (err error) {
-	if len(devices) == 0 {
-		return nil
-	}
-	m := mover{target: netns}
-	if m.source, err = os.Open("/proc/thread-self/ns/net"); err != nil {
-		return fmt.Errorf("move network devices: %w", err)
-	}
-	defer m.source.Close()
-	if m.host, err = netlink.Open(); err != nil {
-		return fmt.Errorf("move network devices: %w", err)
-	}
-	defer m.host.Close()
-	if m.container, err = netlink.OpenIn(netns); err != nil {
-		return fmt.Errorf("move network devices: %w", err)
-	}
-	defer m.container.Close()
-	var u undo.Stack
-	defer u.Unwind(&err)
-	for _, host := range names(devices) {
-		if err := m.move(&u, host, inside(host, devices[host])); err != nil {
-			return fmt.Errorf("move network device %s into the container: %w", host, err)
-		}
-	}
-	u.Release()
-	return nil
+// Moved is what a move did. It keeps both namespaces alive until Close. A nil
+// *Moved moved nothing.
+type Moved struct {
+	source, target  *os.File
+	host, container *netlink.Conn
+	undo            undo.Stack
 }
 
-// MoveInto is Move into the network namespace of process pid, which must not
-// end meanwhile.
-func MoveInto(devices map[string]specs.LinuxNetDevice, pid int) error {
+// MoveInto is Move into the network namespace of process pid. A caller that
+// fails later calls Back, and every caller Close. The
+// devices would go back by themselves, or vanish if virtual, when the
+// namespace ends, but without their addresses.
+func MoveInto(devices map[string]specs.LinuxNetDevice, pid int) (*Moved, error) {
 	if len(devices) == 0 {
-		return nil
+		return nil, nil
 	}
 	netns, err := os.Open("/proc/" + strconv.Itoa(pid) + "/ns/net")
 	if err != nil {
-		return fmt.Errorf("move network devices: %w", err)
+		return nil, fmt.Errorf("move network devices: %w", err)
 	}
 	defer netns.Close()
 	return Move(devices, netns)
 }
 
-type mover struct {
-	source, target  *os.File
-	host, container *netlink.Conn
+// Move moves devices from the caller's network namespace into netns, keeps
+// their permanent addresses of global scope, and sets them up. When one fails
+// those before it go back. Errors name the device.
+func Move(devices map[string]specs.LinuxNetDevice, netns *os.File) (*Moved, error) {
+	m, err := open(netns)
+	if err != nil {
+		m.Close()
+		return nil, fmt.Errorf("move network devices: %w", err)
+	}
+	for _, host := range names(devices) {
+		if err := m.move(host, inside(host, devices[host])); err != nil {
+			err = fmt.Errorf("move network device %s into the container: %w", host, err)
+			m.undo.Unwind(&err)
+			m.Close()
+			return nil, err
+		}
+	}
+	return m, nil
 }
 
-func (m *mover) move(u *undo.Stack, host, name string) error {
+func open(netns *os.File) (m *Moved, err error) {
+	m = &Moved{}
+	fd, err := unix.FcntlInt(netns.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return m, err
+	}
+	m.target = os.NewFile(uintptr(fd), netns.Name())
+	if m.source, err = os.Open("/proc/thread-self/ns/net"); err != nil {
+		return m, err
+	}
+	if m.host, err = netlink.Open(); err != nil {
+		return m, err
+	}
+	m.container, err = netlink.OpenIn(netns)
+	return m, err
+}
+
+// Back moves the devices back, for a container that could not be made.
+func (m *Moved) Back() (err error) {
+	if m == nil {
+		return nil
+	}
+	failed := errMoved
+	m.undo.Unwind(&failed)
+	if failed != errMoved {
+		err = failed
+	}
+	return err
+}
+
+// errMoved stands for the failure for which Back is called.
+var errMoved = errors.New("move network devices back")
+
+// Close lets go of the namespaces; the devices stay where they are.
+func (m *Moved) Close() {
+	if m == nil {
+		return
+	}
+	for _, f := range []*os.File{m.source, m.target} {
+		if f != nil {
+			f.Close()
+		}
+	}
+	for _, c := range []*netlink.Conn{m.host, m.container} {
+		if c != nil {
+			c.Close()
+		}
+	}
+}
+
+func (m *Moved) move(host, name string) error {
 	link, err := m.host.LinkByName(host)
 	if errors.Is(err, unix.ENODEV) {
 		return fault.New(fault.NotFound, "there is no such device")
@@ -168,12 +212,12 @@ func (m *mover) move(u *undo.Stack, host, name string) error {
 	if err != nil {
 		return fmt.Errorf("find it there: %w", err)
 	}
-	u.Push("move network device "+host+" back", func() error { return m.back(link, moved, addresses) })
+	m.undo.Push("move network device "+host+" back", func() error { return m.back(link, moved, addresses) })
 	return settle(m.container, moved, keep(addresses), moved.Name == host, true)
 }
 
 // find looks for a moved device: by its name, or for a pattern by its number.
-func (m *mover) find(index int, name string) (*netlink.Link, error) {
+func (m *Moved) find(index int, name string) (*netlink.Link, error) {
 	if strings.Contains(name, "%") {
 		return m.container.LinkByIndex(index)
 	}
@@ -208,7 +252,7 @@ func settle(c *netlink.Conn, l *netlink.Link, addresses []netlink.Address, label
 }
 
 // back undoes a move.
-func (m *mover) back(was, now *netlink.Link, addresses []netlink.Address) error {
+func (m *Moved) back(was, now *netlink.Link, addresses []netlink.Address) error {
 	if err := m.container.Move(now.Index, m.source, was.Name); err != nil {
 		return err
 	}

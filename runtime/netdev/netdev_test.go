@@ -118,9 +118,11 @@ func TestMove(t *testing.T) {
 	w.ip("link", "add", "dev1", "type", "veth", "peer", "name", "peer1")
 	w.ip("link", "add", "dev2", "type", "veth", "peer", "name", "peer2")
 	w.ip("addr", "add", "198.51.100.1/32", "dev", "dev2")
-	if err := MoveInto(devices{"dev0": {}, "dev1": {Name: "inner"}, "dev2": {Name: "eth%d"}}, w.pid); err != nil {
+	m, err := MoveInto(devices{"dev0": {}, "dev1": {Name: "inner"}, "dev2": {Name: "eth%d"}}, w.pid)
+	if err != nil {
 		t.Fatal(err)
 	}
+	m.Close()
 	dev0 := w.inside("addr", "show", "dev", "dev0")
 	has(t, "dev0", dev0, "UP", "mtu 1400", "inet 192.0.2.7/24 brd 192.0.2.255 scope global dev0:x", "inet6 2001:db8::7/64 scope global", "valid_lft forever")
 	for _, lost := range []string{"169.254.3.3", "192.0.2.99"} {
@@ -151,7 +153,7 @@ func TestFailureMovesBack(t *testing.T) {
 		{devices{"dev0": {Name: "taken"}}, "has a device taken already", fault.Exists},
 		{devices{"dev0": {}, "lo": {Name: "lo2"}}, "move network device lo into the container", fault.Invalid},
 	} {
-		err := Move(tc.d, w.container)
+		_, err := Move(tc.d, w.container)
 		if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%v: %v", tc.d, err)
 		}
@@ -163,4 +165,34 @@ func TestFailureMovesBack(t *testing.T) {
 			t.Errorf("%v: the container has\n%s", tc.d, after)
 		}
 	}
+}
+
+// A container that could not be made gives its devices back as they were, even
+// when its process is gone.
+func TestBack(t *testing.T) {
+	w := newWorld(t)
+	w.ip("link", "add", "dev0", "mtu", "1400", "type", "veth", "peer", "name", "peer0")
+	w.ip("link", "set", "dev0", "up")
+	w.ip("addr", "add", "192.0.2.7/24", "dev", "dev0", "label", "dev0:x")
+	w.ip("link", "add", "dev1", "type", "veth", "peer", "name", "peer1")
+	m, err := MoveInto(devices{"dev0": {Name: "eth0"}, "dev1": {Name: "eth%d"}}, w.pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(t, "inside", w.inside("addr", "show", "dev", "eth0"), "192.0.2.7/24")
+	_ = unix.Kill(w.pid, unix.SIGKILL)
+	w.container.Close()
+	if err := m.Back(); err != nil {
+		t.Error(err)
+	}
+	m.Close()
+	has(t, "dev0", w.ip("addr", "show", "dev", "dev0"), "UP", "mtu 1400", "192.0.2.7/24", "dev0:x")
+	if dev1 := w.ip("link", "show", "dev", "dev1"); strings.Contains(dev1, ",UP") {
+		t.Errorf("dev1 was down:\n%s", dev1)
+	}
+	var none *Moved
+	if none.Back() != nil {
+		t.Error("nothing could not be undone")
+	}
+	none.Close()
 }
