@@ -13,16 +13,16 @@ import (
 // CONTROLLER[,CONTROLLER…]:PATH, where the others stay the container's own.
 // Errors: words of another form, a controller that the container is not in, a
 // path with "..", a cgroup that does not exist.
-func (c *Cgroup) JoinFDsBelow(below []string) (v1tasks []*os.File, v2dir *os.File, err error) {
-	if c.none != "" {
-		return nil, nil, fmt.Errorf("--cgroup %q: the container has no cgroup: %s", below, c.none)
+func (t *tree) JoinFDsBelow(below []string) (v1tasks []*os.File, v2dir *os.File, err error) {
+	if t.none != "" {
+		return nil, nil, fmt.Errorf("--cgroup %q: the container has no cgroup: %s", below, t.none)
 	}
-	sub, err := c.parseBelow(below)
+	sub, err := t.parseBelow(below)
 	if err != nil {
 		return nil, nil, err
 	}
-	return c.openAll(true, func(p *place) string {
-		for _, name := range c.controllersOf(p) {
+	return t.openAll(true, func(p *place) string {
+		for _, name := range t.controllersOf(p) {
 			if s, ok := sub[name]; ok {
 				return join(p.rel, s)
 			}
@@ -33,21 +33,21 @@ func (c *Cgroup) JoinFDsBelow(below []string) (v1tasks []*os.File, v2dir *os.Fil
 
 // controllersOf lists the names that --cgroup knows a hierarchy by. The v2 one
 // has a name only where it is the only one: beside v1 it has no controllers.
-func (c *Cgroup) controllersOf(p *place) []string {
+func (t *tree) controllersOf(p *place) []string {
 	switch {
-	case p.h != c.l.v2:
+	case p.h != t.l.v2:
 		return p.h.controllers
-	case c.l.Mode == V2:
+	case t.l.Mode == V2:
 		return []string{""}
 	}
 	return nil
 }
 
 // parseBelow maps each controller that is named to a path below the container's.
-func (c *Cgroup) parseBelow(below []string) (map[string]string, error) {
+func (t *tree) parseBelow(below []string) (map[string]string, error) {
 	var all []string
-	for i := range c.places {
-		all = append(all, c.controllersOf(&c.places[i])...)
+	for i := range t.places {
+		all = append(all, t.controllersOf(&t.places[i])...)
 	}
 	sub := map[string]string{}
 	for _, word := range below {

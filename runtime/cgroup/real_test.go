@@ -118,6 +118,7 @@ func run(t testing.TB, c *Cgroup, script string) *exec.Cmd {
 	t.Cleanup(func() {
 		stdin.Close()
 		_ = cmd.Process.Kill()
+		_ = c.thaw() // frozen, v1's do not die
 		<-done
 		if t.Failed() && out.Len() > 0 {
 			t.Logf("shell: %s", out.String())
