@@ -76,8 +76,10 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, run *attached)
 			return nil, nil, fmt.Errorf("make the start FIFO of container %q: %w", req.ID, err)
 		}
 	}
-	defer func() { d.moved.Close() }()
-	u.Push("move network devices back", func() error { return d.moved.Back() })
+	u.Push("move network devices back", func() error {
+		defer d.moved.Close()
+		return d.moved.Back()
+	})
 	ch, err := l.start(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -88,6 +90,9 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, run *attached)
 	if err := c.record(ch.pid, d, l.inClass); err != nil {
 		return nil, nil, err
 	}
+	if err := ch.sendPidfd(req.PidfdSocket, pidfdOfFirst); err != nil {
+		return nil, nil, err
+	}
 	if err := writePidFile(req.PidFile, ch.pid); err != nil {
 		return nil, nil, err
 	}
@@ -95,6 +100,7 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, run *attached)
 		return nil, nil, err
 	}
 	u.Release()
+	d.moved.Close()
 	return c, ch, nil
 }
 
