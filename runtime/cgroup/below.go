@@ -61,7 +61,7 @@ func (t *tree) parseBelow(below []string) (map[string]string, error) {
 			return nil, err
 		}
 		if slices.Contains(strings.Split(dir, "/"), "..") {
-			return nil, fmt.Errorf("--cgroup %q: the path may not have ..", word)
+			return nil, fmt.Errorf("--cgroup %q: .. may not be in the path", word)
 		}
 		for _, name := range names {
 			if !slices.Contains(all, name) {
