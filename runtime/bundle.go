@@ -97,7 +97,9 @@ func checkProcess(p *specs.Process) error {
 	case p.Cwd == "":
 		return fault.New(fault.Invalid, "process.cwd: Cwd property must not be empty")
 	case !filepath.IsAbs(p.Cwd):
-		return fault.New(fault.Invalid, "process.cwd: Cwd must be an absolute path, not %q", p.Cwd)
+		return fault.New(fault.Invalid, "process.cwd: Cwd must be an absolute path, not %q", clip(p.Cwd))
+	case len(p.Cwd) >= unix.PathMax || strings.ContainsRune(p.Cwd, 0):
+		return fault.New(fault.Invalid, "process.cwd: %q is too long for a path or has a NUL byte", clip(p.Cwd))
 	case len(p.Args) == 0:
 		return fault.New(fault.Invalid, "process.args: args must not be empty")
 	}
