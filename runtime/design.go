@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -160,6 +162,15 @@ func (d *design) launch(att *attached) (*launch, error) {
 	}, nil
 }
 
+// env is the process's environment with what sd_listen_fds(3) looks for.
+func (d *design) env() []string {
+	env := d.spec.Process.Env
+	if n := d.req.ListenFDs; n > 0 {
+		env = append(slices.Clip(env), "LISTEN_FDS="+strconv.Itoa(n), "LISTEN_PID=1")
+	}
+	return env
+}
+
 // inside plans what happens in the new root, up to the program itself.
 func (d *design) inside(b *plan.Builder, opts *process.Options, wait bool) error {
 	p := d.spec.Process
@@ -187,7 +198,7 @@ func (d *design) inside(b *plan.Builder, opts *process.Options, wait bool) error
 	if err := process.AfterWait(b, p, opts); err != nil {
 		return err
 	}
-	b.Add(&initproc.Exec{Args: p.Args, Env: environment(p.Env), Keep: d.req.PreserveFDs})
+	b.Add(&initproc.Exec{Args: p.Args, Env: environment(d.env()), Keep: d.req.PreserveFDs})
 	return nil
 }
 

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -60,7 +61,7 @@ func (rt *Runtime) Exec(ctx context.Context, req ExecRequest) (exit int, err err
 		return -1, err
 	}
 	defer ch.close()
-	if err := writePidFile(req.PidFile, ch.pid); err != nil {
+	if err := errors.Join(ch.sendPidfd(req.PidfdSocket, pidfdOfExec), writePidFile(req.PidFile, ch.pid)); err != nil {
 		_ = ch.kill()
 		return -1, err
 	}

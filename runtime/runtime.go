@@ -34,10 +34,15 @@ type CreateRequest struct {
 	// ConsoleSocket is an AF_UNIX socket that receives the terminal's master, for
 	// a process with a terminal whose client is not attached.
 	ConsoleSocket string
-	PidFile       string
-	PreserveFDs   int // descriptors from 3 on that the process inherits
-	NoPivot       bool
-	NoNewKeyring  bool
+	// PidfdSocket is an AF_UNIX socket that receives a pidfd of the process.
+	PidfdSocket string
+	PidFile     string
+	PreserveFDs int // descriptors from 3 on that the process inherits
+	// ListenFDs is how many of these, the first ones, are sockets of a service
+	// manager, which the process finds by $LISTEN_FDS: sd_listen_fds(3).
+	ListenFDs    int
+	NoPivot      bool
+	NoNewKeyring bool
 	// Stdin, Stdout, Stderr of the process are the caller's 0, 1, 2.
 }
 
@@ -54,6 +59,7 @@ type ExecRequest struct {
 	ID            string
 	Process       *specs.Process // complete; see Container.ExecProcess for defaults
 	ConsoleSocket string
+	PidfdSocket   string // see CreateRequest
 	PidFile       string
 	PreserveFDs   int
 	Detach        bool

@@ -19,6 +19,7 @@ for "start" before it becomes the program of config.json.`,
 type bundleFlags struct {
 	bundle        string
 	consoleSocket string
+	pidfdSocket   string
 	pidFile       string
 	noPivot       bool
 	noNewKeyring  bool
@@ -28,6 +29,7 @@ type bundleFlags struct {
 func (b *bundleFlags) flags(s *cmdline.Set) {
 	s.Path(&b.bundle, "bundle,b", "folder of the bundle, the current one if not given")
 	s.Path(&b.consoleSocket, "console-socket", "AF_UNIX socket that receives the terminal's master")
+	s.Path(&b.pidfdSocket, "pidfd-socket", "AF_UNIX socket that receives a pidfd of the process")
 	s.Path(&b.pidFile, "pid-file", "file to write the process id to")
 	s.Bool(&b.noPivot, "no-pivot", "do not use pivot_root, for a root file system on a ramdisk")
 	s.Bool(&b.noNewKeyring, "no-new-keyring", "keep the caller's session keyring instead of making one")
@@ -37,10 +39,11 @@ func (b *bundleFlags) flags(s *cmdline.Set) {
 // request turns the flags into what the runtime asks for.
 func (b *bundleFlags) request(id string) (runtime.CreateRequest, error) {
 	r := runtime.CreateRequest{
-		ID: id, Bundle: b.bundle, ConsoleSocket: b.consoleSocket, NoPivot: b.noPivot, NoNewKeyring: b.noNewKeyring,
+		ID: id, Bundle: b.bundle, ConsoleSocket: b.consoleSocket, PidfdSocket: b.pidfdSocket,
+		NoPivot: b.noPivot, NoNewKeyring: b.noNewKeyring, ListenFDs: listenFDs(),
 	}
 	var err error
-	if r.PreserveFDs, err = inherited(listenFDs(), b.preserveFDs); err != nil {
+	if r.PreserveFDs, err = inherited(r.ListenFDs, b.preserveFDs); err != nil {
 		return r, err
 	}
 	r.PidFile, err = absolute(b.pidFile)

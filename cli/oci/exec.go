@@ -29,6 +29,7 @@ COMMAND. Ends with the exit status of the process, or 255 if there was none.`,
 
 type execCommand struct {
 	consoleSocket string
+	pidfdSocket   string
 	pidFile       string
 	preserveFDs   int
 	detach        bool
@@ -54,6 +55,7 @@ type processFlags struct {
 func (c *execCommand) flags(s *cmdline.Set) {
 	p := &c.process
 	s.Path(&c.consoleSocket, "console-socket", "AF_UNIX socket that receives the terminal's master")
+	s.Path(&c.pidfdSocket, "pidfd-socket", "AF_UNIX socket that receives a pidfd of the process")
 	s.String(&p.cwd, "cwd", "DIR", "working directory in the container")
 	s.Strings(&p.env, "env,e", "NAME=VALUE", "environment variable")
 	s.Bool(&p.tty, "tty,t", "give the process a terminal")
@@ -73,7 +75,7 @@ func (c *execCommand) flags(s *cmdline.Set) {
 
 func (c *execCommand) run(ctx context.Context, in *call) (int, error) {
 	r := runtime.ExecRequest{
-		ID: in.words[0], ConsoleSocket: c.consoleSocket, Detach: c.detach, IgnorePaused: c.ignorePaused, Cgroup: c.cgroup,
+		ID: in.words[0], ConsoleSocket: c.consoleSocket, PidfdSocket: c.pidfdSocket, Detach: c.detach, IgnorePaused: c.ignorePaused, Cgroup: c.cgroup,
 	}
 	var err error
 	if r.PreserveFDs, err = inherited(0, c.preserveFDs); err != nil {

@@ -18,8 +18,8 @@ type parseCase struct {
 }
 
 var parseCases = []parseCase{
-	{args: "create -b /b --console-socket /s --pid-file p --no-pivot --no-new-keyring --preserve-fds 2 id",
-		want: &createCommand{bundleFlags{"/b", "/s", "p", true, true, 2}}, words: "id"},
+	{args: "create -b /b --console-socket /s --pidfd-socket /f --pid-file p --no-pivot --no-new-keyring --preserve-fds 2 id",
+		want: &createCommand{bundleFlags{"/b", "/s", "/f", "p", true, true, 2}}, words: "id"},
 	{args: "create id --bundle=/b", want: &createCommand{bundleFlags{bundle: "/b"}}, words: "id"},
 	{args: "create -- -id", want: &createCommand{}, words: "-id"},
 	{args: "create", fail: `"create" requires exactly 1 argument(s)`},
