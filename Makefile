@@ -13,6 +13,7 @@
 GO      ?= go
 PREFIX  ?= /usr/local
 DESTDIR ?=
+SHARE   := $(DESTDIR)$(PREFIX)/share
 FUZZTIME ?= 60s
 
 # A program's bytes depend on the source and on the Go version, on nothing else.
@@ -41,6 +42,12 @@ helper:
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin
 	@for p in $(PROGRAMS); do echo "install $$p"; install -m 0755 bin/$$p $(DESTDIR)$(PREFIX)/bin/ || exit 1; done
+	@echo "install the manual and completions"
+	@install -d $(SHARE)/man/man8 $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	@bin/berth-oci man > $(SHARE)/man/man8/berth-oci.8
+	@bin/berth-oci completion bash > $(SHARE)/bash-completion/completions/berth-oci
+	@bin/berth-oci completion zsh > $(SHARE)/zsh/site-functions/_berth-oci
+	@bin/berth-oci completion fish > $(SHARE)/fish/vendor_completions.d/berth-oci.fish
 
 test:
 	tools/ci/run
