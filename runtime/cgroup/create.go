@@ -60,7 +60,7 @@ func (c *Cgroup) Create(ctx context.Context, pid int) (err error) {
 	if _, err := perform(c.writes); err != nil {
 		return c.explainUser(err)
 	}
-	if err := c.rules.apply(); err != nil {
+	if err := c.rules.apply(len(made) < len(c.places)); err != nil {
 		return err
 	}
 	return c.delegate(c.owner)

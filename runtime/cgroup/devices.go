@@ -75,11 +75,14 @@ func opFile(op devfilter.Op) string {
 	return "devices.deny"
 }
 
-// apply sets the rules on a cgroup that was just made.
-func (d *deviceRules) apply() error {
+// apply sets the rules on a cgroup without processes; in one that existed, a
+// program may still be attached.
+func (d *deviceRules) apply(existed bool) error {
 	switch {
 	case d == nil:
 		return nil
+	case d.bpf && existed:
+		return d.attach(devfilter.Attach)
 	case d.bpf:
 		return d.attach(devfilter.AttachFresh)
 	}

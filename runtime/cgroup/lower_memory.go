@@ -70,7 +70,8 @@ func (b *lowering) memoryV1(p *place, m *specs.LinuxMemory) {
 	}
 	switch {
 	case swap != 0:
-		put("memory.memsw.limit_in_bytes", "swap", num(swap))
+		// Without swap accounting, unlimited is what the kernel gives.
+		put("memory.memsw.limit_in_bytes", "swap", num(swap)).optional = swap == -1
 	case both:
 		put("memory.memsw.limit_in_bytes", "limit", "-1").optional = true
 	}
