@@ -97,7 +97,14 @@ func (d *execDesign) start(ctx context.Context, att *attached) (*child, error) {
 		return nil, err
 	}
 	defer closeAll(files)
-	l := &launch{process: p, warn: d.container.rt.Warn, member: d.container.rec.PID, below: d.req.Cgroup, notify: d.passListener}
+	// An ordinary user cannot reach the files of an undumpable child.
+	inherit := p.OOMScoreAdj != nil && os.Geteuid() != 0
+	if inherit {
+		if err := process.SetOOMScoreAdj(os.Getpid(), *p.OOMScoreAdj); err != nil {
+			return nil, err
+		}
+	}
+	l := &launch{process: p, oomInherited: inherit, warn: d.container.rt.Warn, member: d.container.rec.PID, below: d.req.Cgroup, notify: d.passListener}
 	var set namespace.Set
 	for i, f := range files {
 		l.ns.join = append(l.ns.join, clone.Join{FD: int(f.Fd()), Flag: flags[i]})

@@ -35,14 +35,16 @@ type launch struct {
 	cgroup      *cgroup.Cgroup
 	makeCgroup  bool // else member is a process whose cgroups are entered
 	member      int
-	below       []string // named cgroups below the container's instead
-	rdt         *rdt.Class
-	inClass     rdt.State
-	late        lateEntry
-	shared      []*os.File // used by the child out of our table until it executes
-	sync        func(at initproc.SyncPoint, pid int) error
-	notify      func(pid int, listener *os.File) error // for a seccomp listener
-	warn        func(format string, args ...any)
+	// oomInherited: the child has its oom_score_adj from us.
+	oomInherited bool
+	below        []string // named cgroups below the container's instead
+	rdt          *rdt.Class
+	inClass      rdt.State
+	late         lateEntry
+	shared       []*os.File // used by the child out of our table until it executes
+	sync         func(at initproc.SyncPoint, pid int) error
+	notify       func(pid int, listener *os.File) error // for a seccomp listener
+	warn         func(format string, args ...any)
 }
 
 // launchNamespaces is what the child enters and creates.
@@ -146,7 +148,7 @@ func (l *launch) start(ctx context.Context) (c *child, err error) {
 	first, twoStage, err := clone.Start(&clone.Attr{
 		Join: l.ns.join, New: l.ns.create, CgroupDir: cgroupDir, Program: int(prog.Fd()),
 		Argv: []string{"berth-helper", "init", strconv.Itoa(c.theirs)}, Env: helperEnv,
-		Sock: c.theirs, BecomeRoot: l.ns.becomeRoot,
+		Sock: c.theirs, BecomeRoot: l.ns.becomeRoot, Undumpable: !l.makeCgroup,
 	})
 	if err != nil {
 		return nil, err
@@ -294,7 +296,7 @@ func (l *launch) prepare(c *child, tasks []*os.File) error {
 	if err := process.Outside(c.pid, l.process, l.options); err != nil {
 		return err
 	}
-	if v := l.process.OOMScoreAdj; v != nil {
+	if v := l.process.OOMScoreAdj; v != nil && !l.oomInherited {
 		if err := process.SetOOMScoreAdj(c.pid, *v); err != nil {
 			return err
 		}
@@ -319,7 +321,9 @@ func (l *launch) prepare(c *child, tasks []*os.File) error {
 	if err != nil {
 		return err
 	}
-	defer closeAll(files)
+	// Closing a mount that was attached as a copy takes long; the child's exec
+	// shall not be the one that does.
+	l.shared = append(l.shared, files...)
 	table := make([]int, len(files))
 	for i, f := range files {
 		table[i] = int(f.Fd())

@@ -63,6 +63,11 @@ type Attr struct {
 	Sock int
 	// Keep are further descriptors that the program inherits.
 	Keep []int
+	// Undumpable makes the child undumpable before it joins anything: processes in
+	// a joined pid namespace see it before it executes the program, and it still
+	// is a copy of the caller (security classes V1, V2). Its files in /proc then
+	// belong to the host's root.
+	Undumpable bool
 	// BecomeRoot sets all ids to 0 before the program starts, for a new or
 	// joined user namespace in which id 0 is mapped.
 	BecomeRoot bool
@@ -187,6 +192,7 @@ type order struct {
 	argv, envp  **byte
 	sock        uintptr
 	keep        []int
+	undumpable  bool
 	becomeRoot  bool
 	waits       [2]unix.PollFd // the socket, the parent's pidfd
 	zero        [1]byte        // "0" for tasks files
@@ -201,7 +207,7 @@ const firstFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWPID
 func plan(a *Attr) (*order, error) {
 	o := &order{
 		join: a.Join, pass1: make([]bool, len(a.Join)), program: uintptr(a.Program),
-		sock: uintptr(a.Sock), keep: a.Keep, becomeRoot: a.BecomeRoot, zero: [1]byte{'0'},
+		sock: uintptr(a.Sock), keep: a.Keep, undumpable: a.Undumpable, becomeRoot: a.BecomeRoot, zero: [1]byte{'0'},
 	}
 	joined := 0
 	for _, j := range a.Join {

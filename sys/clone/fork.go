@@ -44,6 +44,9 @@ func fork(o *order) (pid uintptr, errno syscall.Errno) {
 	}
 	afterForkInChild()
 
+	if o.undumpable {
+		syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0)
+	}
 	// Namespaces that need the caller's rights first, then the user namespace,
 	// then those that need rights in it.
 	if len(o.join) != 0 {
