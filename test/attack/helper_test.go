@@ -21,7 +21,9 @@ func helperAttacks() []attack {
 	return []attack{
 		{name: "V1-helper-is-hidden", guard: "guard_off_dumpable", try: helperHidden},
 		{name: "V1-binary-stays", guard: "guard_off_exefile", try: binaryStays},
-		{name: "V1-entrypoint-is-the-helper", guard: "guard_off_exefile", try: entrypointIsHelper},
+		{name: "V1-entrypoint-is-the-helper", control: entrypointHarmless, try: func(t *testing.T, rt *bundle.Runtime) string {
+			return entrypoint(t, rt, "/proc/self/exe")
+		}},
 		{name: "V2-files-of-the-caller", guard: "guard_off_closefds", try: callersFiles},
 		{name: "V2-working-folder-outside", control: cwdBound, try: cwdOutside},
 		{name: "V2-working-folder-outside-exec", guard: "guard_off_cwdcheck", try: cwdOutsideExec},
@@ -85,12 +87,17 @@ func binaryStays(t *testing.T, rt *bundle.Runtime) string {
 	return ""
 }
 
-// entrypointIsHelper: a script whose interpreter is /proc/self/exe makes the
+// entrypointHarmless has a program of the image in the helper's place, to see
+// that the test would notice it run.
+func entrypointHarmless(t *testing.T, rt *bundle.Runtime) string { return entrypoint(t, rt, "/bin/true") }
+
+// entrypoint: a script whose interpreter is /proc/self/exe makes the
 // helper run as the container's program: it must not be a file that the
 // container can write, nor hold anything of the host.
-func entrypointIsHelper(t *testing.T, rt *bundle.Runtime) string {
+func entrypoint(t *testing.T, rt *bundle.Runtime, interpreter string) string {
 	before := sum(t, rt.Path)
-	b := bundle.New(t, bundle.Args("/self"), bundle.Caps(everyCap()...), bundle.File("/self", "#!/proc/self/exe\n", 0o755))
+	b := bundle.New(t, bundle.Args("/self"), bundle.Caps(everyCap()...),
+		bundle.File("/self", "#!"+interpreter+"\n", 0o755))
 	rt.Timeout = 5 * time.Second
 	res := rt.Run(b)
 	if res.Code == 0 {
