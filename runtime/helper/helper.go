@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -149,7 +150,29 @@ func install(path string) (err error) {
 	if err := f.Chmod(mode); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	sweep(path)
+	return nil
+}
+
+// sweep removes the helpers of other builds, and what an install that was cut
+// short left an hour ago. One that is still used is installed again by its
+// build; processes that execute one keep it.
+func sweep(keep string) {
+	entries, err := os.ReadDir(Folder)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		path := Folder + "/" + e.Name()
+		info, err := e.Info()
+		stale := err == nil && strings.HasPrefix(e.Name(), ".helper-") && time.Since(info.ModTime()) > time.Hour
+		if stale || path != keep && strings.HasPrefix(e.Name(), "helper-") {
+			_ = os.Remove(path)
+		}
+	}
 }
 
 // name is the start of the image's SHA-256, computed by make so that no start
