@@ -89,7 +89,9 @@ func binaryStays(t *testing.T, rt *bundle.Runtime) string {
 
 // entrypointHarmless has a program of the image in the helper's place, to see
 // that the test would notice it run.
-func entrypointHarmless(t *testing.T, rt *bundle.Runtime) string { return entrypoint(t, rt, "/bin/true") }
+func entrypointHarmless(t *testing.T, rt *bundle.Runtime) string {
+	return entrypoint(t, rt, "/bin/true")
+}
 
 // entrypoint: a script whose interpreter is /proc/self/exe makes the
 // helper run as the container's program: it must not be a file that the
