@@ -58,13 +58,13 @@ func (c *container) killAll(sig unix.Signal) error {
 	if err != nil {
 		return err
 	}
-	if err := cg.Kill(sig); err != nil {
-		return fmt.Errorf("send signal %d to all of container %q: %w", sig, c.id, err)
+	if len(cg.Paths()) == 0 { // none: an ordinary user's; SIGKILL ends its pid namespace
+		err = c.rec.signal(sig)
+	} else {
+		err = cg.Kill(sig)
 	}
-	if len(cg.Paths()) == 0 && c.rec.alive() { // no cgroup: an ordinary user on v1
-		if err := c.rec.signal(sig); err != nil && !errors.Is(err, unix.ESRCH) {
-			return fmt.Errorf("send signal %d to container %q: %w", sig, c.id, err)
-		}
+	if err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("send signal %d to all of container %q: %w", sig, c.id, err)
 	}
 	return nil
 }

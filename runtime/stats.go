@@ -43,11 +43,14 @@ func (rt *Runtime) OOMEvents(ctx context.Context, id string) (<-chan struct{}, e
 }
 
 // PIDs lists the processes in the container's cgroup and below, in the
-// caller's pid namespace.
+// caller's pid namespace. It fails with kind Unsupported without a cgroup.
 func (rt *Runtime) PIDs(id string) ([]int, error) {
 	cg, err := rt.liveCgroup(id)
 	if err != nil {
 		return nil, err
+	}
+	if len(cg.Paths()) == 0 {
+		return nil, fault.New(fault.Unsupported, "list the processes of container %q: it has no cgroup", id)
 	}
 	return cg.PIDs(true)
 }
