@@ -150,6 +150,10 @@ func install(path string) (err error) {
 	if err := f.Chmod(mode); err != nil {
 		return err
 	}
+	// While it is open for writing, whoever executes it gets ETXTBSY.
+	if err := f.Close(); err != nil {
+		return err
+	}
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ const (
 	MountLink                    // if the source is a link, make such a link
 	MountDropGID                 // try again without gid= if the kernel refuses it
 	MountNearest                 // of a host path that is missing, take the nearest parent
+	MountRenew                   // attach a copy of Tree, so that mountinfo lists it in the order of attachment
 )
 
 // Mount attaches one mount in the container's root: a tree made by the parent,
@@ -143,7 +144,7 @@ func (s *Mount) attached(p *process, tree int) error {
 // that it will hide, -1 if that was made for it or does not matter.
 func (s *Mount) detached(p *process, covered int) (int, error) {
 	if s.Tree != NoFD {
-		return p.fd(s.Tree)
+		return s.passed(p)
 	}
 	if s.FS == "" {
 		return s.bind(s.Source, s.Flags&MountRec != 0, false)
@@ -181,6 +182,21 @@ func (s *Mount) detached(p *process, covered int) (int, error) {
 		return -1, err
 	}
 	return fd, nil
+}
+
+// passed is the parent's tree, or a copy of it. Since Linux 6.8 mountinfo lists
+// mounts as they were made, not as they were attached; whoever reads the
+// order of the spec out of it needs a mount that is made now. Before 6.15 the
+// copy of a detached mount is refused, and the tree itself does as well.
+func (s *Mount) passed(p *process) (int, error) {
+	tree, err := p.fd(s.Tree)
+	if err != nil || s.Flags&MountRenew == 0 {
+		return tree, err
+	}
+	if renewed, err := mount.Clone(tree, false); err == nil {
+		return renewed, nil
+	}
+	return tree, nil
 }
 
 // params are the file system's parameters, with the mode of the directory that

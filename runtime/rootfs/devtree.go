@@ -96,7 +96,7 @@ func (t *devTree) step(p *planner) *initproc.Mount {
 	for i := range t.nodes {
 		name += " " + strings.TrimPrefix(t.nodes[i].Path, "/dev/")
 	}
-	return &initproc.Mount{Dest: "/dev", FS: "tmpfs", Source: s.Source, Tree: p.b.File(name, t.open)}
+	return &initproc.Mount{Dest: "/dev", FS: "tmpfs", Source: s.Source, Tree: p.b.File(name, t.open), Flags: initproc.MountRenew}
 }
 
 func (t *devTree) fail(err error) error {

@@ -255,7 +255,7 @@ func (p *planner) bind(e *entry) error {
 	}
 	source := p.hostPath(e.spec.Source)
 	props := p.propagation(e.opt.Propagation)
-	if !p.o.Rights.Mount {
+	if !p.o.Rights.Mount || p.inOrder(e) {
 		s := p.step(e)
 		s.Source, s.Params, s.Propagation = source, nil, props
 		s.Flags |= flagIf(e.opt.Rec, initproc.MountRec) | flagIf(e.opt.SrcNoFollow, initproc.MountSrcNoFollow) |
@@ -272,6 +272,24 @@ func (p *planner) bind(e *entry) error {
 		Flags: flagIf(e.opt.DestNoFollow, initproc.MountNoFollow) | flagIf(e.opt.CopySymlink, initproc.MountLink),
 	})
 	return nil
+}
+
+// inOrder reports whether the first process makes a bind itself although the
+// parent could: its mounts are then made, and listed in mountinfo since Linux
+// 6.8, in the order of the spec. It must have the parent's rights and see what
+// the parent sees: not so in procfs, around the container's root, which is
+// attached by then, and where a tree is to stay with its peers on the host.
+func (p *planner) inOrder(e *entry) bool {
+	if !p.fresh(specs.MountNamespace) || p.userns() || p.base().Type == 0 || p.mapping(e) != nil {
+		return false
+	}
+	source := p.hostPath(e.spec.Source)
+	return !below(source, "/proc") && !below(source, p.root) && !below(p.root, source)
+}
+
+// below reports whether a clean path is dir or below it.
+func below(path, dir string) bool {
+	return path == dir || dir == "/" || strings.HasPrefix(path, dir+"/")
 }
 
 func flagIf(on bool, flag int) int {
