@@ -55,6 +55,11 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, run *attached)
 	if err != nil {
 		return nil, nil, err
 	}
+	if len(d.ns.Join) > 0 && d.ns.Has(unix.CLONE_NEWPID) && d.ns.New&unix.CLONE_NEWPID == 0 && os.Geteuid() == 0 {
+		if err := seal(); err != nil { // whoever lives in that pid namespace sees the child
+			return nil, nil, err
+		}
+	}
 	c, err := rt.reserve(req.ID)
 	if err != nil {
 		return nil, nil, err

@@ -37,7 +37,6 @@ func (rt *Runtime) ExecProcess(id string) (*specs.Process, error) {
 // and returns its exit code, as Run does.
 func (rt *Runtime) Exec(ctx context.Context, req ExecRequest) (exit int, err error) {
 	rt.begin()
-	signals := catchSignals(req.Detach)
 	c, err := rt.open(req.ID, false)
 	if err != nil {
 		return -1, err
@@ -56,6 +55,11 @@ func (rt *Runtime) Exec(ctx context.Context, req ExecRequest) (exit int, err err
 	att := &attached{detach: req.Detach}
 	defer att.close()
 	d := &execDesign{container: c, req: &req, kept: k}
+	if err := d.enter(); err != nil {
+		return -1, err
+	}
+	defer closeAll(d.files)
+	signals := catchSignals(req.Detach)
 	ch, err := d.start(ctx, att)
 	if err != nil {
 		return -1, err
@@ -76,10 +80,36 @@ type execDesign struct {
 	container *container
 	req       *ExecRequest
 	kept      *kept
+	files     []*os.File    // the container's namespaces
+	set       namespace.Set // what they are
+}
+
+// enter opens the container's namespaces, and protects this program from those
+// who live in them.
+func (d *execDesign) enter() error {
+	dir, err := d.container.rec.procDir()
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	files, flags, err := namespace.Foreign(dir)
+	if err != nil {
+		return err
+	}
+	d.files = files
+	for i, f := range files {
+		d.set.Join = append(d.set.Join, namespace.Path{Flag: flags[i], Path: f.Name()})
+	}
+	if d.container.exposed(d.kept, d.set) {
+		if err := seal(); err != nil {
+			return err
+		}
+	}
+	return d.container.noteTrace(d.req.Process)
 }
 
 // start opens the container's namespaces and launches the process in them.
-func (d *execDesign) start(ctx context.Context, att *attached) (*child, error) {
+func (d *execDesign) start(ctx context.Context, att *attached) (_ *child, err error) {
 	p := d.req.Process
 	if err := checkProcess(p); err != nil {
 		return nil, err
@@ -87,16 +117,6 @@ func (d *execDesign) start(ctx context.Context, att *attached) (*child, error) {
 	if err := process.CheckOOMScoreAdj(p); err != nil {
 		return nil, err
 	}
-	dir, err := d.container.rec.procDir()
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	files, flags, err := namespace.Foreign(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer closeAll(files)
 	// An ordinary user cannot reach the files of an undumpable child.
 	inherit := p.OOMScoreAdj != nil && os.Geteuid() != 0
 	if inherit {
@@ -105,18 +125,16 @@ func (d *execDesign) start(ctx context.Context, att *attached) (*child, error) {
 		}
 	}
 	l := &launch{process: p, oomInherited: inherit, warn: d.container.rt.Warn, member: d.container.rec.PID, below: d.req.Cgroup, notify: d.passListener}
-	var set namespace.Set
-	for i, f := range files {
-		l.ns.join = append(l.ns.join, clone.Join{FD: int(f.Fd()), Flag: flags[i]})
-		set.Join = append(set.Join, namespace.Path{Flag: flags[i], Path: f.Name()})
+	for i, f := range d.files {
+		l.ns.join = append(l.ns.join, clone.Join{FD: int(f.Fd()), Flag: d.set.Join[i].Flag})
 	}
-	l.ns.becomeRoot = set.Has(unix.CLONE_NEWUSER)
+	l.ns.becomeRoot = d.set.Has(unix.CLONE_NEWUSER)
 	if l.cgroup, err = d.container.openCgroup(); err != nil {
 		return nil, err
 	}
 	l.late = newLateEntry(l.cgroup)
 	defer l.late.close()
-	if err := d.plan(l, set, att); err != nil {
+	if err := d.plan(l, d.set, att); err != nil {
 		return nil, err
 	}
 	return l.start(ctx)
