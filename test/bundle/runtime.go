@@ -92,9 +92,13 @@ func (r *Runtime) Do(words ...string) Result {
 // Finish runs a prepared command as Do does.
 func (r *Runtime) Finish(cmd *exec.Cmd) Result {
 	r.t.Helper()
-	out, errs := r.scratch(), r.scratch()
+	in, out, errs := r.scratch(), r.scratch(), r.scratch()
+	defer in.Close()
 	defer out.Close()
 	defer errs.Close()
+	if cmd.Stdin == nil {
+		cmd.Stdin = in // not /dev/null: crun gives that to the container's user
+	}
 	if cmd.Stdout == nil {
 		cmd.Stdout = out
 	}
