@@ -368,3 +368,37 @@ case_life() {
 	e inspect -f '{{.State.ExitCode}}' box
 	gone box
 }
+
+# podman build runs each RUN with the runtime, by create, start, state and
+# delete. It asks for ambient capabilities that cannot be: runc is silent, ours
+# warns, as config.md demands. docker build takes the daemon's default runtime and is left out.
+case_build() {
+	if [ "$ENGINE" = docker ]; then
+		echo "docker build has no choice of runtime"
+		return
+	fi
+	mkdir -p "$TMP/build"
+	printf 'FROM %s\nRUN echo built >/made && id -u\nRUN test -f /made && hostname >/dev/null\nUSER 1000\nRUN id -u\n' "$IMAGE" >"$TMP/build/Dockerfile"
+	e build --no-cache --network none --isolation oci -t built "$TMP/build" 2>&1 | grep -vE "^(time=|-->|COMMIT|Successfully|[0-9a-f]{12,})|: hash"
+	r localhost/built cat /made
+	printf 'FROM %s\nRUN exit 3\n' "$IMAGE" >"$TMP/build/Dockerfile"
+	code e build --no-cache --network none --isolation oci "$TMP/build"
+	e rmi -f localhost/built >/dev/null 2>&1
+}
+
+# A health check is one exec after another; a limit on processes holds for execs.
+case_health() {
+	d box --health-cmd 'test -f /ok' --health-interval 1s --health-retries 1 "$IMAGE" sh -c 'sleep 1.5; touch /ok; sleep 1000'
+	[ "$ENGINE" = docker ] || e healthcheck run box >/dev/null
+	[ "$ENGINE" = docker ] || { sleep 1.6; e healthcheck run box; echo "exit $?"; }
+	[ "$ENGINE" = podman ] || settle sh -c "$(line inspect -f '{{.State.Health.Status}}' box) | grep -qx healthy"
+	gone box
+	d box --pids-limit 25 "$IMAGE" sleep 1000
+	e exec box echo fits
+	code e exec box sh -c 'for i in $(seq 30); do sleep 1 & done; wait'
+	gone box
+	d box --cgroup-parent /conform "$IMAGE" sleep 1000
+	grep -c :/conform/ "/proc/$(pid box)/cgroup"
+	gone box
+	find /sys/fs/cgroup -depth -path '*/conform*' -type d -exec rmdir {} + 2>/dev/null
+}
