@@ -63,14 +63,17 @@ func (l *logger) close() {
 // fatal logs err and passes the exit code on. With a log file, standard error
 // gets the bare line too: that is what people and podman see.
 func (l *logger) fatal(err error, code int) int {
-	l.write("error", err.Error())
+	msg := bounded(err.Error())
+	l.write("error", msg)
 	if l.file != nil {
-		fmt.Fprintln(l.stderr, plain(err.Error()))
+		fmt.Fprintln(l.stderr, plain(msg))
 	}
 	return code
 }
 
-func (l *logger) warnf(format string, args ...any) { l.write("warning", fmt.Sprintf(format, args...)) }
+func (l *logger) warnf(format string, args ...any) {
+	l.write("warning", bounded(fmt.Sprintf(format, args...)))
+}
 
 func (l *logger) debugf(format string, args ...any) {
 	if l.debug {
@@ -109,6 +112,20 @@ func isTerminal(w io.Writer) bool {
 	}
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
+}
+
+// Foreign text in a message can have any length: its begin says what was tried,
+// its end why it failed.
+const (
+	boundBegin = 1000
+	boundEnd   = 500
+)
+
+func bounded(s string) string {
+	if len(s) <= boundBegin+boundEnd {
+		return s
+	}
+	return strings.ToValidUTF8(s[:boundBegin], "") + " … " + strings.ToValidUTF8(s[len(s)-boundEnd:], "")
 }
 
 // quoted quotes a value of a text line unless every byte is harmless.
