@@ -5,6 +5,18 @@ set -u
 failed=() passed=0 skipped=0
 log=$(mktemp)
 
+# failures prints what the failed tests of a verbose run said, and the last words of a program that died.
+failures() {
+	awk '
+		/^=== (RUN|NAME|CONT|PAUSE) / { name = $3; next }
+		/^ *--- (PASS|SKIP|FAIL): / { if ($2 == "FAIL:") { failed[++n] = $3 } name = $3; next }
+		{ said[name] = said[name] "    " $0 "\n" }
+		END {
+			for (i = 1; i <= n; i++) { printf "--- FAIL: %s\n%s", failed[i], said[failed[i]]; shown[failed[i]] = 1 }
+			if (!(name in shown) && said[name] ~ /panic:|fatal error|SIG[A-Z]+/) { printf "--- last: %s\n%s", name, said[name] }
+		}' "$1" | tail -n 400
+}
+
 one() { # one WHO FOLDER
 	local who=$1 folder=$2 runner=() status program
 	program=/payload/tests/${folder//\//.}.test
@@ -19,7 +31,7 @@ one() { # one WHO FOLDER
 		echo "ok    $folder as $who  $SECONDS s, $(grep -c '^ *--- PASS' "$log") tests, $(grep -c '^ *--- SKIP' "$log") skipped"
 	else
 		failed+=("$folder as $who")
-		grep -v '^ *\(=== \|--- PASS\)' "$log" | tail -n 200
+		failures "$log"
 		echo "FAIL  $folder as $who  $SECONDS s, exit $status"
 	fi
 }
