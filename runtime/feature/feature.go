@@ -45,8 +45,6 @@ func All() *features.Features {
 
 func yes() *bool { b := true; return &b }
 
-func no() *bool { return new(bool) }
-
 // Hooks are the hooks of config.md, in the order in which they run.
 func Hooks() []string {
 	return []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"}
