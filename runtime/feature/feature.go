@@ -34,7 +34,7 @@ func All() *features.Features {
 			},
 			Apparmor:        &features.Apparmor{Enabled: yes()},
 			Selinux:         &features.Selinux{Enabled: yes()},
-			IntelRdt:        &features.IntelRdt{Enabled: yes()},
+			IntelRdt:        &features.IntelRdt{Enabled: yes(), Schemata: yes(), Monitoring: yes()},
 			MemoryPolicy:    &features.MemoryPolicy{Modes: MemoryModes(), Flags: MemoryFlags()},
 			MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: yes()}},
 			NetDevices:      &features.NetDevices{Enabled: yes()},
