@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -328,14 +329,12 @@ func (l *launch) prepare(c *child, tasks []*os.File) error {
 	for i, f := range files {
 		table[i] = int(f.Fd())
 	}
-	if err := initproc.Send(c.sock, l.plan.Encode(), table); err != nil {
+	err = initproc.Send(c.sock, c.pidfd, l.plan.Encode(), table)
+	if errors.Is(err, unix.EPIPE) {
 		// The child says why it left, if it could.
-		if reason := l.follow(c); reason != nil {
-			return reason
-		}
-		return err
+		err = cmp.Or(l.follow(c), err)
 	}
-	return nil
+	return err
 }
 
 // follow answers the helper until it waits for start or has gone into exec.

@@ -142,8 +142,10 @@ func lockDir(dir *os.File, path string) (bool, error) {
 	if err := unix.Fstat(int(dir.Fd()), &held); err != nil {
 		return false, err
 	}
-	if err := unix.Lstat(path, &named); err != nil {
+	if err := unix.Lstat(path, &named); err == unix.ENOENT {
 		return false, nil
+	} else if err != nil {
+		return false, err
 	}
 	return held.Ino == named.Ino && held.Dev == named.Dev, nil
 }

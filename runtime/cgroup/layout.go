@@ -140,13 +140,17 @@ func detectDir(dir string) (*Layout, error) {
 // addDir opens dir/name and, if a hierarchy is mounted there, adds it.
 func (l *Layout) addDir(parent int, dir, name string) error {
 	fd, err := openat(parent, name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP), errors.Is(err, unix.ENOENT), errors.Is(err, unix.EACCES):
 		return nil // a file, a link to "cpu,cpuacct", or not ours to enter
+	case err != nil:
+		// Without it a hierarchy would be left out, and its limits with it.
+		return fmt.Errorf("open %s/%s: %w", dir, name, err)
 	}
 	magic, err := fsMagic(fd)
 	if err != nil || (magic != unix.CGROUP_SUPER_MAGIC && magic != unix.CGROUP2_SUPER_MAGIC) {
 		unix.Close(fd)
-		return nil
+		return err
 	}
 	h := hierarchy{label: name, mount: dir + "/" + name, fd: fd}
 	if magic == unix.CGROUP2_SUPER_MAGIC {

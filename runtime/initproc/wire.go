@@ -202,32 +202,55 @@ const fdsPerMessage = 128
 // Send hands an encoded plan and its descriptors to the helper behind sock:
 // first uint32 counts of bytes and descriptors, then one byte per message of up
 // to fdsPerMessage descriptors, then the bytes. The descriptors stay the
-// caller's.
-func Send(sock int, plan []byte, fds []int) error {
+// caller's. It fails with EPIPE when the process of pidfd has ended and will
+// read no more, which the socket does not tell while the caller holds its other
+// end, too.
+func Send(sock, pidfd int, plan []byte, fds []int) error {
 	head := appendU32(appendU32(nil, uint32(len(plan))), uint32(len(fds)))
-	if err := sendAll(sock, head, nil); err != nil {
+	to := receiver{sock, pidfd}
+	if err := to.send(head, nil); err != nil {
 		return err
 	}
 	for len(fds) > 0 {
 		n := min(len(fds), fdsPerMessage)
-		if err := sendAll(sock, []byte{0}, unix.UnixRights(fds[:n]...)); err != nil {
+		if err := to.send([]byte{0}, unix.UnixRights(fds[:n]...)); err != nil {
 			return err
 		}
 		fds = fds[n:]
 	}
-	return sendAll(sock, plan, nil)
+	return to.send(plan, nil)
 }
 
-func sendAll(sock int, b, oob []byte) error {
+func sendAll(sock int, b, oob []byte) error { return receiver{sock, -1}.send(b, oob) }
+
+// receiver is who reads at the other end.
+type receiver struct{ sock, pidfd int }
+
+func (r receiver) send(b, oob []byte) error {
 	for len(b) > 0 {
-		n, err := unix.SendmsgN(sock, b, oob, nil, unix.MSG_NOSIGNAL)
-		if err == unix.EINTR {
-			continue
+		n, err := unix.SendmsgN(r.sock, b, oob, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		switch err {
+		case nil:
+			b, oob = b[n:], nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			err = r.wait()
 		}
-		if err != nil {
+		if err != nil && err != unix.EINTR {
 			return os.NewSyscallError("sendmsg", err)
 		}
-		b, oob = b[n:], nil
+	}
+	return nil
+}
+
+// wait blocks until there is room in the socket, or nobody to make it.
+func (r receiver) wait() error {
+	fds := []unix.PollFd{{Fd: int32(r.sock), Events: unix.POLLOUT}, {Fd: int32(r.pidfd), Events: unix.POLLIN}}
+	if _, err := unix.Poll(fds, -1); err != nil {
+		return err
+	}
+	if fds[0].Revents == 0 && fds[1].Revents != 0 {
+		return unix.EPIPE
 	}
 	return nil
 }

@@ -272,7 +272,7 @@ func (tr *trial) converse(h *helperProcess, b *plan.Builder, o *outcome) error {
 		defer f.Close()
 		table = append(table, int(f.Fd()))
 	}
-	if err := initproc.Send(h.sock, b.Encode(), table); err != nil {
+	if err := initproc.Send(h.sock, -1, b.Encode(), table); err != nil {
 		return err
 	}
 	for {

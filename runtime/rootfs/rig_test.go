@@ -314,7 +314,7 @@ func (r *rig) converse(h *helper, b *plan.Builder, o *outcome) error {
 		defer f.Close()
 		table = append(table, int(f.Fd()))
 	}
-	if err := initproc.Send(h.sock, b.Encode(), table); err != nil {
+	if err := initproc.Send(h.sock, -1, b.Encode(), table); err != nil {
 		return err
 	}
 	for {
