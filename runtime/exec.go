@@ -148,6 +148,10 @@ func (d *execDesign) plan(l *launch, set namespace.Set, att *attached) (err erro
 		return err
 	}
 	b := plan.New()
+	if d.kept.Chroot {
+		b.Add(&initproc.OpenRoot{Path: "/", Tree: b.File("root of the container", d.container.rec.openRoot)},
+			&initproc.PivotRoot{Mode: initproc.RootChroot})
+	}
 	for _, phase := range []func() error{
 		func() error { return process.Terminal(b, p, opts) },
 		func() error { return process.Early(b, d.kept.spec(), p, opts) },
@@ -187,4 +191,18 @@ func (r *record) procDir() (*os.File, error) {
 		return nil, fault.New(fault.Conflict, "cannot exec in a stopped container")
 	}
 	return dir, nil
+}
+
+// openRoot opens the root of the first process.
+func (r *record) openRoot(*plan.Host) (*os.File, error) {
+	dir, err := r.procDir()
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	fd, err := unix.Openat(int(dir.Fd()), "root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open the root of process %d: %w", r.PID, err)
+	}
+	return os.NewFile(uintptr(fd), "/"), nil
 }

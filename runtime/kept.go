@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"unsafe"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -25,12 +26,16 @@ type kept struct {
 	Program     []byte                   `json:"program,omitempty"` // struct sock_filter, host byte order
 	Flags       uint32                   `json:"flags,omitempty"`
 	Notify      bool                     `json:"notify,omitempty"`
+	// Chroot: without a mount namespace to enter, the root is taken from the
+	// container's process.
+	Chroot bool `json:"chroot,omitempty"`
 }
 
 // keep writes the file that execs read.
 func (d *design) keep() error {
 	c := d.container
 	k := kept{Process: d.spec.Process, Personality: d.spec.Linux.Personality, Memory: d.spec.Linux.MemoryPolicy}
+	k.Chroot = !slices.ContainsFunc(d.spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.MountNamespace })
 	if f := d.filter; f != nil {
 		k.Listener, k.Metadata = d.spec.Linux.Seccomp.ListenerPath, d.spec.Linux.Seccomp.ListenerMetadata
 		k.Flags, k.Notify = f.Flags, f.Notify

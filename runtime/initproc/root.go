@@ -43,6 +43,8 @@ type rootState struct {
 	sys  int // the same for /sys
 	// slash says that the root lies over the root of the namespace.
 	slash bool
+	// detached says that the root is a tree that is attached nowhere.
+	detached bool
 }
 
 // OpenRoot takes the process's mount namespace off the host's propagation,
@@ -57,7 +59,8 @@ type OpenRoot struct {
 	// first process clones Path itself.
 	Tree FD
 	// Mounts says that there is a mount namespace to work in. Without, the
-	// root is only opened.
+	// root is only opened; or Tree stays detached, for mounts that the
+	// namespace, which is not the container's, is not to see.
 	Mounts bool
 	// Null is a path of the host's null device to clone for masks, "" if the
 	// parent passes one to MaskPaths.
@@ -79,6 +82,12 @@ func (s *OpenRoot) wire(c *coder) {
 func (s *OpenRoot) do(p *process) error {
 	// Modes of files made by the root's steps are exact; step Umask comes later.
 	unix.Umask(0)
+	if !s.Mounts && s.Tree != NoFD {
+		p.rootState.detached = true
+		fd, err := p.fd(s.Tree)
+		p.root = fd
+		return err
+	}
 	if !s.Mounts {
 		fd, err := unix.Open(s.Path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		p.root = fd

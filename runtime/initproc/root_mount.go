@@ -114,6 +114,9 @@ func (s *Mount) do(p *process) error {
 	}
 	if err := mount.Attach(tree, target); err != nil {
 		err = attachError(tree, target, err)
+		if p.rootState.detached && isErrno(err, unix.EINVAL) {
+			err = fail("mounts without a mount namespace need Linux 6.15", unix.EINVAL)
+		}
 		unix.Close(tree)
 		return err
 	}

@@ -52,6 +52,11 @@ func (p *planner) openRoot() {
 				s.Null = "/dev/null"
 			}
 		}
+	} else if len(p.spec.Mounts) > 0 {
+		// Only the container sees what is mounted in a detached tree, and it
+		// goes with the last process.
+		t := &tree{field: "root.path", path: p.root, rec: true, dir: true, recAttr: mount.Attr{Propagation: unix.MS_PRIVATE}}
+		s.Tree = p.b.File(t.String(), t.open)
 	}
 	p.b.Add(s)
 }
@@ -82,7 +87,7 @@ func (p *planner) mounts() error {
 			return err
 		}
 	}
-	if len(entries) > 0 && !p.ownMounts {
+	if len(entries) > 0 && !p.ownMounts && (p.userns() || !p.o.Rights.Mount) {
 		return errors.New("mounts: need a mount namespace")
 	}
 	if err := p.settleDev(entries); err != nil {
