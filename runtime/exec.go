@@ -100,12 +100,12 @@ func (d *execDesign) enter() error {
 	for i, f := range files {
 		d.set.Join = append(d.set.Join, namespace.Path{Flag: flags[i], Path: f.Name()})
 	}
-	if d.container.exposed(d.kept, d.set) {
+	if d.exposed() {
 		if err := seal(); err != nil {
 			return err
 		}
 	}
-	return d.container.noteTrace(d.req.Process)
+	return d.noteTrace()
 }
 
 // start opens the container's namespaces and launches the process in them.

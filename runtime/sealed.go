@@ -9,8 +9,6 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-
-	"berth/runtime/namespace"
 )
 
 // tracedFile in a container's folder says that an exec was once given the right
@@ -51,12 +49,12 @@ func seal() error {
 
 // exposed reports whether processes of the container could trace a child of
 // ours that joins its pid namespace.
-func (c *container) exposed(k *kept, joined namespace.Set) bool {
-	if os.Geteuid() != 0 || !joined.Has(unix.CLONE_NEWPID) || joined.Has(unix.CLONE_NEWUSER) {
+func (d *execDesign) exposed() bool {
+	if os.Geteuid() != 0 || !d.set.Has(unix.CLONE_NEWPID) || d.set.Has(unix.CLONE_NEWUSER) {
 		return false
 	}
-	_, err := os.Lstat(c.path(tracedFile))
-	return err == nil || mayTrace(k.Process.Capabilities)
+	_, err := os.Lstat(d.container.path(tracedFile))
+	return err == nil || mayTrace(d.kept.Process.Capabilities)
 }
 
 // mayTrace reports whether a process can have the right to trace others.
@@ -67,11 +65,11 @@ func mayTrace(caps *specs.LinuxCapabilities) bool {
 }
 
 // noteTrace remembers an exec that may trace what joins after it.
-func (c *container) noteTrace(p *specs.Process) error {
-	if !mayTrace(p.Capabilities) {
+func (d *execDesign) noteTrace() error {
+	if !mayTrace(d.req.Process.Capabilities) {
 		return nil
 	}
-	err := writeNew(c.dir, tracedFile, nil)
+	err := writeNew(d.container.dir, tracedFile, nil)
 	if errors.Is(err, os.ErrExist) {
 		return nil
 	}
