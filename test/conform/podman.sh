@@ -49,6 +49,7 @@ line() {
 }
 UPDATE="e update"
 
+cd "$TMP" # conmon leaves a file in its working folder when memory is short
 use reference
 rootfs >"$TMP/rootfs.tar"
 e import "$TMP/rootfs.tar" conform >/dev/null 2>&1 || { e import "$TMP/rootfs.tar" conform; exit 2; }
