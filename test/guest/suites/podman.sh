@@ -1,7 +1,8 @@
 #!/bin/bash
 # podman: the outcomes of Podman (table/outcomes) with Debian's runc and with berth-oci are the same, as the lingering user
-# and, in the sweep, as root, with the systemd cgroup driver. Prints a line for each case that is not; exits 1 if there
-# is one. BERTH_REFERENCE is another runtime to compare with; OUTCOMES_SHOW=1 prints the reference's outcomes.
+# and, in the sweep, as root, with the systemd cgroup driver, but for what table/differences.sed lists. Prints a line for
+# each case that is not; exits 1 if there is one. BERTH_REFERENCE is another runtime to compare with; OUTCOMES_SHOW=1
+# prints the reference's outcomes.
 set -u
 [[ $(stat -f -c %T /sys/fs/cgroup) == cgroup2fs ]] || { echo "podman: an ordinary user has no cgroups on v1: nothing to compare"; exit 0; }
 modprobe overlay
@@ -24,7 +25,8 @@ both() { # both WHO
 }
 
 compare() { # compare WHO
-	local expected=$dir/$1.${reference##*/} got=$dir/$1.${BERTH_OCI##*/} name
+	local expected=$dir/$1.expected got=$dir/$1.${BERTH_OCI##*/}
+	sed -E -f "$GUEST_TOP/test/guest/table/differences.sed" "$dir/$1.${reference##*/}" >"$expected"
 	paste -d '\n' "$expected" "$got" | awk -v who="$1" '
 		NR % 2 { want = $0; next }
 		{ name = want; sub(/:.*/, "", name); total++ }
