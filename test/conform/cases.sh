@@ -139,7 +139,8 @@ case_stop() {
 	e inspect -f '{{.State.Running}}' box
 	e restart -t 0 box >/dev/null
 	e inspect -f '{{.State.Running}}' box
-	e stop -t 0 box >/dev/null
+	sleep 0.5 # until the trap is set
+	e stop -t 5 box >/dev/null
 	e inspect -f '{{.State.ExitCode}}' box
 	gone box
 	d box "$IMAGE" sh -c 'sleep 0.3; exit 4'
