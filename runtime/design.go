@@ -155,6 +155,9 @@ func (d *design) launch(att *attached) (*launch, error) {
 	if err := d.inside(b, opts, att == nil); err != nil {
 		return nil, err
 	}
+	if err := b.Check(); err != nil {
+		return nil, err
+	}
 	return &launch{
 		plan: b, ns: launchNamespaces{paths: d.ns.Join, create: d.ns.New, becomeRoot: d.ns.Has(unix.CLONE_NEWUSER)},
 		maps: d.maps, timeOffsets: d.spec.Linux.TimeOffsets, process: d.spec.Process, options: opts,

@@ -12,7 +12,8 @@ import (
 // end a runaway, not an attacker.
 const (
 	maxPlanBytes = 64 << 20
-	maxSteps     = 1 << 16
+	// MaxSteps is how many steps, or descriptors, a plan can have.
+	MaxSteps = 1 << 16
 )
 
 var errTruncated = errors.New("plan is truncated")
@@ -170,7 +171,7 @@ func Decode(b []byte) (*Plan, error) {
 	c := &coder{buf: b, decoding: true}
 	var n uint64
 	c.u64(&n)
-	if n > maxSteps || n > uint64(len(b)) {
+	if n > MaxSteps || n > uint64(len(b)) {
 		return nil, errTruncated
 	}
 	p := &Plan{Steps: make([]Step, 0, n)}
@@ -262,7 +263,7 @@ func (p *process) receive() (*Plan, error) {
 		return nil, err
 	}
 	size, count := readU32(head[:]), readU32(head[4:])
-	if size > maxPlanBytes || count > maxSteps {
+	if size > maxPlanBytes || count > MaxSteps {
 		return nil, errors.New("plan is too large")
 	}
 	p.fds = make([]int, 0, count)

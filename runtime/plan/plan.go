@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 
+	"berth/base/fault"
 	"berth/runtime/initproc"
 )
 
@@ -50,6 +51,14 @@ func (b *Builder) Add(steps ...initproc.Step) { b.steps = append(b.steps, steps.
 func (b *Builder) File(name string, open Opener) initproc.FD {
 	b.files = append(b.files, file{name, open})
 	return initproc.FD(len(b.files) - 1)
+}
+
+// Check fails with kind Invalid when the helper would not take the plan.
+func (b *Builder) Check() error {
+	if n := max(len(b.steps), len(b.files)); n > initproc.MaxSteps {
+		return fault.New(fault.Invalid, "config.json: mounts, devices, sysctls and hooks need %d steps, more than %d", n, initproc.MaxSteps)
+	}
+	return nil
 }
 
 // Encode returns the plan in the form the helper reads.
