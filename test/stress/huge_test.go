@@ -43,7 +43,7 @@ func TestHugeLists(t *testing.T) {
 			s.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: specs.ActAllow}
 			for i := range 40_000 {
 				s.Linux.Seccomp.Syscalls = append(s.Linux.Seccomp.Syscalls, specs.LinuxSyscall{Names: []string{"ioctl"}, Action: specs.ActErrno,
-					Args: []specs.LinuxSeccompArg{{Index: 1, Value: uint64(i), Op: specs.OpEqualTo}}})
+					Args: []specs.LinuxSeccompArg{{Index: 1, Value: uint64(i) * uint64(i), Op: specs.OpEqualTo}}})
 			}
 		}, "linux.seccomp"},
 		"maps": {func(s *specs.Spec) {
