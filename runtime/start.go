@@ -45,11 +45,12 @@ func (c *container) letGo() error {
 		return fmt.Errorf("open the start FIFO of container %q: %w", c.id, err)
 	}
 	defer unix.Close(fifo)
-	if err := os.Remove(c.path(fifoFile)); err != nil {
-		return fmt.Errorf("remove the start FIFO of container %q: %w", c.id, err)
-	}
 	if _, err := unix.Write(fifo, []byte{1}); err != nil {
 		return fmt.Errorf("start container %q: its first process is gone: %w", c.id, err)
+	}
+	// Only now: dead in between, we leave a container that started.
+	if err := os.Remove(c.path(fifoFile)); err != nil {
+		return fmt.Errorf("remove the start FIFO of container %q: %w", c.id, err)
 	}
 	for {
 		fds := []unix.PollFd{{Fd: int32(fifo)}} // POLLERR: no reader is left
