@@ -155,7 +155,14 @@ func (d *execDesign) plan(l *launch, set namespace.Set, att *attached) (err erro
 	for _, phase := range []func() error{
 		func() error { return process.Terminal(b, p, opts) },
 		func() error { return process.Early(b, d.kept.spec(), p, opts) },
-		func() error { return process.Late(b, p, opts) },
+		func() error {
+			// With all rights still: a v2 cgroup takes the helper's threads along,
+			// which have them too.
+			if !l.late.none {
+				b.Add(&initproc.EnterCgroup{File: b.File("cgroup of processes", l.late.open)})
+			}
+			return process.Late(b, p, opts)
+		},
 		func() error {
 			b.Add(&initproc.Workdir{Path: p.Cwd}, &initproc.LookPath{File: p.Args[0], Path: searchPath(p.Env)})
 			return process.BeforeWait(b, p, opts)
@@ -165,9 +172,6 @@ func (d *execDesign) plan(l *launch, set namespace.Set, att *attached) (err erro
 		if err := phase(); err != nil {
 			return err
 		}
-	}
-	if !l.late.none {
-		b.Add(&initproc.EnterCgroup{File: b.File("cgroup of processes", l.late.open)})
 	}
 	b.Add(&initproc.Exec{Args: p.Args, Env: environment(p.Env), Keep: d.req.PreserveFDs})
 	l.plan, l.options = b, opts
