@@ -104,8 +104,10 @@ func wait(pid int) (unix.WaitStatus, error) {
 	}
 }
 
-// helperEnv keeps the helper small: one scheduler thread, no collector.
-var helperEnv = []string{"GOMAXPROCS=1", "GOGC=off"}
+// helperEnv keeps the helper small: one scheduler thread, no collector. The
+// scheduler sends itself no signals either: the return from a handler is a
+// system call that a profile may forbid.
+var helperEnv = []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1"}
 
 // start clones the child, prepares the host's side while the child makes its
 // namespaces, hands over the plan and follows it until the child waits for
