@@ -4,7 +4,6 @@ package main
 
 import (
 	"os"
-	goruntime "runtime"
 	"runtime/debug"
 
 	"berth/cli/oci"
@@ -16,7 +15,6 @@ import (
 const memoryLimit = 64 << 20
 
 func main() {
-	goruntime.GOMAXPROCS(1) // a second processor would only look for work, and burn CPU at it
 	debug.SetMemoryLimit(memoryLimit)
 	debug.SetGCPercent(-1)
 	os.Exit(oci.Main(os.Args, open))
