@@ -1,6 +1,7 @@
 package initproc
 
 import (
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"unsafe"
@@ -133,6 +134,9 @@ func (p *process) settle() error {
 
 // loadNotify loads a filter with a listener and hands the listener over.
 func (p *process) loadNotify(s *Seccomp) error {
+	// The helper runs with one processor and is not preempted: without a second
+	// one the sender would never run beside the loop below.
+	runtime.GOMAXPROCS(2)
 	var listener, done atomic.Int32
 	var sent error
 	go func() {
