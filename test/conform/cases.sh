@@ -128,7 +128,7 @@ case_kill() {
 	gone box
 }
 
-stopped() { [ "$(e inspect -f '{{.State.Running}}' "$1")" = false ]; }
+stopped() { [ "$(e inspect -f '{{.State.Status}}' "$1")" = exited ]; }
 
 case_stop() {
 	d box "$IMAGE" sh -c 'trap "exit 12" TERM; while :; do sleep 0.05; done'

@@ -40,6 +40,28 @@ rootfs() {
 	tar -C "$dir" -c .
 }
 
+# bounded NAME runs a case as a process group of its own, 90 seconds at most.
+# One that takes longer is ended, and its outcome says so and what was there.
+bounded() {
+	local group i
+	set -m
+	( "case_$1" ) >"$TMP/$1.$RUN" 2>"$TMP/$1.$RUN.err" </dev/null &
+	group=$!
+	set +m
+	for i in $(seq 1800); do
+		kill -0 $group 2>/dev/null || break
+		sleep 0.05
+	done
+	if kill -0 $group 2>/dev/null; then
+		{
+			echo "case $1 with $RUN: not done after 90 s; then there were:"
+			ps -eo pid,ppid,stat,wchan:24,etimes,args --forest | grep -v ' \[' | tail -60
+		} >>"$TMP/$1.$RUN"
+		kill -KILL -- -$group
+	fi
+	wait $group 2>/dev/null
+}
+
 # compare NAME… runs the cases (all without names) with both runtimes, prints a
 # line for each, and returns 1 if one differs.
 compare() {
@@ -53,7 +75,7 @@ compare() {
 		start=$SECONDS
 		for RUN in reference berth; do
 			use $RUN
-			( "case_$name" ) >"$TMP/$name.$RUN" 2>"$TMP/$name.$RUN.err"
+			bounded "$name"
 			gone $(e ps -aq) >/dev/null 2>&1
 		done
 		if cmp -s "$TMP/$name.reference" "$TMP/$name.berth"; then

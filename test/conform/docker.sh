@@ -39,18 +39,18 @@ trap 'exit 130' INT TERM
 use() { RUNTIME=$1; }
 e() {
 	case $1 in
-	run | create) local verb=$1; shift; timeout 60 docker -H "$SOCK" "$verb" --runtime "$RUNTIME" "$@" ;;
-	*) timeout 60 docker -H "$SOCK" "$@" ;;
+	run | create) local verb=$1; shift; timeout -k 5 30 docker -H "$SOCK" "$verb" --runtime "$RUNTIME" "$@" ;;
+	*) timeout -k 5 30 docker -H "$SOCK" "$@" ;;
 	esac
 }
 u() { e run "$@"; }
 r() { e run --rm --network none "$@"; }
 d() { local name=$1; shift; e run -d --name "$name" --network none "$@" >/dev/null || echo "$name did not start"; }
-gone() { [ $# = 0 ] || timeout 60 docker -H "$SOCK" rm -fv "$@" >/dev/null 2>&1; }
+gone() { [ $# = 0 ] || timeout -k 5 30 docker -H "$SOCK" rm -fv "$@" >/dev/null 2>&1; }
 line() {
 	local verb=$1; shift
 	[ "$verb" != run ] || set -- --runtime "$RUNTIME" --rm --network none "$@"
-	echo timeout 60 docker -H "$SOCK" "$verb" "$@"
+	echo timeout -k 5 30 docker -H "$SOCK" "$verb" "$@"
 }
 UPDATE="e update"
 

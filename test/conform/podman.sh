@@ -37,7 +37,7 @@ use() {
 	*) RUNTIME=$BERTH ;;
 	esac
 }
-e() { timeout 60 podman $GLOBAL --runtime "$RUNTIME" "$@"; }
+e() { timeout -k 5 30 podman $GLOBAL --runtime "$RUNTIME" "$@"; }
 u() { e run "$@"; }
 r() { e run --rm --network none "$@"; }
 d() { local name=$1; shift; e run -d --name "$name" --network none "$@" >/dev/null || echo "$name did not start"; }
@@ -45,7 +45,7 @@ gone() { [ $# = 0 ] || e rm -f -t 0 "$@" >/dev/null 2>&1; }
 line() {
 	local verb=$1; shift
 	[ "$verb" != run ] || set -- --rm --network none "$@"
-	echo timeout 60 podman $GLOBAL --runtime "$RUNTIME" "$verb" "$@"
+	echo timeout -k 5 30 podman $GLOBAL --runtime "$RUNTIME" "$verb" "$@"
 }
 UPDATE="e update"
 
