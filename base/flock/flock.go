@@ -1,6 +1,7 @@
-// Package flock is an exclusive lock between processes, held on a file of its
-// own outside the folder that it guards. It is not for goroutines of one
-// process to share a lock, and it gives no shared mode. Row 0 (base): standard
+// Package flock is a lock between processes, exclusive or shared, held on a
+// file of its own outside the folder that it guards. It is not for goroutines
+// of one process to share a lock, and it is not fair: shared holders that
+// overlap without a gap keep an exclusive waiter out. Row 0 (base): standard
 // library only.
 //
 // The lock file may be removed by its holder (Remove), so a waiter can wake up
@@ -36,6 +37,10 @@ func Lock(path string) (*Held, error) { return acquire(path, syscall.LOCK_EX) }
 func TryLock(path string) (*Held, error) {
 	return acquire(path, syscall.LOCK_EX|syscall.LOCK_NB)
 }
+
+// Shared waits until it holds the lock at path together with any number of
+// other shared holders and no exclusive one. Its holder must not Remove it.
+func Shared(path string) (*Held, error) { return acquire(path, syscall.LOCK_SH) }
 
 func acquire(path string, how int) (*Held, error) {
 	for {

@@ -180,3 +180,30 @@ func TestSymlinkIsRefused(t *testing.T) {
 		t.Error("the link was followed")
 	}
 }
+
+func TestSharedHoldersKeepTheExclusiveOut(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	var held []*flock.Held
+	for range 2 {
+		l, err := flock.Shared(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, l)
+	}
+	for _, l := range held {
+		if _, err := flock.TryLock(path); !fault.Is(err, fault.Busy) {
+			t.Fatalf("exclusive beside a shared holder: %v", err)
+		}
+		if err := l.Unlock(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := flock.TryLock(path)
+	if err != nil {
+		t.Fatalf("exclusive after the last shared holder left: %v", err)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+}
