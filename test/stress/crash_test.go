@@ -2,10 +2,8 @@ package stress
 
 import (
 	"fmt"
-	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -27,6 +25,12 @@ func crashes() []crash {
 	run := func(rt *bundle.Runtime, b *bundle.Bundle, id string) bundle.Result {
 		return rt.Do("run", "--detach", "--bundle", b.Dir, id)
 	}
+	paused := func(rt *bundle.Runtime, b *bundle.Bundle, id string) bundle.Result {
+		if res := run(rt, b, id); res.Code != 0 {
+			return res
+		}
+		return rt.Do("pause", id)
+	}
 	return []crash{
 		{"create", nil, func(b *bundle.Bundle, id string) []string { return []string{"create", "--bundle", b.Dir, id} }},
 		{"run", nil, func(b *bundle.Bundle, id string) []string { return []string{"run", "--bundle", b.Dir, id} }},
@@ -41,6 +45,8 @@ func crashes() []crash {
 		{"delete", create, func(_ *bundle.Bundle, id string) []string { return []string{"delete", "--force", id} }},
 		{"delete-running", run, func(_ *bundle.Bundle, id string) []string { return []string{"delete", "--force", id} }},
 		{"pause", run, func(_ *bundle.Bundle, id string) []string { return []string{"pause", id} }},
+		{"resume", paused, func(_ *bundle.Bundle, id string) []string { return []string{"resume", id} }},
+		{"kill", run, func(_ *bundle.Bundle, id string) []string { return []string{"kill", "--all", id} }}, // sleep, as a first process, lives on
 		{"update", run, func(_ *bundle.Bundle, id string) []string {
 			return []string{"update", "--pids-limit", "100", "--memory", "67108864", id}
 		}},
@@ -96,7 +102,7 @@ func (c crash) killed(rt *bundle.Runtime, b *bundle.Bundle, kill func(*exec.Cmd)
 	if err := kill(rt.Command(c.words(b, id)...)); err != nil {
 		return err
 	}
-	if c.prepare != nil && !strings.HasPrefix(c.verb, "delete") && c.verb != "pause" {
+	if c.prepare != nil && !strings.HasPrefix(c.verb, "delete") && c.verb != "pause" && c.verb != "resume" {
 		// The container itself is none the worse.
 		if res := rt.Do("exec", id, "/bin/true"); res.Code != 0 {
 			return fmt.Errorf("exec afterwards: %s", res)
@@ -115,66 +121,4 @@ func (c crash) killed(rt *bundle.Runtime, b *bundle.Bundle, kill func(*exec.Cmd)
 		return fmt.Errorf("remove again: %s", res)
 	}
 	return nil
-}
-
-// steps are the calls of the runtime after which the disk, the cgroups or the
-// processes are another: it is killed at the N-th of each.
-var steps = []string{"mkdirat", "openat", "write", "renameat", "renameat2", "linkat", "unlinkat", "clone3", "clone",
-	"pidfd_send_signal", "rmdir", "mkdir", "sendmsg", "close", "waitid"}
-
-// TestKilledAtSteps kills the runtime at each of its calls in turn, with
-// strace as the killer.
-func TestKilledAtSteps(t *testing.T) {
-	needRoot(t)
-	if _, err := exec.LookPath("strace"); err != nil {
-		t.Fatalf("strace is missing: %v (Debian's package strace)", err)
-	}
-	rt := bundle.Ours(t)
-	rng := random(t)
-	for _, c := range crashes() {
-		t.Run(c.verb, func(t *testing.T) {
-			leak.Check(t, rt.Root)
-			b := bundle.New(t, bundle.Args("/bin/sleep", "1000"))
-			for _, call := range steps {
-				for n := 1; n <= 40; n++ {
-					if !sweep() && rng.IntN(100) != 0 {
-						continue
-					}
-					if err := c.killedAt(rt, b, call, n); err != nil {
-						t.Fatalf("killed at %s number %d: %v", call, n, err)
-					}
-				}
-			}
-		})
-	}
-}
-
-func (c crash) killedAt(rt *bundle.Runtime, b *bundle.Bundle, call string, n int) error {
-	return c.killed(rt, b, func(cmd *exec.Cmd) error {
-		// strace counts for each thread and child of the runtime apart, so the
-		// helper is killed at its own N-th call, too.
-		inject := fmt.Sprintf("inject=?%s:signal=KILL:when=%d", call, n)
-		args := append([]string{"-f", "-qq", "-o", "/dev/null", "-e", "trace=?" + call, "-e", inject}, cmd.Args...)
-		traced := exec.Command("strace", args...)
-		traced.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		if err := traced.Start(); err != nil {
-			return err
-		}
-		done := make(chan struct{})
-		go func() { _ = traced.Wait(); close(done) }()
-		select {
-		case <-done:
-			return nil
-		case <-time.After(300 * time.Millisecond):
-		}
-		// strace waits for the container, too; without it nothing more is killed.
-		_ = traced.Process.Signal(os.Interrupt)
-		select {
-		case <-done:
-		case <-time.After(2 * time.Second):
-			_ = syscall.Kill(-traced.Process.Pid, syscall.SIGKILL)
-			<-done
-		}
-		return nil
-	})
 }
