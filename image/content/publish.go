@@ -1,0 +1,129 @@
+package content
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"berth/base/atomicfile"
+	"berth/base/fault"
+	"berth/base/flock"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+)
+
+// guard holds the collector's lock shared: see gc.
+func (s *Store) guard() (*flock.Held, error) {
+	return flock.Shared(filepath.Join(s.opts.Locks, "gc"))
+}
+
+// commit verifies what an ingest holds and makes it a blob. actual is the
+// digest of its size bytes. The ingest is closed in every case, and removed
+// when it became a blob or the blob was there already.
+func (in *ingest) commit(ctx context.Context, size int64, actual, expected digest.Digest, opts []content.Opt) error {
+	defer in.close()
+	var info content.Info
+	for _, o := range opts {
+		if err := o(&info); err != nil {
+			return err
+		}
+	}
+	labels, err := cleaned(info.Labels)
+	if err != nil {
+		return fmt.Errorf("commit ingest %q: %w", in.ref, err)
+	}
+	if expected != "" && expected != actual {
+		return fault.New(fault.Invalid, "commit ingest %q: digest is %s, not %s: %w", in.ref, actual, expected, errdefs.ErrFailedPrecondition)
+	}
+	if in.store.syncing() {
+		if err := in.data.Sync(); err != nil {
+			return fmt.Errorf("commit ingest %q: %w", in.ref, err)
+		}
+	}
+	if err := in.publish(ctx, actual, labels); err != nil {
+		if fault.Is(err, fault.Exists) {
+			if err := in.drop(); err != nil {
+				return err
+			}
+		}
+		return err
+	}
+	return in.drop()
+}
+
+// publish renames the data into blobs/. Stale labels of a blob that was there
+// once do not come back with it.
+func (in *ingest) publish(ctx context.Context, d digest.Digest, labels map[string]string) error {
+	s := in.store
+	path, err := s.blobPath(d)
+	if err != nil {
+		return err
+	}
+	if err := s.absent(ctx, d); err != nil {
+		return err
+	}
+	gc, err := s.guard()
+	if err != nil {
+		return err
+	}
+	defer gc.Unlock()
+	lock, err := s.lockBlob(d)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		if err == nil {
+			return exists(d)
+		}
+		return fmt.Errorf("commit content %s: %w", d, err)
+	}
+	if err := in.rename(d, path, labels); err != nil {
+		return fmt.Errorf("commit content %s: %w", d, err)
+	}
+	return nil
+}
+
+// rename is the last part of publish, under the blob's lock.
+func (in *ingest) rename(d digest.Digest, path string, labels map[string]string) error {
+	s := in.store
+	now := time.Now()
+	if err := s.replaceLabels(d, labels, now); err != nil {
+		return err
+	}
+	mode := unsynced
+	if s.syncing() {
+		mode = synced
+	}
+	if err := in.data.Chmod(mode); err != nil {
+		return err
+	}
+	// The kernel's own stamp may be some milliseconds old, and the collector
+	// compares it with the time at which it began.
+	stamp := unix.NsecToTimespec(now.UnixNano())
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, in.path("data"), []unix.Timespec{stamp, stamp}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
+	if err := os.Rename(in.path("data"), path); err != nil {
+		return err
+	}
+	if s.syncing() {
+		return atomicfile.SyncDir(filepath.Dir(path))
+	}
+	s.mu.Lock()
+	s.unsynced = append(s.unsynced, d)
+	s.mu.Unlock()
+	return nil
+}
+
+func (s *Store) replaceLabels(d digest.Digest, labels map[string]string, now time.Time) error {
+	if len(labels) == 0 {
+		return s.dropLabels(d)
+	}
+	return s.writeLabels(d, labels, now.UTC())
+}
