@@ -54,11 +54,12 @@ func NoNewPrivs(s Scope) error {
 type Access uint8
 
 const (
-	Read    Access = 1 << iota // read files, list folders
-	Write                      // write and truncate existing files
-	Make                       // make and remove files and folders, rename and link them
-	Execute                    // execute files
-	Devices                    // ioctl(2) on devices, make device nodes
+	Read      Access = 1 << iota // read files, list folders
+	Write                        // write and truncate existing files
+	Make                         // make and remove files and folders, rename and link them
+	Execute                      // execute files
+	Devices                      // ioctl(2) on devices, make device nodes
+	Whiteouts                    // make character device nodes, as overlay's whiteouts are
 )
 
 // Path allows access to a file or folder.
@@ -78,6 +79,9 @@ type Files struct {
 	Bind, Connect []uint16
 	// AnyTCP leaves TCP alone.
 	AnyTCP bool
+	// Free is what stays allowed everywhere: for a process whose root and
+	// descriptors already bound what it reaches.
+	Free Access
 	// Signals lets the process send signals to, and connect abstract sockets of,
 	// processes that are not confined by the same call.
 	Signals bool
@@ -109,7 +113,10 @@ func (a Access) rights() (fs uint64) {
 	for _, r := range [...]struct {
 		a  Access
 		fs uint64
-	}{{Read, fsRead}, {Write, fsWrite}, {Make, fsMake}, {Execute, fsExecute}, {Devices, fsDevices}} {
+	}{
+		{Read, fsRead}, {Write, fsWrite}, {Make, fsMake}, {Execute, fsExecute}, {Devices, fsDevices},
+		{Whiteouts, unix.LANDLOCK_ACCESS_FS_MAKE_CHAR},
+	} {
 		if a&r.a != 0 {
 			fs |= r.fs
 		}
@@ -119,7 +126,7 @@ func (a Access) rights() (fs uint64) {
 
 // handled is what a kernel's ABI can forbid.
 func handled(abi int, f *Files) unix.LandlockRulesetAttr {
-	fs := uint64(fsAll)
+	fs := fsAll &^ f.Free.rights()
 	if abi < abiRefer {
 		fs &^= unix.LANDLOCK_ACCESS_FS_REFER
 	}

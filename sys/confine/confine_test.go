@@ -115,6 +115,19 @@ var cases = map[string]func(dir string){
 			check(err)
 		}, func() error { return open("/etc/passwd", unix.O_RDONLY) }))
 	},
+	"free": func(dir string) {
+		runtime.LockOSThread()
+		_, err := Restrict(AllThreads, &Files{Free: Read | Write | Make | Whiteouts})
+		check(err)
+		can("read elsewhere", open("/etc/passwd", unix.O_RDONLY))
+		can("execute", exec.Command("/bin/true").Run())
+		_, err = Restrict(ThisThread, &Files{Paths: []Path{{Path: dir + "/rw", Access: Read | Make | Whiteouts}}})
+		check(err)
+		can("read elsewhere now", open("/etc/passwd", unix.O_RDONLY))
+		can("make a whiteout", unix.Mknod(dir+"/rw/w", unix.S_IFCHR, 0))
+		can("make a block device", unix.Mknod(dir+"/rw/b", unix.S_IFBLK, 7<<8))
+		can("make a whiteout elsewhere", unix.Mknod(dir+"/ro/w", unix.S_IFCHR, 0))
+	},
 	"one thread": func(dir string) {
 		runtime.LockOSThread()
 		can("read in another thread", everyThread(func() {
@@ -219,6 +232,16 @@ func TestFiles(t *testing.T) {
 		cannot read elsewhere EACCES
 		cannot list root EACCES
 		cannot execute EACCES`)
+}
+
+func TestFree(t *testing.T) {
+	needLandlock(t, 1)
+	run(t, "free", `can read elsewhere
+		cannot execute EACCES
+		cannot read elsewhere now EACCES
+		can make a whiteout
+		cannot make a block device EACCES
+		cannot make a whiteout elsewhere EACCES`)
 }
 
 func TestThreads(t *testing.T) {
