@@ -56,54 +56,6 @@ type launchNamespaces struct {
 	becomeRoot bool
 }
 
-// child is a process that launch made.
-type child struct {
-	pid     int
-	pidfd   int
-	sock    int // ours
-	theirs  int // the child's end, open until it says hello; -1 then
-	waiting bool
-}
-
-func (c *child) close() {
-	closeFD(&c.pidfd)
-	closeFD(&c.sock)
-	closeFD(&c.theirs)
-}
-
-func closeFD(fd *int) {
-	if *fd >= 0 {
-		unix.Close(*fd)
-		*fd = -1
-	}
-}
-
-// kill ends a child that is not wanted any more, and reaps it.
-func (c *child) kill() error {
-	if c.pid > 0 {
-		_ = unix.Kill(c.pid, unix.SIGKILL)
-		_, err := wait(c.pid)
-		c.pid = 0
-		return err
-	}
-	return nil
-}
-
-// wait reaps a child and returns its wait status.
-func wait(pid int) (unix.WaitStatus, error) {
-	var ws unix.WaitStatus
-	for {
-		_, err := unix.Wait4(pid, &ws, 0, nil)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return ws, os.NewSyscallError("wait4", err)
-		}
-		return ws, nil
-	}
-}
-
 // helperEnv keeps the helper small: one scheduler thread, no collector. The
 // scheduler sends itself no signals either: the return from a handler is a
 // system call that a profile may forbid.
@@ -235,11 +187,7 @@ func (l *launch) reachReady(c *child, wantPID bool) error {
 		}
 		switch kind {
 		case clone.FramePID:
-			stage1 := c.pid
-			c.pid = int(u32(payload))
-			if _, err := wait(stage1); err != nil {
-				return err
-			}
+			c.first, c.pid = c.pid, int(u32(payload))
 			closeFD(&c.pidfd)
 			if err := c.openPidfd(); err != nil {
 				return err
@@ -265,15 +213,6 @@ func explainClone(err error) error {
 		return fmt.Errorf("%w: the kernel lets ordinary users make no user namespace, see sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns", err)
 	}
 	return err
-}
-
-func (c *child) openPidfd() error {
-	fd, err := unix.PidfdOpen(c.pid, 0)
-	if err != nil {
-		return os.NewSyscallError("pidfd_open", err)
-	}
-	c.pidfd = fd
-	return nil
 }
 
 // prepare does what only the parent may do to a waiting child, then lets it go
@@ -354,6 +293,9 @@ func (l *launch) follow(c *child) error {
 			return explainClone(clone.FailError(payload))
 		case initproc.FrameHello:
 			closeFD(&c.theirs)
+			if err := c.reapFirst(); err != nil {
+				return err
+			}
 		case initproc.FrameWarn:
 			l.warn("%s", payload)
 		case initproc.FrameError:

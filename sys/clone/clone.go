@@ -9,7 +9,7 @@
 //	parent                       stage 1                     stage 2 (only if needed)
 //	  clone ───────────────────▶ setns of joined ones
 //	                             clone(CLONE_PARENT) ───────▶ (new pid/user ns, or pid ns joined)
-//	  ◀── 'P' pid ─────────────── exit
+//	  ◀── 'P' pid ─────────────── exit (with joined namespaces alone: when stage 2 has executed)
 //	                             unshare the rest             unshare the rest
 //	  ◀── 'R' ready ──────────────────────────────────────────
 //	  id maps, cgroups, …
@@ -187,6 +187,8 @@ type order struct {
 	first       cloneArgs
 	late        cloneArgs // of the second clone, with twoStage
 	twoStage    bool
+	lends       bool   // stage 1 lends its memory to stage 2
+	stage2      uint32 // then: its pid, written by the kernel
 	newCgroupNS bool
 	program     uintptr
 	argv, envp  **byte
@@ -229,6 +231,7 @@ func plan(a *Attr) (*order, error) {
 		o.first = cloneArgs{flags: unix.CLONE_FILES, exitSignal: uint64(unix.SIGCHLD)}
 		o.late.flags |= unix.CLONE_PARENT
 		o.late.exitSignal = 0 // inherited with CLONE_PARENT
+		o.lend(a.New)
 	} else {
 		o.first = o.late
 	}
@@ -248,14 +251,26 @@ func plan(a *Attr) (*order, error) {
 	return o, nil
 }
 
+// lend lets stage 1 sleep until stage 2 executes the program, in the memory of
+// stage 1: a third copy of the caller's page tables is spared. Not with new
+// namespaces: a process that shares its memory cannot enter a time namespace.
+func (o *order) lend(new int) {
+	if !canLend || new != 0 {
+		return
+	}
+	o.lends = true
+	o.late.flags |= unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PARENT_SETTID
+	o.late.parentTID = uint64(uintptr(unsafe.Pointer(&o.stage2)))
+}
+
 // ownPidfd stands for the caller. While the child shares the descriptor table
 // it holds the caller's end of the socket too, and nothing else tells it of the
 // caller's death.
 var ownPidfd = sync.OnceValues(func() (int, error) { return unix.PidfdOpen(os.Getpid(), 0) })
 
 // Start clones a child as a says and returns its pid. With twoStage that is
-// stage 1's, which the caller reaps, and the final process's comes in a
-// FramePID, before or after its FrameReady. The caller keeps the child's end of
+// stage 1's, which the caller reaps once the program has spoken or is dead, and
+// the final process's comes in a FramePID, before or after its FrameReady. The caller keeps the child's end of
 // the socket open until the program has spoken: the descriptor table is shared
 // until execveat.
 func Start(a *Attr) (pid int, twoStage bool, err error) {

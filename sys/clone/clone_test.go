@@ -112,6 +112,7 @@ type run struct {
 	pid    int
 	sock   *os.File
 	theirs int
+	first  int // stage 1, to be reaped
 	seen   seen
 }
 
@@ -189,7 +190,7 @@ func (r *run) ready(wantPID bool) error {
 		}
 		switch head[0] {
 		case FramePID:
-			_, _ = syscall.Wait4(r.pid, nil, 0, nil)
+			r.first = r.pid
 			r.pid = int(binary.NativeEndian.Uint32(payload))
 			wantPID = false
 		case FrameReady:
@@ -212,7 +213,10 @@ func (r *run) end() int {
 	}
 	var ws syscall.WaitStatus
 	_, _ = syscall.Wait4(r.pid, &ws, 0, nil)
-	r.pid = 0
+	if r.first > 0 {
+		_, _ = syscall.Wait4(r.first, nil, 0, nil)
+	}
+	r.pid, r.first = 0, 0
 	return ws.ExitStatus()
 }
 

@@ -79,13 +79,22 @@ func fork(o *order) (pid uintptr, errno syscall.Errno) {
 
 	if o.twoStage {
 		stage = stageClone
-		n, _, e = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&o.late)), unsafe.Sizeof(o.late), 0)
+		if o.lends {
+			n, e = vclone(&o.late, unsafe.Sizeof(o.late))
+		} else {
+			n, _, e = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&o.late)), unsafe.Sizeof(o.late), 0)
+		}
 		if e != 0 {
 			goto fail
 		}
 		if n != 0 {
-			report(o, FramePID, uint32(n), 0, 4)
+			if !o.lends {
+				report(o, FramePID, uint32(n), 0, 4)
+			}
 			syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+		}
+		if o.lends {
+			report(o, FramePID, o.stage2, 0, 4)
 		}
 	}
 
