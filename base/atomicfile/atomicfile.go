@@ -7,7 +7,6 @@ package atomicfile
 
 import (
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -104,40 +103,45 @@ func SyncDir(dir string) error {
 // ever) give kind Invalid; files of procfs count as regular. A symbolic link
 // as the last element is followed.
 func ReadCapped(path string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, bare(err))
+		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	defer f.Close()
-	return ReadCappedFrom(f, limit)
+	defer syscall.Close(fd)
+	return ReadCappedFD(fd, path, limit)
 }
 
-// ReadCappedFrom is ReadCapped for an open file, read from where it stands.
-func ReadCappedFrom(f *os.File, limit int64) ([]byte, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", f.Name(), bare(err))
+// ReadCappedFD is ReadCapped for an open descriptor, read from where it stands;
+// name stands in errors. An os.File would ask the kernel whether the file can
+// be polled, and start the Go runtime's poller for that.
+func ReadCappedFD(fd int, name string, limit int64) ([]byte, error) {
+	var st syscall.Stat_t
+	if err := syscall.Fstat(fd, &st); err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fault.New(fault.Invalid, "read %s: not a regular file", f.Name())
+	if st.Mode&syscall.S_IFMT != syscall.S_IFREG {
+		return nil, fault.New(fault.Invalid, "read %s: not a regular file", name)
 	}
-	if info.Size() > limit {
-		return nil, tooLarge(f, limit)
+	if st.Size > limit {
+		return nil, tooLarge(name, limit)
 	}
 	// The size may grow while we read, and is 0 in procfs: the cap is on what
 	// is read. One byte more than expected tells the end without a regrow.
-	buf := make([]byte, 0, min(max(info.Size(), 512), limit)+1)
+	buf := make([]byte, 0, min(max(st.Size, 512), limit)+1)
 	for {
-		n, err := f.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if int64(len(buf)) > limit {
-			return nil, tooLarge(f, limit)
-		}
-		if err == io.EOF {
-			return buf, nil
+		n, err := syscall.Read(fd, buf[len(buf):cap(buf)])
+		if err == syscall.EINTR {
+			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", f.Name(), bare(err))
+			return nil, fmt.Errorf("read %s: %w", name, err)
+		}
+		if n == 0 {
+			return buf, nil
+		}
+		buf = buf[:len(buf)+n]
+		if int64(len(buf)) > limit {
+			return nil, tooLarge(name, limit)
 		}
 		if len(buf) == cap(buf) {
 			buf = append(make([]byte, 0, min(2*int64(cap(buf)), limit+1)), buf...)
@@ -145,15 +149,18 @@ func ReadCappedFrom(f *os.File, limit int64) ([]byte, error) {
 	}
 }
 
-func tooLarge(f *os.File, limit int64) error {
-	return fault.New(fault.Invalid, "read %s: larger than %d bytes", f.Name(), limit)
+// ReadCappedFrom is ReadCappedFD for an open file.
+func ReadCappedFrom(f *os.File, limit int64) (b []byte, err error) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
+	}
+	if cerr := raw.Control(func(fd uintptr) { b, err = ReadCappedFD(int(fd), f.Name(), limit) }); cerr != nil {
+		return nil, fmt.Errorf("read %s: %w", f.Name(), cerr)
+	}
+	return b, err
 }
 
-// bare drops the operation and path that package os puts before an errno,
-// because ours stand there already.
-func bare(err error) error {
-	if p, ok := err.(*fs.PathError); ok {
-		return p.Err
-	}
-	return err
+func tooLarge(name string, limit int64) error {
+	return fault.New(fault.Invalid, "read %s: larger than %d bytes", name, limit)
 }

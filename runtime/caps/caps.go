@@ -5,7 +5,6 @@
 package caps
 
 import (
-	"os"
 	"strconv"
 	"strings"
 
@@ -79,10 +78,8 @@ func Known(last int) []string {
 // Last returns the number of the running kernel's last capability: from
 // /proc/sys/kernel/cap_last_cap, or by asking prctl(2) for each.
 func Last() int {
-	if b, err := os.ReadFile("/proc/sys/kernel/cap_last_cap"); err == nil {
-		if n, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && n >= 0 && n < 64 {
-			return n
-		}
+	if n, ok := lastOfProc(); ok {
+		return n
 	}
 	n := 0
 	for n < 63 {
@@ -92,4 +89,20 @@ func Last() int {
 		n++
 	}
 	return n
+}
+
+// lastOfProc reads the file without package os, whose files begin with a poller.
+func lastOfProc() (int, bool) {
+	fd, err := unix.Open("/proc/sys/kernel/cap_last_cap", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, false
+	}
+	defer unix.Close(fd)
+	var b [16]byte
+	n, err := unix.Read(fd, b[:])
+	if err != nil {
+		return 0, false
+	}
+	last, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	return last, err == nil && last >= 0 && last < 64
 }

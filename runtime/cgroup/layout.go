@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -334,17 +332,14 @@ func fsMagic(fd int) (int64, error) {
 
 // readCapped reads a proc file of at most fileCap bytes.
 func readCapped(name string) ([]byte, error) {
-	f, err := os.Open(name)
+	fd, err := openat(unix.AT_FDCWD, name, unix.O_RDONLY)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open %s: %w", name, err)
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, fileCap+1))
+	defer unix.Close(fd)
+	b, err := readFD(fd, fileCap)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
-	}
-	if len(b) > fileCap {
-		return nil, fmt.Errorf("read %s: more than %d bytes", name, fileCap)
 	}
 	return bytes.TrimRight(b, "\n"), nil
 }

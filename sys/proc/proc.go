@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 
@@ -35,27 +34,39 @@ func (s *Stat) Dead() bool { return s.State == 'Z' || s.State == 'X' || s.State 
 // ReadStat reads /proc/PID/stat. The error unwraps to os.ErrNotExist if there
 // is no such process.
 func ReadStat(pid int) (*Stat, error) {
-	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/stat")
+	path := "/proc/" + strconv.Itoa(pid) + "/stat"
+	// Not by package os, which would ask whether the file can be polled.
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	defer f.Close()
+	defer unix.Close(fd)
 	var buf [maxStat]byte
-	n, err := io.ReadFull(f, buf[:])
-	if n == 0 && err != nil {
-		// ESRCH: it ended after the open.
-		return nil, fmt.Errorf("read %s: %w", f.Name(), notThere(err))
+	n := 0
+	for {
+		m, err := unix.Read(fd, buf[n:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n+m == 0 {
+			// ESRCH: it ended after the open.
+			return nil, fmt.Errorf("read %s: %w", path, notThere(err))
+		}
+		if n += m; m == 0 || n == len(buf) {
+			break
+		}
 	}
 	s, err := ParseStat(buf[:n])
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
+		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	return s, nil
 }
 
-// notThere makes one error of the ways in which procfs says that a process is gone.
+// notThere makes one error of the ways in which procfs says that a process is
+// gone; nil is the end of the file.
 func notThere(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, unix.ESRCH) {
+	if err == nil || errors.Is(err, unix.ESRCH) {
 		return os.ErrNotExist
 	}
 	return err
