@@ -112,15 +112,17 @@ func newCgroup(rt *Runtime, id string, spec *specs.Spec, maps *idmap.Maps) (*cgr
 
 // openCgroup finds the cgroup of a container that exists.
 func (c *container) openCgroup() (*cgroup.Cgroup, error) {
+	if c.cg != nil {
+		return c.cg, nil
+	}
 	l, err := cgroup.Detect()
 	if err != nil {
 		return nil, err
 	}
-	cg, err := cgroup.Open(l, c.rec.Cgroup)
-	if err != nil {
+	if c.cg, err = cgroup.Open(l, c.rec.Cgroup); err != nil {
 		return nil, fmt.Errorf("find the cgroup of container %q: %w", c.id, err)
 	}
-	return cg, nil
+	return c.cg, nil
 }
 
 // launch makes the plan of the first process: the order in which a container

@@ -17,22 +17,6 @@ import (
 	"berth/sys/clone"
 )
 
-// ExecProcess returns the container's own process, from which that of an exec
-// is derived.
-func (rt *Runtime) ExecProcess(id string) (*specs.Process, error) {
-	rt.begin()
-	c, err := rt.open(id, false)
-	if err != nil {
-		return nil, err
-	}
-	defer c.close()
-	k, err := c.kept()
-	if err != nil {
-		return nil, err
-	}
-	return k.Process, nil
-}
-
 // Exec runs one more process in a running container. Attached, it waits for it
 // and returns its exit code, as Run does.
 func (rt *Runtime) Exec(ctx context.Context, req ExecRequest) (exit int, err error) {
@@ -54,7 +38,13 @@ func (rt *Runtime) Exec(ctx context.Context, req ExecRequest) (exit int, err err
 	}
 	att := &attached{detach: req.Detach}
 	defer att.close()
-	d := &execDesign{container: c, req: &req, kept: k}
+	d := &execDesign{container: c, req: &req, kept: k, traces: mayTrace(k.Process.Capabilities)}
+	if req.Process == nil {
+		req.Process = k.Process
+		if err := req.Change(k.Process); err != nil {
+			return -1, err
+		}
+	}
 	if err := d.enter(); err != nil {
 		return -1, err
 	}
@@ -80,6 +70,7 @@ type execDesign struct {
 	container *container
 	req       *ExecRequest
 	kept      *kept
+	traces    bool          // the container's own process may trace
 	files     []*os.File    // the container's namespaces
 	set       namespace.Set // what they are
 }

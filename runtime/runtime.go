@@ -56,8 +56,11 @@ type RunRequest struct {
 
 // ExecRequest asks for one more process in a running container.
 type ExecRequest struct {
-	ID            string
-	Process       *specs.Process // complete; see Container.ExecProcess for defaults
+	ID string
+	// Process is complete; nil asks for the container's own as Change makes it.
+	Process *specs.Process
+	// Change turns the container's own process into the one to run.
+	Change        func(own *specs.Process) error
 	ConsoleSocket string
 	PidfdSocket   string // see CreateRequest
 	PidFile       string
@@ -90,5 +93,4 @@ type State struct {
 //	Update(ctx, id, *specs.LinuxResources) error
 //	Stats(id) (*Stats, error); OOMEvents(ctx, id) (<-chan struct{}, error)
 //	PIDs(id) ([]int, error)
-//	ExecProcess(id) (*specs.Process, error)                 the container's own process, to derive an exec's from
 //	Resources(id) (*specs.LinuxResources, error)            what was asked for last, the base of an update

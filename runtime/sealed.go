@@ -54,7 +54,7 @@ func (d *execDesign) exposed() bool {
 		return false
 	}
 	_, err := os.Lstat(d.container.path(tracedFile))
-	return err == nil || mayTrace(d.kept.Process.Capabilities)
+	return err == nil || d.traces
 }
 
 // mayTrace reports whether a process can have the right to trace others.

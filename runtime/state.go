@@ -63,7 +63,8 @@ type container struct {
 	rt  *Runtime
 	id  string
 	dir *os.File
-	rec *record // nil while being created, or when creation was cut short
+	rec *record        // nil while being created, or when creation was cut short
+	cg  *cgroup.Cgroup // set by openCgroup
 }
 
 func (c *container) path(name string) string { return filepath.Join(c.rt.Root, c.id, name) }
@@ -175,9 +176,8 @@ func readIn(dir *os.File, name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), name)
-	defer f.Close()
-	return atomicfile.ReadCappedFrom(f, limit)
+	defer unix.Close(fd)
+	return atomicfile.ReadCappedFD(fd, name, limit)
 }
 
 // save writes the record in one step.

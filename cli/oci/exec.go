@@ -84,21 +84,29 @@ func (c *execCommand) run(ctx context.Context, in *call) (int, error) {
 	if r.PidFile, err = absolute(c.pidFile); err != nil {
 		return 0, err
 	}
-	if c.process.file != "" {
-		r.Process, err = readProcess(c.process.file)
-	} else {
-		r.Process, err = c.process.derive(in, in.words[1:])
+	if c.process.file == "" {
+		r.Change = func(p *specs.Process) error {
+			if err := c.process.change(p, in.words[1:]); err != nil {
+				return err
+			}
+			return c.check(p)
+		}
+		return in.rt.Exec(ctx, r)
 	}
-	if err != nil {
+	if r.Process, err = readProcess(c.process.file); err != nil {
 		return 0, err
 	}
-	if err := checkProcess(r.Process); err != nil {
-		return 0, err
-	}
-	if err := c.checkConsole(r.Process.Terminal); err != nil {
+	if err := c.check(r.Process); err != nil {
 		return 0, err
 	}
 	return in.rt.Exec(ctx, r)
+}
+
+func (c *execCommand) check(p *specs.Process) error {
+	if err := checkProcess(p); err != nil {
+		return err
+	}
+	return c.checkConsole(p.Terminal)
 }
 
 // checkConsole holds the rule for terminals: who detaches cannot hold the
@@ -142,14 +150,10 @@ func decode(r io.Reader, limit int64, v any) error {
 	return json.Unmarshal(data, v)
 }
 
-// derive is the container's own process with the flags and args.
-func (f *processFlags) derive(in *call, args []string) (*specs.Process, error) {
-	p, err := in.rt.ExecProcess(in.words[0])
-	if err != nil {
-		return nil, err
-	}
+// change puts the flags and args into the container's own process.
+func (f *processFlags) change(p *specs.Process, args []string) error {
 	if len(args) == 0 {
-		return nil, fault.New(fault.Invalid, "exec args cannot be empty")
+		return fault.New(fault.Invalid, "exec args cannot be empty")
 	}
 	p.Args, p.Terminal = args, f.tty
 	if f.cwd != "" {
@@ -167,10 +171,10 @@ func (f *processFlags) derive(in *call, args []string) (*specs.Process, error) {
 	p.Env = append(p.Env, f.env...)
 	addCapabilities(p, f.capabilities)
 	if err := setUser(&p.User, f.user); err != nil {
-		return nil, err
+		return err
 	}
 	p.User.AdditionalGids = append(p.User.AdditionalGids, f.gids...)
-	return p, nil
+	return nil
 }
 
 // addCapabilities adds to the sets that a program can use. The ambient set

@@ -32,7 +32,6 @@ type Looks interface {
 	PIDs(id string) ([]int, error)
 	Stats(id string) (*runtime.Stats, error)
 	OOMEvents(ctx context.Context, id string) (<-chan struct{}, error)
-	ExecProcess(id string) (*specs.Process, error)
 	Resources(id string) (*specs.LinuxResources, error)
 }
 

@@ -44,6 +44,13 @@ func (r *recorder) Run(_ context.Context, q runtime.RunRequest) (int, error) {
 	return r.code, r.err
 }
 func (r *recorder) Exec(_ context.Context, q runtime.ExecRequest) (int, error) {
+	if q.Process == nil && r.err == nil {
+		q.Process = &specs.Process{Cwd: "/", Env: []string{"A=1"}, User: specs.User{UID: 1, GID: 2, AdditionalGids: []uint32{3}},
+			Terminal: true, Args: []string{"init"}, Capabilities: &specs.LinuxCapabilities{Bounding: []string{"CAP_A"}}}
+		if err := q.Change(q.Process); err != nil {
+			return -1, err
+		}
+	}
 	r.asked = q
 	return r.code, r.err
 }
@@ -67,10 +74,6 @@ func (r *recorder) Resources(string) (*specs.LinuxResources, error) { return nil
 func (r *recorder) Update(_ context.Context, _ string, q *specs.LinuxResources) error {
 	r.asked = q
 	return r.err
-}
-func (r *recorder) ExecProcess(string) (*specs.Process, error) {
-	return &specs.Process{Cwd: "/", Env: []string{"A=1"}, User: specs.User{UID: 1, GID: 2, AdditionalGids: []uint32{3}},
-		Terminal: true, Args: []string{"init"}, Capabilities: &specs.LinuxCapabilities{Bounding: []string{"CAP_A"}}}, r.err
 }
 
 // try runs one command line and returns what it wrote.
