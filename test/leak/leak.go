@@ -37,6 +37,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -49,7 +50,7 @@ type Config struct {
 	Folders []string // store and run folders
 	Names   []string // beginnings of the names of cgroups, links, nft tables and keys
 	Token   string   // marker in the environment of our processes; empty: this process's own
-	Except  []Kind   // kinds that are not looked at
+	Except  []Kind   // kinds that are not looked at; NFT alone is looked at, but not told
 	Strict  bool     // everything on the machine is in scope
 }
 
@@ -109,6 +110,9 @@ func Take(cfg Config) (Snapshot, error) {
 		{Mount, takeMounts}, {Link, takeNetworks}, {Cgroup, takeCgroups}, {Key, takeKeys},
 		{Loop, takeLoops}, {File, takeFiles}, {FD, takeFDs},
 	} {
+		if slices.Contains(c.Except, step.kind) {
+			continue
+		}
 		if err := step.take(s, w); err != nil {
 			errs = append(errs, fmt.Errorf("list each %s: %w", step.kind, err))
 		}

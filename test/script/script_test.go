@@ -1,12 +1,17 @@
 // Package script runs the txtar scripts of testdata: one per verb of
 // berth-oci, as a person would type it, with what must be seen. The program
-// that runs is the real one (see package bundle), as root, on this kernel.
+// that runs is the real one (see package bundle), on this kernel: as who runs
+// the test, root or an ordinary user with a delegated cgroup, and, when that
+// is root, as an ordinary user without any cgroup.
 //
 // Beside testscript's own words a script has: `berth-oci ARGS…` (with a state
 // folder of the script's own), `exits CODE berth-oci ARGS…`, `bundle DIR
 // ARGS…`, `edit DIR FIELD JSON`, `json FILE FIELD [JSON|~REGEXP]`, `status ID
 // STATUS` (waits for it), and the condition [runc] for Debian's runc 1.1 in
 // place of ours, whose differences from newer versions are guarded with it.
+// A user's bundle has a user namespace, which edit keeps in the list. What
+// users cannot do at all, or not without a cgroup, is guarded with the
+// conditions that person has.
 // It belongs to the tests, outside the rows.
 package script
 
@@ -31,16 +36,29 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getuid() != 0 {
-		os.Exit(m.Run())
+	var cfg leak.Config
+	if os.Getuid() != 0 { // who may not enter network namespaces
+		cfg.Except = []leak.Kind{leak.Link, leak.NFT}
 	}
-	os.Exit(leak.Main(m, leak.Config{}))
+	os.Exit(leak.Main(m, cfg))
 }
 
 func TestScripts(t *testing.T) {
+	play(t, caller(t))
+}
+
+// TestScriptsAsUser plays them as a user with one id and without a cgroup.
+func TestScriptsAsUser(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("needs root: starts containers with real ids")
+		t.Skip("needs root: starts programs as another user")
 	}
+	if cgroup2() {
+		t.Skip("cgroup layout: on v2 users have cgroups, TestScripts run by one has, too")
+	}
+	play(t, &person{uid: 64872, gid: 64872, switched: true})
+}
+
+func play(t *testing.T, who *person) {
 	path, err := bundle.Locate()
 	if err != nil {
 		t.Fatal(err)
@@ -51,19 +69,18 @@ func TestScripts(t *testing.T) {
 	}
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata",
-		Setup: func(e *testscript.Env) error { return setup(e, path) },
+		Setup: func(e *testscript.Env) error { return setup(e, path, who) },
 		Condition: func(cond string) (bool, error) {
-			switch cond {
-			case "runc":
+			if cond == "runc" {
 				return strings.HasPrefix(string(version), "runc version 1.1."), nil
-			case "cgroup2":
-				_, err := os.Stat("/sys/fs/cgroup/cgroup.controllers")
-				return err == nil, nil
+			}
+			if value, ok := who.conditions()[cond]; ok {
+				return value, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"berth-oci": runtimeCommand, "exits": exits, "bundle": makeBundle, "edit": edit, "json": assertJSON,
+			"berth-oci": runtimeCommand, "exits": exits, "bundle": who.makeBundle, "edit": who.edit, "json": assertJSON,
 			"status": waitStatus,
 		},
 	})
@@ -71,13 +88,13 @@ func TestScripts(t *testing.T) {
 
 // setup puts a program berth-oci on the script's PATH that has the script's
 // state folder, and removes what the script forgot.
-func setup(e *testscript.Env, path string) error {
+func setup(e *testscript.Env, path string, who *person) error {
 	root := filepath.Join(e.WorkDir, ".state")
 	dir := filepath.Join(e.WorkDir, ".bin")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	wrapper := fmt.Sprintf("#!/bin/sh\nexec %s --root %s \"$@\"\n", path, root)
+	wrapper := fmt.Sprintf("#!/bin/sh\numask 022\nexec %s%s --root %s \"$@\"\n", who.prefix(), path, root)
 	if err := os.WriteFile(filepath.Join(dir, "berth-oci"), []byte(wrapper), 0o755); err != nil {
 		return err
 	}
@@ -86,13 +103,18 @@ func setup(e *testscript.Env, path string) error {
 			return err
 		}
 	}
+	if err := who.give(e.WorkDir); err != nil {
+		return err
+	}
 	e.Setenv("PATH", dir+":/usr/sbin:/usr/bin:/sbin:/bin")
+	e.Setenv("OWNER", who.name())
 	e.Setenv("ROOT", root)
 	e.Setenv("RUNTIME", path)
+	e.Setenv("BIN", dir)
 	e.Defer(func() {
 		entries, _ := os.ReadDir(root)
 		for _, entry := range entries {
-			_ = exec.Command(path, "--root", root, "delete", "--force", entry.Name()).Run()
+			_ = exec.Command(filepath.Join(dir, "berth-oci"), "delete", "--force", entry.Name()).Run()
 		}
 	})
 	return nil
@@ -104,13 +126,16 @@ const limit = 20 * time.Second
 // start runs a command with its output in files, so that a container which
 // keeps them open does not hold it up, and gives its exit code.
 func start(ts *testscript.TestScript, args []string) int {
+	for _, name := range []string{".stdout", ".stderr"} {
+		_ = os.Remove(ts.MkAbs(name)) // a runtime gives its streams to the container's user
+	}
 	out, err := os.Create(ts.MkAbs(".stdout"))
 	ts.Check(err)
 	defer out.Close()
 	errs, err := os.Create(ts.MkAbs(".stderr"))
 	ts.Check(err)
 	defer errs.Close()
-	cmd := exec.Command(ts.Getenv("RUNTIME"), append([]string{"--root", ts.Getenv("ROOT")}, args...)...)
+	cmd := exec.Command(ts.Getenv("BIN")+"/berth-oci", args...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "BERTH_LEAK=" + os.Getenv("BERTH_LEAK")}
 	cmd.Stdout, cmd.Stderr = out, errs
@@ -144,24 +169,26 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func makeBundle(ts *testscript.TestScript, neg bool, args []string) {
+func (who *person) makeBundle(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 1 || neg {
 		ts.Fatalf("usage: bundle DIR [ARGS…]")
 	}
 	dir := ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(dir, 0o755))
-	var options []bundle.Option
+	options := who.options()
 	if len(args) > 1 {
 		options = append(options, bundle.Args(args[1:]...))
 	}
 	b, err := bundle.Make(dir, options...)
 	ts.Check(err)
-	ts.Setenv("CGROUP", strings.TrimPrefix(b.Spec.Linux.CgroupsPath, "/"))
+	ts.Check(who.give(dir))
+	ts.Setenv("CGROUPSPATH", b.Spec.Linux.CgroupsPath)
+	ts.Setenv("CGROUP", who.cgroup(b.Spec.Linux.CgroupsPath))
 }
 
 // edit sets one field of DIR/config.json; the last part may be "+" to append
 // to a list, and the JSON text null takes the field out.
-func edit(ts *testscript.TestScript, neg bool, args []string) {
+func (who *person) edit(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 3 || neg {
 		ts.Fatalf("usage: edit DIR FIELD JSON")
 	}
@@ -169,6 +196,9 @@ func edit(ts *testscript.TestScript, neg bool, args []string) {
 	var doc, value any
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(path)), &doc))
 	ts.Check(json.Unmarshal([]byte(args[2]), &value))
+	if list, ok := value.([]any); ok && args[1] == "linux.namespaces" && who.uid != 0 {
+		value = append(list, map[string]any{"type": "user"})
+	}
 	doc, err := put(doc, strings.Split(args[1], "."), value)
 	ts.Check(err)
 	data, err := json.MarshalIndent(doc, "", "\t")
@@ -261,7 +291,7 @@ func waitStatus(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	var last string
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		out, err := exec.Command(ts.Getenv("RUNTIME"), "--root", ts.Getenv("ROOT"), "state", args[0]).CombinedOutput()
+		out, err := exec.Command(ts.Getenv("BIN")+"/berth-oci", "state", args[0]).CombinedOutput()
 		var state struct{ Status string }
 		if err == nil && json.Unmarshal(out, &state) == nil && state.Status == args[1] {
 			return
