@@ -1,11 +1,9 @@
 package content
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -44,14 +42,9 @@ func parseLabels(b []byte) (labels, error) {
 	return l, nil
 }
 
-// decode is strict about one thing: the file holds one JSON value and no more.
 func decode(b []byte, into any) error {
-	dec := json.NewDecoder(bytes.NewReader(b))
-	if err := dec.Decode(into); err != nil {
+	if err := json.Unmarshal(b, into); err != nil {
 		return fault.New(fault.Invalid, "%w", err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return fault.New(fault.Invalid, "more than one JSON value")
 	}
 	return nil
 }
