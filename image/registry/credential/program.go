@@ -34,8 +34,14 @@ func (c *call) Output() ([]byte, error) {
 	out, complaint := &capped{limit: maxOutput}, &capped{limit: 1024, drop: true}
 	c.cmd.Stdout, c.cmd.Stderr = out, complaint
 	err := c.cmd.Run()
+	if out.over {
+		err = errTooMuch // and not that it died of a closed pipe
+	}
 	if err != nil && complaint.buf.Len() > 0 {
 		err = errors.New(err.Error() + ": " + oneLine(complaint.buf.String()))
+	}
+	if err != nil {
+		out.buf.Truncate(min(out.buf.Len(), 256)) // it goes into messages
 	}
 	return out.buf.Bytes(), err
 }
@@ -46,7 +52,10 @@ type capped struct {
 	buf   bytes.Buffer
 	limit int
 	drop  bool
+	over  bool
 }
+
+var errTooMuch = errors.New("the program prints too much")
 
 func (c *capped) Write(b []byte) (int, error) {
 	room := c.limit - c.buf.Len()
@@ -54,7 +63,8 @@ func (c *capped) Write(b []byte) (int, error) {
 		return c.buf.Write(b)
 	}
 	if !c.drop {
-		return 0, errors.New("the program prints too much")
+		c.over = true
+		return 0, errTooMuch
 	}
 	c.buf.Write(b[:max(room, 0)])
 	return len(b), nil
