@@ -20,11 +20,12 @@ FUZZTIME ?= 60s
 BUILD := CGO_ENABLED=0 GOFLAGS= GOTOOLCHAIN=local $(GO) build -trimpath -buildvcs=false -ldflags "-s -w -buildid="
 
 HELPER   := runtime/helper/bin/berth-helper
-PROGRAMS := $(filter-out berth-helper,$(patsubst cmd/%/main.go,%,$(wildcard cmd/*/main.go)))
+BOX      := image/builtin/bin/berth-box
+PROGRAMS := $(filter-out berth-helper berth-box,$(patsubst cmd/%/main.go,%,$(wildcard cmd/*/main.go)))
 
-.PHONY: all helper install test test-quick test-sweep test-vm test-guards bench fuzz lint reproducible clean
+.PHONY: all helper box install test test-quick test-sweep test-vm test-guards bench fuzz lint reproducible clean
 
-all: helper
+all: helper box
 	@mkdir -p bin
 	@for p in $(PROGRAMS); do echo "build $$p"; $(BUILD) -o bin/$$p ./cmd/$$p || exit 1; done
 
@@ -37,6 +38,15 @@ helper:
 		cp bin/berth-helper $(HELPER).new && \
 		sha256sum < $(HELPER).new | cut -d' ' -f1 > $(HELPER).sha256 && \
 		mv $(HELPER).new $(HELPER); }
+
+# The built-in image's program and the names that it answers to.
+box:
+	@mkdir -p bin $(dir $(BOX))
+	@echo "build berth-box"; $(BUILD) -o bin/berth-box ./cmd/berth-box
+	@cmp -s bin/berth-box $(BOX) && test -s $(BOX).names || { \
+		cp bin/berth-box $(BOX).new && \
+		bin/berth-box --list > $(BOX).names && \
+		mv $(BOX).new $(BOX); }
 
 # Only the programs that people call; the helper is inside them.
 install: all

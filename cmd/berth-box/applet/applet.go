@@ -15,15 +15,12 @@ import (
 	"github.com/u-root/u-root/pkg/core"
 	"github.com/u-root/u-root/pkg/core/base64"
 	"github.com/u-root/u-root/pkg/core/cat"
-	"github.com/u-root/u-root/pkg/core/chmod"
 	"github.com/u-root/u-root/pkg/core/cp"
 	"github.com/u-root/u-root/pkg/core/find"
-	"github.com/u-root/u-root/pkg/core/ls"
 	"github.com/u-root/u-root/pkg/core/mkdir"
 	"github.com/u-root/u-root/pkg/core/mktemp"
 	"github.com/u-root/u-root/pkg/core/mv"
 	"github.com/u-root/u-root/pkg/core/rm"
-	"github.com/u-root/u-root/pkg/core/touch"
 )
 
 // Run is one tool: it gets its own name and the words after it, and gives the
@@ -37,14 +34,10 @@ func tools(name string) func() core.Command {
 		return base64.New
 	case "cat":
 		return cat.New
-	case "chmod":
-		return chmod.New
 	case "cp":
 		return cp.New
 	case "find":
 		return find.New
-	case "ls":
-		return ls.New
 	case "mkdir":
 		return mkdir.New
 	case "mktemp":
@@ -53,13 +46,11 @@ func tools(name string) func() core.Command {
 		return mv.New
 	case "rm":
 		return rm.New
-	case "touch":
-		return touch.New
 	}
 	return nil
 }
 
-var fromCore = [...]string{"base64", "cat", "chmod", "cp", "find", "ls", "mkdir", "mktemp", "mv", "rm", "touch"}
+var fromCore = [...]string{"base64", "cat", "cp", "find", "mkdir", "mktemp", "mv", "rm"}
 
 // own are the tools of this package.
 func own(name string) Run {
@@ -67,13 +58,13 @@ func own(name string) Run {
 		name string
 		run  Run
 	}{
-		{"basename", plain(basename)}, {"chown", plain(chown)}, {"cut", plain(cut)}, {"date", plain(date)}, {"df", plain(df)},
+		{"basename", plain(basename)}, {"chmod", plain(chmod)}, {"chown", plain(chown)}, {"cut", plain(cut)}, {"date", plain(date)}, {"df", plain(df)},
 		{"dirname", plain(dirname)}, {"du", plain(du)}, {"echo", plain(echo)}, {"env", env}, {"expr", plain(expr)}, {"free", plain(free)},
-		{"grep", grep}, {"gunzip", zip}, {"gzip", zip}, {"head", plain(head)}, {"hostname", plain(hostname)}, {"id", plain(id)}, {"kill", plain(kill)}, {"ln", plain(ln)},
+		{"grep", grep}, {"gunzip", zip}, {"gzip", zip}, {"head", plain(head)}, {"hostname", plain(hostname)}, {"id", plain(id)}, {"kill", plain(kill)}, {"ln", plain(ln)}, {"ls", plain(ls)},
 		{"mkfifo", plain(mkfifo)}, {"mount", plain(mount)}, {"nproc", plain(nproc)}, {"printenv", plain(printenv)}, {"ps", plain(ps)}, {"pwd", plain(pwd)},
 		{"readlink", plain(readlink)}, {"realpath", plain(realpath)}, {"rmdir", plain(rmdir)}, {"seq", plain(seq)},
 		{"sha256sum", sum}, {"sha512sum", sum}, {"sleep", plain(sleep)}, {"sort", plain(sortLines)}, {"stat", plain(stat)}, {"sync", plain(syncAll)},
-		{"tail", plain(tail)}, {"tar", plain(tape)}, {"tee", plain(tee)}, {"timeout", timeout}, {"tr", plain(tr)}, {"tty", tty}, {"umount", plain(umount)},
+		{"tail", plain(tail)}, {"tar", plain(tape)}, {"tee", plain(tee)}, {"timeout", timeout}, {"touch", plain(touch)}, {"tr", plain(tr)}, {"tty", tty}, {"umount", plain(umount)},
 		{"uname", plain(uname)}, {"uniq", plain(uniq)}, {"wc", plain(wc)}, {"which", which}, {"whoami", plain(whoami)}, {"xargs", plain(xargs)}, {"yes", plain(yes)}, {"zcat", zip},
 	} {
 		if t.name == name {
@@ -83,9 +74,9 @@ func own(name string) Run {
 	return nil
 }
 
-var ownNames = [...]string{"basename", "chown", "cut", "date", "df", "dirname", "du", "echo", "env", "expr", "free", "grep", "gunzip", "gzip", "head", "hostname", "id", "kill", "ln",
+var ownNames = [...]string{"basename", "chmod", "chown", "cut", "date", "df", "dirname", "du", "echo", "env", "expr", "free", "grep", "gunzip", "gzip", "head", "hostname", "id", "kill", "ln", "ls",
 	"mkfifo", "mount", "nproc", "printenv", "ps", "pwd", "readlink", "realpath", "rmdir", "seq", "sha256sum", "sha512sum", "sleep", "sort", "stat", "sync", "tail", "tar",
-	"tee", "timeout", "tr", "tty", "umount", "uname", "uniq", "wc", "which", "whoami", "xargs", "yes", "zcat"}
+	"tee", "timeout", "touch", "tr", "tty", "umount", "uname", "uniq", "wc", "which", "whoami", "xargs", "yes", "zcat"}
 
 // Names lists the tools, sorted.
 func Names() []string {
