@@ -48,10 +48,7 @@ func (a *attached) wait(ch *child, s *signals) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	done := make(chan struct{})
-	s.forward(ch.pid, done)
-	ws, err := wait(ch.pid)
-	close(done)
+	ws, err := s.wait(ch)
 	if relay != nil {
 		relay.Close()
 	}

@@ -49,7 +49,11 @@ func (rt *Runtime) Exec(ctx context.Context, req ExecRequest) (exit int, err err
 		return -1, err
 	}
 	defer closeAll(d.files)
-	signals := catchSignals(req.Detach)
+	signals, err := catchSignals(req.Detach)
+	if err != nil {
+		return -1, err
+	}
+	defer signals.close()
 	ch, err := d.start(ctx, att)
 	if err != nil {
 		return -1, err

@@ -14,7 +14,11 @@ import (
 // passes signals on, removes the container and returns the exit code: the
 // process's own, or 128+n when signal n ended it.
 func (rt *Runtime) Run(ctx context.Context, req RunRequest) (exit int, err error) {
-	signals := catchSignals(req.Detach)
+	signals, err := catchSignals(req.Detach)
+	if err != nil {
+		return -1, err
+	}
+	defer signals.close()
 	att := &attached{detach: req.Detach}
 	defer att.close()
 	c, ch, err := rt.create(ctx, req.CreateRequest, att)

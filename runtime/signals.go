@@ -6,50 +6,91 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"berth/sys/catch"
 )
 
 // signals are those that an attached run or exec passes on to its process.
 //
 // They stay caught when it has ended, as the caller's process ends then too:
-// catching and letting go costs some 10 µs of CPU for each of 64 signals, which
-// a short run would feel. For the same reason the rare ones are caught only
-// when the process has lived a while.
+// letting go of 64 signals costs some 10 µs of CPU for each. For the same
+// reason the rare ones are caught only when the process has lived a while, and
+// the others by package os/signal only from then on.
 type signals struct {
-	ch     chan os.Signal
+	quick  *catch.Catcher // nil when detached
 	resize chan struct{}
 }
 
 // quickSignals are caught before the process starts.
-var quickSignals = []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2}
+var quickSignals = []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2}
 
 // whileBeforeRare is how long a process lives before all signals are caught.
 const whileBeforeRare = 20 * time.Millisecond
 
 // catchSignals begins to collect signals, so that none is lost between the
 // start of the process and the time when it can be passed on.
-func catchSignals(detach bool) *signals {
+func catchSignals(detach bool) (*signals, error) {
 	s := &signals{resize: make(chan struct{}, 1)}
 	if detach {
-		return s
+		return s, nil
 	}
-	s.ch = make(chan os.Signal, 64)
-	signal.Notify(s.ch, quickSignals...)
-	return s
+	var err error
+	s.quick, err = catch.Start(quickSignals)
+	return s, err
 }
 
-// forward passes collected and coming signals to pid until done is closed.
-func (s *signals) forward(pid int, done <-chan struct{}) {
-	if s.ch == nil {
-		return
+// close lets go of the quick signals.
+func (s *signals) close() {
+	if s.quick != nil {
+		s.quick.Stop()
 	}
+}
+
+// wait passes collected and coming signals on until the process has ended, and
+// reaps it.
+func (s *signals) wait(ch *child) (unix.WaitStatus, error) {
+	if s.quick == nil {
+		return wait(ch.pid)
+	}
+	fds := []unix.PollFd{{Fd: int32(ch.pidfd), Events: unix.POLLIN}, {Fd: int32(s.quick.FD()), Events: unix.POLLIN}}
+	for until := time.Now().Add(whileBeforeRare); ; {
+		left := time.Until(until)
+		if left <= 0 {
+			break
+		}
+		// A failed poll only brings the slow way sooner.
+		if _, err := unix.Poll(fds, int(left/time.Millisecond)+1); err != nil && err != unix.EINTR {
+			break
+		}
+		if fds[0].Revents != 0 {
+			return wait(ch.pid)
+		}
+		s.passQuick(ch.pid)
+	}
+	done := make(chan struct{})
+	s.forward(ch.pid, done)
+	ws, err := wait(ch.pid)
+	close(done)
+	return ws, err
+}
+
+func (s *signals) passQuick(pid int) {
+	for _, sig := range s.quick.Take() {
+		s.pass(pid, sig)
+	}
+}
+
+// forward passes all signals to pid until done is closed.
+func (s *signals) forward(pid int, done <-chan struct{}) {
+	all := make(chan os.Signal, 64)
+	signal.Notify(all)
+	s.quick.Stop() // only now, so that none falls between the two
+	s.passQuick(pid)
 	go func() {
-		rare := time.After(whileBeforeRare)
 		for {
 			select {
-			case sig := <-s.ch:
+			case sig := <-all:
 				s.pass(pid, sig.(unix.Signal))
-			case <-rare:
-				signal.Notify(s.ch)
 			case <-done:
 				return
 			}
