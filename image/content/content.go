@@ -7,7 +7,7 @@
 //	DIR/labels/ALGORITHM/HEX.json   its labels, if it has any
 //	DIR/ingest/HASH-OF-REF/         a writer under way: ref, data, state.json
 //	LOCKS/ingest/HASH-OF-REF        held exclusively while the writer is open
-//	LOCKS/content/XX                for one change of a blob HEX = XX…
+//	LOCKS/content/NN                for one change of a blob whose HEX falls on NN
 //	LOCKS/gc                        shared while a blob is put in its place
 //
 // A blob's life:
@@ -17,8 +17,8 @@
 //	   └── Close ◄────┘ or kill -9           ▼ caller looks or aborts
 //	   (resumes where it was)
 //
-// Order of locks: ingest, then gc (shared), then content/XX; never two of one
-// kind. Nothing but an own file is read or written under content/XX.
+// Order of locks: ingest, then gc (shared), then content/NN; never two of one
+// kind. Nothing but an own file is read or written under content/NN.
 //
 // Two ways to be durable. By default Commit syncs the data before the rename
 // and the folder after it. With Options.Deferred it leaves that to the caller,
@@ -110,7 +110,12 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open content store: %w", err)
 	}
-	return &Store{opts: o, dir: f, boot: sync.OnceValues(clock.BootID)}, nil
+	s := &Store{opts: o, dir: f, boot: sync.OnceValues(clock.BootID)}
+	if err := s.makeLocks(); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("open content store: %w", err)
+	}
+	return s, nil
 }
 
 // Close gives back what Open took. Writers stay usable.
@@ -183,7 +188,33 @@ func (s *Store) lockBlob(d digest.Digest) (*flock.Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	return flock.Lock(filepath.Join(s.opts.Locks, "content", encoded[:2]))
+	b, err := hex.DecodeString(encoded[:2])
+	if err != nil {
+		return nil, err
+	}
+	return flock.Lock(s.lockPath(int(b[0]) % lockCount))
+}
+
+// lockCount is how many lock files the blobs share. They are made once and
+// stay: what frees space must not need any.
+const lockCount = 64
+
+func (s *Store) lockPath(n int) string {
+	return filepath.Join(s.opts.Locks, "content", fmt.Sprintf("%02d", n))
+}
+
+func (s *Store) makeLocks() error {
+	if _, err := os.Lstat(s.lockPath(lockCount - 1)); err == nil {
+		return nil
+	}
+	for n := range lockCount {
+		f, err := os.OpenFile(s.lockPath(n), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return err
+		}
+		f.Close()
+	}
+	return nil
 }
 
 func (s *Store) bad(err error) {
