@@ -187,8 +187,7 @@ type order struct {
 	first       cloneArgs
 	late        cloneArgs // of the second clone, with twoStage
 	twoStage    bool
-	lends       bool   // stage 1 lends its memory to stage 2
-	stage2      uint32 // then: its pid, written by the kernel
+	stage2      uint32 // its pid, written by the kernel if late.parentTID says so: see lend
 	newCgroupNS bool
 	program     uintptr
 	argv, envp  **byte
@@ -258,7 +257,6 @@ func (o *order) lend(new int) {
 	if !canLend || new != 0 {
 		return
 	}
-	o.lends = true
 	o.late.flags |= unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PARENT_SETTID
 	o.late.parentTID = uint64(uintptr(unsafe.Pointer(&o.stage2)))
 }

@@ -79,7 +79,7 @@ func fork(o *order) (pid uintptr, errno syscall.Errno) {
 
 	if o.twoStage {
 		stage = stageClone
-		if o.lends {
+		if o.late.parentTID != 0 {
 			n, e = vclone(&o.late, unsafe.Sizeof(o.late))
 		} else {
 			n, _, e = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&o.late)), unsafe.Sizeof(o.late), 0)
@@ -88,12 +88,12 @@ func fork(o *order) (pid uintptr, errno syscall.Errno) {
 			goto fail
 		}
 		if n != 0 {
-			if !o.lends {
+			if o.late.parentTID == 0 {
 				report(o, FramePID, uint32(n), 0, 4)
 			}
 			syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
 		}
-		if o.lends {
+		if o.late.parentTID != 0 {
 			report(o, FramePID, o.stage2, 0, 4)
 		}
 	}
