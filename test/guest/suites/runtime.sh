@@ -3,6 +3,8 @@
 # one's output is printed. Exits 1 if one failed.
 set -u
 failed=() passed=0 skipped=0
+limit=3m # of one package
+[[ -z ${BERTH_SWEEP:-} ]] || limit=20m
 log=$(mktemp)
 
 # failures prints what the failed tests of a verbose run said, and the last words of a program that died.
@@ -23,7 +25,7 @@ one() { # one WHO FOLDER
 	[[ $who == root ]] || runner=(as-user)
 	cd "$GUEST_TOP/$folder" || exit 1
 	SECONDS=0
-	"${runner[@]}" "$program" -test.v=true -test.timeout=2m </dev/null >"$log" 2>&1
+	"${runner[@]}" "$program" -test.v=true -test.timeout="$limit" </dev/null >"$log" 2>&1
 	status=$?
 	skipped=$((skipped + $(grep -c '^ *--- SKIP' "$log")))
 	if ((status == 0)); then
