@@ -15,16 +15,17 @@ import (
 // records, folders without a record, commits that the machine lost, stale
 // marks. It disturbs no verb that is under way. See snapshots.Cleaner.
 func (o *Overlay) Cleanup(ctx context.Context) error {
+	s := sweeper{&o.shelf}
 	steps := []struct {
 		what string
 		do   func(context.Context) error
 	}{
-		{"staged records", o.sweepStage},
-		{"lost commits", o.sweepLost},
-		{"folders without a record", o.sweepFolders},
-		{"marks of children", o.sweepMarks},
-		{"marks of unsynced commits", o.sweepUnsynced},
-		{"the trash", o.sweepTrash},
+		{"staged records", s.sweepStage},
+		{"lost commits", s.sweepLost},
+		{"folders without a record", s.sweepFolders},
+		{"marks of children", s.sweepMarks},
+		{"marks of unsynced commits", s.sweepUnsynced},
+		{"the trash", s.sweepTrash},
 	}
 	var errs []error
 	for _, step := range steps {
@@ -38,8 +39,11 @@ func (o *Overlay) Cleanup(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (o *Overlay) sweepTrash(ctx context.Context) error {
-	names, err := listNames(o.path(trashDir))
+// sweeper is the shelf to one who tidies it.
+type sweeper struct{ *shelf }
+
+func (o *sweeper) sweepTrash(ctx context.Context) error {
+	names, err := listNames(o.trash)
 	if err != nil {
 		return err
 	}
@@ -48,13 +52,13 @@ func (o *Overlay) sweepTrash(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		errs = append(errs, removeTree(o.path(trashDir), name))
+		errs = append(errs, removeTree(o.trash, name))
 	}
 	return errors.Join(errs...)
 }
 
 // sweepStage removes staged records: with the key's lock nobody stages one.
-func (o *Overlay) sweepStage(context.Context) error {
+func (o *sweeper) sweepStage(context.Context) error {
 	names, err := listNames(o.path(stageDir))
 	if err != nil {
 		return err
@@ -69,7 +73,7 @@ func (o *Overlay) sweepStage(context.Context) error {
 }
 
 // withHash does something under the lock of a key's hash.
-func (o *Overlay) withHash(hash string, do func() error) error {
+func (o *lockFiles) withHash(hash string, do func() error) error {
 	locks, err := o.lockHashes(hash)
 	if err != nil {
 		return err
@@ -88,7 +92,7 @@ func gone(err error) error {
 
 // sweepLost removes records whose commit was lost, and writes marks of children
 // that were: after a power cut, folders may be of different ages.
-func (o *Overlay) sweepLost(context.Context) error {
+func (o *sweeper) sweepLost(context.Context) error {
 	all, err := o.readAll()
 	if err != nil {
 		return err
@@ -110,7 +114,7 @@ func (o *Overlay) sweepLost(context.Context) error {
 
 // removeLost removes a commit that was lost, unless it has children: those
 // come right when the layer is pulled again.
-func (o *Overlay) removeLost(key string) error {
+func (o *sweeper) removeLost(key string) error {
 	locks, err := o.lock(key)
 	if err != nil {
 		return err
@@ -129,7 +133,7 @@ func (o *Overlay) removeLost(key string) error {
 	return err
 }
 
-func (o *Overlay) markAgain(was *record) error {
+func (o *sweeper) markAgain(was *record) error {
 	locks, err := o.lock(was.Key, was.Parent)
 	if err != nil {
 		return err
@@ -146,10 +150,10 @@ const heldAtOnce = 128
 
 // sweepFolders moves folders that no record names to the trash. One broken
 // record, which might name any of them, stops it.
-func (o *Overlay) sweepFolders(context.Context) error {
+func (o *sweeper) sweepFolders(context.Context) error {
 	// First the folders, then the records: most verbs that are under way are
 	// through by then.
-	ids, err := listNames(o.path(foldersDir))
+	ids, err := listNames(o.d)
 	if err != nil {
 		return err
 	}
@@ -175,7 +179,7 @@ func (o *Overlay) sweepFolders(context.Context) error {
 
 // sweepHeld holds the folders, so that no record begins or ceases to name one,
 // and throws away those that still have none.
-func (o *Overlay) sweepHeld(ids []string) error {
+func (o *sweeper) sweepHeld(ids []string) error {
 	held := map[string]*os.File{}
 	defer func() {
 		for _, f := range held {
@@ -212,7 +216,7 @@ func (o *Overlay) sweepHeld(ids []string) error {
 
 // namedFolders is the set of ids in all records. A record that cannot be read
 // is an error.
-func (o *Overlay) namedFolders() (map[string]bool, error) {
+func (o *records) namedFolders() (map[string]bool, error) {
 	all, err := o.readAll()
 	if err != nil {
 		return nil, err
@@ -234,7 +238,7 @@ func (o *Overlay) namedFolders() (map[string]bool, error) {
 
 // sweepMarks removes marks of children that do not exist, and empty folders of
 // such marks.
-func (o *Overlay) sweepMarks(context.Context) error {
+func (o *sweeper) sweepMarks(context.Context) error {
 	parents, err := listNames(o.path(childrenDir))
 	if err != nil {
 		return err
@@ -256,7 +260,7 @@ func (o *Overlay) sweepMarks(context.Context) error {
 }
 
 // sweepUnsynced removes marks of commits that do not exist or were synced.
-func (o *Overlay) sweepUnsynced(context.Context) error {
+func (o *sweeper) sweepUnsynced(context.Context) error {
 	names, err := listNames(o.path(unsyncedDir))
 	if err != nil {
 		return err

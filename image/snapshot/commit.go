@@ -88,7 +88,7 @@ func (o *Overlay) commit(ctx context.Context, l Layer, id string) error {
 
 // commitLocked does what must not be disturbed. It gives back what it moved to
 // the trash.
-func (o *Overlay) commitLocked(l Layer, id, parent string) (trash string, err error) {
+func (o *shelf) commitLocked(l Layer, id, parent string) (trash string, err error) {
 	rec, err := o.load(l.Key)
 	if err != nil {
 		return "", err
@@ -124,7 +124,7 @@ func (o *Overlay) commitLocked(l Layer, id, parent string) (trash string, err er
 }
 
 // swing moves the record of rec to the name of l: the commit itself.
-func (o *Overlay) swing(rec *record, l Layer, parent string) error {
+func (o *shelf) swing(rec *record, l Layer, parent string) error {
 	t := now()
 	next := &record{
 		Version: recordVersion, Key: l.Name, ID: rec.ID, Kind: committed, Parent: parent, Labels: l.Labels,
@@ -162,7 +162,7 @@ func (o *Overlay) swing(rec *record, l Layer, parent string) error {
 
 // moveRecord renames a record without replacing another one. vacate has made
 // sure of that under the lock; file systems without RENAME_NOREPLACE rely on it.
-func (o *Overlay) moveRecord(from, to string) error {
+func (o *records) moveRecord(from, to string) error {
 	src, dst := o.recordPath(from), o.recordPath(to)
 	err := unix.Renameat2(unix.AT_FDCWD, src, unix.AT_FDCWD, dst, unix.RENAME_NOREPLACE)
 	if err == unix.EINVAL || err == unix.ENOSYS {
@@ -206,7 +206,7 @@ func (o *Overlay) Sync(ctx context.Context, keys ...string) error {
 }
 
 // lineages reads the snapshots and their ancestors, each once.
-func (o *Overlay) lineages(keys []string) ([]*record, error) {
+func (o *shelf) lineages(keys []string) ([]*record, error) {
 	var recs []*record
 	seen := map[string]bool{}
 	for _, key := range keys {
@@ -224,7 +224,7 @@ func (o *Overlay) lineages(keys []string) ([]*record, error) {
 }
 
 // unsyncedOnes reads the snapshots of this boot that were not synced.
-func (o *Overlay) unsyncedOnes() ([]*record, error) {
+func (o *shelf) unsyncedOnes() ([]*record, error) {
 	names, err := listNames(o.path(unsyncedDir))
 	if err != nil {
 		return nil, err
@@ -240,7 +240,7 @@ func (o *Overlay) unsyncedOnes() ([]*record, error) {
 
 // clearUnsynced removes the note of a snapshot, provided that it is still the
 // one that was there before the sync.
-func (o *Overlay) clearUnsynced(rec *record) (bool, error) {
+func (o *shelf) clearUnsynced(rec *record) (bool, error) {
 	if rec.Unsynced != o.boot {
 		return false, nil
 	}
@@ -262,7 +262,7 @@ func (o *Overlay) clearUnsynced(rec *record) (bool, error) {
 }
 
 // syncFS writes the store's file system to the disk: syncfs(2).
-func (o *Overlay) syncFS() error {
+func (o *shelf) syncFS() error {
 	d, err := os.Open(o.root)
 	if err != nil {
 		return err

@@ -18,17 +18,20 @@ import (
 // removed: a verb that frees space must not need any.
 const lockCount = 64
 
-func (o *Overlay) lockPath(n int) string {
-	return filepath.Join(o.locks, strconv.Itoa(100 + n)[1:])
+func (o *lockFiles) lockPath(n int) string {
+	return filepath.Join(o.dir, strconv.Itoa(100 + n)[1:])
 }
 
-func (o *Overlay) makeLock(n int) error {
+func (o *lockFiles) makeLock(n int) error {
 	f, err := os.OpenFile(o.lockPath(n), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
 	return f.Close()
 }
+
+// lockFiles is the folder of the lock files.
+type lockFiles struct{ dir string }
 
 // held are the locks of some keys.
 type held []*flock.Held
@@ -40,7 +43,7 @@ func (h held) unlock() {
 }
 
 // lock takes the locks of the keys, empty ones left out, in ascending order.
-func (o *Overlay) lock(keys ...string) (held, error) {
+func (o *lockFiles) lock(keys ...string) (held, error) {
 	var hashes []string
 	for _, key := range keys {
 		if key != "" {
@@ -50,7 +53,7 @@ func (o *Overlay) lock(keys ...string) (held, error) {
 	return o.lockHashes(hashes...)
 }
 
-func (o *Overlay) lockHashes(hashes ...string) (held, error) {
+func (o *lockFiles) lockHashes(hashes ...string) (held, error) {
 	var numbers []int
 	for _, h := range hashes {
 		b, err := strconv.ParseUint(h[:2], 16, 8)
@@ -78,8 +81,8 @@ var errGone = errors.New("the folder is gone")
 // holdFolder locks the folder of an id; wait says whether to wait for it. The
 // file is the folder's and frees the lock when it is closed. Without wait, a
 // folder that somebody holds gives EWOULDBLOCK.
-func (o *Overlay) holdFolder(id string, wait bool) (*os.File, error) {
-	path := o.path(foldersDir, id)
+func (o *folders) holdFolder(id string, wait bool) (*os.File, error) {
+	path := filepath.Join(o.d, id)
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err

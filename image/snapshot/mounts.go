@@ -68,7 +68,7 @@ func (o *Overlay) overlayOptions() []string {
 }
 
 // lowerOf lists the folders below a snapshot, its parent's first.
-func (o *Overlay) lowerOf(rec *record) ([]string, error) {
+func (o *shelf) lowerOf(rec *record) ([]string, error) {
 	var lower []string
 	for at := rec; at.Parent != ""; {
 		if len(lower) == maxLayers {

@@ -51,13 +51,13 @@ func (o *Overlay) PrepareLayer(ctx context.Context, key string, opts ...snapshot
 }
 
 // upper is the folder with a snapshot's own files.
-func (o *Overlay) upper(id string) string { return o.path(foldersDir, id, "fs") }
+func (o *folders) upper(id string) string { return filepath.Join(o.d, id, "fs") }
 
 // work is the folder that overlay needs beside it.
-func (o *Overlay) work(id string) string { return o.path(foldersDir, id, "work") }
+func (o *folders) work(id string) string { return filepath.Join(o.d, id, "work") }
 
 // newSnapshot makes folder, mark and record of a snapshot, in this order.
-func (o *Overlay) newSnapshot(ctx context.Context, kind, key, parent string, opts []snapshots.Opt) (*record, error) {
+func (o *shelf) newSnapshot(ctx context.Context, kind, key, parent string, opts []snapshots.Opt) (*record, error) {
 	if err := checkKey("prepare", key); err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (o *Overlay) newSnapshot(ctx context.Context, kind, key, parent string, opt
 
 // newLocked does what must not be disturbed. It gives back what it moved to the
 // trash.
-func (o *Overlay) newLocked(rec *record) (trash string, err error) {
+func (o *shelf) newLocked(rec *record) (trash string, err error) {
 	if trash, err = o.vacate(rec.Key); err != nil {
 		return trash, err
 	}
@@ -101,7 +101,7 @@ func (o *Overlay) newLocked(rec *record) (trash string, err error) {
 
 // settle makes the folder of rec and then rec itself. above is the parent's
 // record or nil.
-func (o *Overlay) settle(rec, above *record) (err error) {
+func (o *shelf) settle(rec, above *record) (err error) {
 	var u undo.Stack
 	defer u.Unwind(&err)
 
@@ -110,7 +110,7 @@ func (o *Overlay) settle(rec, above *record) (err error) {
 		return fmt.Errorf("make the folder of snapshot %s: %w", rec.Key, err)
 	}
 	defer folder.Close()
-	u.Push("remove folder "+rec.ID, func() error { return removeTree(o.path(foldersDir), rec.ID) })
+	u.Push("remove folder "+rec.ID, func() error { return removeTree(o.d, rec.ID) })
 	if above != nil {
 		if err := copyRoot(o.upper(above.ID), o.upper(rec.ID)); err != nil {
 			return fmt.Errorf("prepare the root of snapshot %s: %w", rec.Key, err)
@@ -129,7 +129,7 @@ func (o *Overlay) settle(rec, above *record) (err error) {
 // vacate makes sure that no snapshot has the key. A record in its place that
 // does not count is removed; the folder of one goes to the trash under the name
 // given back. The caller holds the key's lock.
-func (o *Overlay) vacate(key string) (trash string, err error) {
+func (o *shelf) vacate(key string) (trash string, err error) {
 	_, err = o.load(key)
 	if err == nil {
 		return "", refuse(fault.Exists, "snapshot %s exists already", key)
@@ -146,7 +146,7 @@ func (o *Overlay) vacate(key string) (trash string, err error) {
 
 // parentOf reads the parent's record, nil if there is none, and refuses what
 // cannot be one.
-func (o *Overlay) parentOf(key, parent string) (*record, error) {
+func (o *shelf) parentOf(key, parent string) (*record, error) {
 	if parent == "" {
 		return nil, nil
 	}
@@ -161,10 +161,10 @@ func (o *Overlay) parentOf(key, parent string) (*record, error) {
 }
 
 // makeFolder gives rec an id and makes its folders. The folder is held.
-func (o *Overlay) makeFolder(rec *record) (*os.File, error) {
+func (o *folders) makeFolder(rec *record) (*os.File, error) {
 	for {
 		rec.ID = newID()
-		err := os.Mkdir(o.path(foldersDir, rec.ID), 0o700)
+		err := os.Mkdir(filepath.Join(o.d, rec.ID), 0o700)
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
@@ -187,7 +187,7 @@ func (o *Overlay) makeFolder(rec *record) (*os.File, error) {
 		if f != nil {
 			f.Close()
 		}
-		_ = removeTree(o.path(foldersDir), rec.ID)
+		_ = removeTree(o.d, rec.ID)
 		return nil, err
 	}
 }
@@ -232,7 +232,7 @@ func copyRoot(from, to string) error {
 }
 
 // mark notes child as a child of parent. The caller holds both locks.
-func (o *Overlay) mark(parent, child string) error {
+func (o *records) mark(parent, child string) error {
 	dir := o.path(childrenDir, hashOf(parent))
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -245,7 +245,7 @@ func (o *Overlay) mark(parent, child string) error {
 }
 
 // unmark forgets a child. The caller holds the child's lock.
-func (o *Overlay) unmark(parent, child string) error {
+func (o *records) unmark(parent, child string) error {
 	if parent == "" {
 		return nil
 	}

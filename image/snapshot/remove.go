@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"berth/base/fault"
 	"berth/base/ids"
@@ -33,13 +34,13 @@ func (o *Overlay) Remove(ctx context.Context, key string) error {
 	if trash == "" {
 		return nil
 	}
-	if err := removeTree(o.path(trashDir), trash); err != nil {
+	if err := removeTree(o.trash, trash); err != nil {
 		return fmt.Errorf("free the space of snapshot %s: %w", key, err)
 	}
 	return nil
 }
 
-func (o *Overlay) removeLocked(key string) (trash string, err error) {
+func (o *shelf) removeLocked(key string) (trash string, err error) {
 	rec, err := o.load(key)
 	if err != nil {
 		old, ok := replaceable(err)
@@ -63,7 +64,7 @@ func (o *Overlay) removeLocked(key string) (trash string, err error) {
 // erase removes a record, moves its folder to the trash and gives back its name
 // there, "" for none. A record of which only the key is known is removed alone.
 // The caller holds the key's lock.
-func (o *Overlay) erase(rec *record) (trash string, err error) {
+func (o *shelf) erase(rec *record) (trash string, err error) {
 	hash := hashOf(rec.Key)
 	if rec.ID != "" {
 		folder, err := o.holdFolder(rec.ID, true)
@@ -90,9 +91,9 @@ func (o *Overlay) erase(rec *record) (trash string, err error) {
 }
 
 // throwAway moves a folder, which the caller holds, to the trash.
-func (o *Overlay) throwAway(id string) (string, error) {
+func (o *folders) throwAway(id string) (string, error) {
 	trash := id + "-" + ids.Hex(4)
-	err := os.Rename(o.path(foldersDir, id), o.path(trashDir, trash))
+	err := os.Rename(filepath.Join(o.d, id), filepath.Join(o.trash, trash))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
@@ -104,16 +105,16 @@ func (o *Overlay) throwAway(id string) (string, error) {
 
 // discard removes what lies in the trash under a name, if it can: Cleanup will
 // come by again.
-func (o *Overlay) discard(trash string) {
+func (o *folders) discard(trash string) {
 	if trash != "" {
-		_ = removeTree(o.path(trashDir), trash)
+		_ = removeTree(o.trash, trash)
 	}
 }
 
 // childrenOf lists the keys of the children of the snapshot with this hash and
 // removes marks without a child. The caller holds the parent's lock, so that no
 // child is being made.
-func (o *Overlay) childrenOf(parent string) ([]string, error) {
+func (o *records) childrenOf(parent string) ([]string, error) {
 	names, err := listNames(o.path(childrenDir, parent))
 	if err != nil {
 		return nil, err

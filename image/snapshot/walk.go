@@ -52,7 +52,7 @@ func (o *Overlay) Update(_ context.Context, info snapshots.Info, fieldpaths ...s
 	return rec.info(), nil
 }
 
-func (o *Overlay) update(info snapshots.Info, fieldpaths []string) (*record, error) {
+func (o *shelf) update(info snapshots.Info, fieldpaths []string) (*record, error) {
 	for _, path := range fieldpaths {
 		if path != "labels" && !strings.HasPrefix(path, "labels.") {
 			return nil, refuse(fault.Invalid, "snapshot %s: field %q cannot be changed", info.Name, path)
@@ -171,7 +171,7 @@ type entry struct {
 
 // readAll reads all records, on as many processors as there are. Records that
 // go meanwhile are left out.
-func (o *Overlay) readAll() ([]entry, error) {
+func (o *records) readAll() ([]entry, error) {
 	dir, err := os.Open(o.path(recordsDir))
 	if err != nil {
 		return nil, err
@@ -205,7 +205,7 @@ func (o *Overlay) readAll() ([]entry, error) {
 }
 
 // readOne reads the record called name in the folder dir into *buf, which grows.
-func (o *Overlay) readOne(dir int, name string, buf *[]byte) entry {
+func (o *records) readOne(dir int, name string, buf *[]byte) entry {
 	hash, ok := strings.CutSuffix(name, recordSuffix)
 	if !ok || !isHash(hash) {
 		return entry{err: fmt.Errorf("record %s: not a record's name", o.path(recordsDir, name))}
