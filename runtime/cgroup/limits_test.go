@@ -14,6 +14,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"berth/runtime/cgroup/counters"
 )
 
 const mib = 1 << 20
@@ -89,7 +91,7 @@ func TestUpdateMemoryAndSwapInEitherDirection(t *testing.T) {
 		if v[0] > 0 && got != fmt.Sprint(v[0]*mib) {
 			t.Errorf("to %v MiB: %s = %s", v, file, got)
 		}
-		if v[0] < 0 && got != "max" && parseUint(got) < 1<<60 {
+		if v[0] < 0 && got != "max" && counters.ParseUint(got) < 1<<60 {
 			t.Errorf("to %v: %s = %s", v, file, got)
 		}
 	}
@@ -169,7 +171,7 @@ func TestCheckBeforeUpdate(t *testing.T) {
 	if l.Mode == V2 {
 		usage = "memory.current"
 	}
-	eventually(t, "uses memory", func() bool { return parseUint(c.file(t, "memory", usage)) > 18*mib })
+	eventually(t, "uses memory", func() bool { return counters.ParseUint(c.file(t, "memory", usage)) > 18*mib })
 	err := c.Update(t.Context(), &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(8 * mib)), CheckBeforeUpdate: ptr(true)}}, false)
 	if err == nil || !strings.Contains(err.Error(), "are in use") || !strings.HasPrefix(err.Error(), "linux.resources.memory.limit") {
 		t.Errorf("Update = %v", err)

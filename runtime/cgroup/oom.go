@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"berth/runtime/cgroup/counters"
 )
 
 // OOM tells when the kernel ended a process of the container for want of memory.
@@ -151,7 +153,7 @@ func (o *OOM) count() (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return flat(s)["oom_kill"], nil
+	return counters.Flat(s)["oom_kill"], nil
 }
 
 // OOMKills returns how many processes were ended for want of memory so far.
@@ -169,21 +171,5 @@ func (c *Cgroup) OOMKills() (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read %s/%s/%s: %w", p.h.mount, p.rel, file, err)
 	}
-	return flat(s)["oom_kill"], nil
-}
-
-// flat reads "key number" lines; others are left out.
-func flat(s string) map[string]uint64 {
-	out := map[string]uint64{}
-	for line := range strings.SplitSeq(s, "\n") {
-		k, v, ok := strings.Cut(line, " ")
-		if !ok {
-			continue
-		}
-		v = strings.TrimSpace(v)
-		if n := parseUint(v); n != ^uint64(0) || v == "max" {
-			out[k] = n
-		}
-	}
-	return out
+	return counters.Flat(s)["oom_kill"], nil
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"berth/runtime/cgroup/counters"
 )
 
 // write is one setting: a file of one controller and what goes into it.
@@ -102,7 +104,7 @@ func (w *write) checkGuard() error {
 	if err != nil {
 		return fmt.Errorf("%s: read %s:%s: %w", w.field, w.p.h.label, w.guard, err)
 	}
-	if parseUint(s) > parseUint(w.vals[0]) {
+	if counters.ParseUint(s) > counters.ParseUint(w.vals[0]) {
 		return fmt.Errorf("%s: %s bytes are in use, more than the new limit %s (checkBeforeUpdate)", w.field, s, w.vals[0])
 	}
 	return nil
@@ -132,21 +134,4 @@ func (w *write) explain(value string, err error) error {
 		why = " (this kernel no longer supports it)"
 	}
 	return fmt.Errorf("%s: write %.100q to %s:%s: %w%s", w.field, value, w.p.h.label, w.file, err, why)
-}
-
-// parseUint reads a decimal cgroup value; "max", an empty and a bad one give
-// the largest number.
-func parseUint(s string) uint64 {
-	var n uint64
-	if s == "" {
-		return ^uint64(0)
-	}
-	for i := range len(s) {
-		c := s[i]
-		if c < '0' || c > '9' || n > (^uint64(0)-9)/10 {
-			return ^uint64(0)
-		}
-		n = n*10 + uint64(c-'0')
-	}
-	return n
 }

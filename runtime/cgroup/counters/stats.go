@@ -173,19 +173,19 @@ func (r *reader) num(file string) uint64 {
 	if s == "" {
 		return 0
 	}
-	return parseUint(s)
+	return ParseUint(s)
 }
 
 // nums returns a file of blank-separated numbers.
 func (r *reader) nums(file string) []uint64 {
 	var out []uint64
 	for _, f := range strings.Fields(r.text(file)) {
-		out = append(out, parseUint(f))
+		out = append(out, ParseUint(f))
 	}
 	return out
 }
 
-func (r *reader) flat(file string) map[string]uint64 { return flat(r.text(file)) }
+func (r *reader) flat(file string) map[string]uint64 { return Flat(r.text(file)) }
 
 func (r *reader) psi(file string) *PSI {
 	s := r.text(file)
@@ -217,7 +217,7 @@ func parsePSI(s string) *PSI {
 			case "avg300":
 				d.Avg300 = n
 			case "total":
-				d.Total = parseUint(v)
+				d.Total = ParseUint(v)
 			}
 		}
 	}
@@ -244,8 +244,8 @@ func parseList(s string) []uint16 {
 	return out
 }
 
-// flat reads "key number" lines; others are left out.
-func flat(s string) map[string]uint64 {
+// Flat reads "key number" lines; others are left out.
+func Flat(s string) map[string]uint64 {
 	out := map[string]uint64{}
 	for line := range strings.SplitSeq(s, "\n") {
 		k, v, ok := strings.Cut(line, " ")
@@ -253,16 +253,16 @@ func flat(s string) map[string]uint64 {
 			continue
 		}
 		v = strings.TrimSpace(v)
-		if n := parseUint(v); n != ^uint64(0) || v == "max" {
+		if n := ParseUint(v); n != ^uint64(0) || v == "max" {
 			out[k] = n
 		}
 	}
 	return out
 }
 
-// parseUint reads a decimal number; "max", an empty and a bad one give the
+// ParseUint reads a decimal number; "max", an empty and a bad one give the
 // largest.
-func parseUint(s string) uint64 {
+func ParseUint(s string) uint64 {
 	n, err := strconv.ParseUint(s, 10, 64)
 	if err != nil {
 		return ^uint64(0)

@@ -24,8 +24,8 @@ func cpuacctStats(r *reader, s *Stats) {
 	s.CPU.PerCPU = r.nums("cpuacct.usage_percpu")
 	for i, line := range strings.Split(r.text("cpuacct.usage_all"), "\n") {
 		if f := strings.Fields(line); i > 0 && len(f) == 3 { // "cpu user system"
-			s.CPU.PerCPUUser = append(s.CPU.PerCPUUser, parseUint(f[1]))
-			s.CPU.PerCPUKernel = append(s.CPU.PerCPUKernel, parseUint(f[2]))
+			s.CPU.PerCPUUser = append(s.CPU.PerCPUUser, ParseUint(f[1]))
+			s.CPU.PerCPUKernel = append(s.CPU.PerCPUKernel, ParseUint(f[2]))
 		}
 	}
 }
@@ -77,11 +77,11 @@ func parseNUMA(s string) map[string]NUMAStats {
 		if !ok {
 			continue
 		}
-		n := NUMAStats{Total: parseUint(total), Nodes: map[uint8]uint64{}}
+		n := NUMAStats{Total: ParseUint(total), Nodes: map[uint8]uint64{}}
 		for _, kv := range f[1:] {
 			k, v, ok := strings.Cut(kv, "=")
 			if id, err := strconv.ParseUint(strings.TrimPrefix(k, "N"), 10, 8); ok && err == nil {
-				n.Nodes[uint8(id)] = parseUint(v)
+				n.Nodes[uint8(id)] = ParseUint(v)
 			}
 		}
 		out[name] = n
@@ -132,7 +132,7 @@ func parseBlkio(s string) []BlkioEntry {
 		if !ok {
 			continue
 		}
-		e := BlkioEntry{Major: parseUint(major), Minor: parseUint(minor), Value: parseUint(f[len(f)-1])}
+		e := BlkioEntry{Major: ParseUint(major), Minor: ParseUint(minor), Value: ParseUint(f[len(f)-1])}
 		if len(f) > 2 {
 			e.Op = f[1]
 		}
@@ -184,9 +184,9 @@ func rdmaStats(r *reader, s *Stats) {
 			_, objects, _ := strings.Cut(f[2], "=")
 			d := s.rdma(f[0])
 			if file == "rdma.max" {
-				d.HandlesLimit, d.ObjectsMax = parseUint(handles), parseUint(objects)
+				d.HandlesLimit, d.ObjectsMax = ParseUint(handles), ParseUint(objects)
 			} else {
-				d.HcaHandles, d.HcaObjects = parseUint(handles), parseUint(objects)
+				d.HcaHandles, d.HcaObjects = ParseUint(handles), ParseUint(objects)
 			}
 		}
 	}

@@ -43,10 +43,10 @@ func ioStatsV2(r *reader, s *Stats) {
 		if !ok {
 			continue
 		}
-		e := BlkioEntry{Major: parseUint(major), Minor: parseUint(minor)}
+		e := BlkioEntry{Major: ParseUint(major), Minor: ParseUint(minor)}
 		for _, kv := range f[1:] {
 			k, v, _ := strings.Cut(kv, "=")
-			e.Value = parseUint(v)
+			e.Value = ParseUint(v)
 			switch k {
 			case "rbytes", "rios":
 				e.Op = "Read"
