@@ -118,10 +118,11 @@ func (rt *Runtime) begin() {
 
 // rootless reports whether the caller lacks root's rights on the host.
 func (rt *Runtime) rootless() bool {
-	if rt.Rootless != nil {
-		return *rt.Rootless
+	if rt.Rootless == nil {
+		user := os.Geteuid() != 0 || inUserNamespace()
+		rt.Rootless = &user
 	}
-	return os.Geteuid() != 0 || inUserNamespace()
+	return *rt.Rootless
 }
 
 // inUserNamespace reports whether root is root of a user namespace only: the

@@ -20,7 +20,8 @@ type Runtime struct {
 	// SystemdCgroup asks systemd for each container's cgroup.
 	SystemdCgroup bool
 	// Rootless says that the caller is not root of the host: cgroup rights and
-	// id maps are the user's. nil decides by the caller's user id.
+	// id maps are the user's. nil: the first
+	// verb that asks decides by the caller's user id.
 	Rootless *bool
 	// Warn receives lines about what could not be given although nobody asked
 	// for it by name; never nil after a verb has begun.
