@@ -101,6 +101,9 @@ func (r *remover) empty(fd, depth int) error {
 		if err == unix.EINTR {
 			continue
 		}
+		if err == unix.ENOENT { // another one removed the folder
+			return nil
+		}
 		if err != nil {
 			return fmt.Errorf("read the folder: %w", err)
 		}

@@ -57,6 +57,9 @@ func (c *counter) folder(fd int) error {
 		if err == unix.EINTR {
 			continue
 		}
+		if err == unix.ENOENT { // removed meanwhile
+			return nil
+		}
 		if err != nil {
 			return err
 		}
