@@ -93,8 +93,8 @@ func fork(o *order) (pid uintptr, errno syscall.Errno) {
 			}
 			syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
 		}
-		if o.late.parentTID != 0 {
-			report(o, FramePID, o.stage2, 0, 4)
+		if o.late.parentTID != 0 && report(o, FramePID, o.stage2, 0, 4) != 0 {
+			goto mute
 		}
 	}
 
@@ -104,7 +104,9 @@ func fork(o *order) (pid uintptr, errno syscall.Errno) {
 			goto fail
 		}
 	}
-	report(o, FrameReady, 0, 0, 0)
+	if report(o, FrameReady, 0, 0, 0) != 0 {
+		goto mute // or the parent would wait for it, and we for the parent
+	}
 	stage = stageWait
 	for o.waits[0].Revents == 0 {
 		_, _, e = syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&o.waits)), 2, 0, 0, 0, 0)
@@ -164,19 +166,21 @@ func fork(o *order) (pid uintptr, errno syscall.Errno) {
 		uintptr(unsafe.Pointer(o.argv)), uintptr(unsafe.Pointer(o.envp)), unix.AT_EMPTY_PATH, 0)
 fail:
 	report(o, FrameFail, stage, uint32(e), 8)
+mute:
 	for {
 		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 1, 0, 0)
 	}
 }
 
-// report writes one frame to the parent; nobody is left to tell if it fails.
+// report writes one frame to the parent. If that fails, nobody can be told why.
 //
 //go:nosplit
 //go:norace
-func report(o *order, kind byte, a, b uint32, size uint32) {
+func report(o *order, kind byte, a, b uint32, size uint32) syscall.Errno {
 	o.frame[0] = kind
 	*(*uint32)(unsafe.Pointer(&o.frame[4])) = size
 	*(*uint32)(unsafe.Pointer(&o.frame[8])) = a
 	*(*uint32)(unsafe.Pointer(&o.frame[12])) = b
-	syscall.RawSyscall(unix.SYS_WRITE, o.sock, uintptr(unsafe.Pointer(&o.frame)), FrameHeader+uintptr(size))
+	_, _, e := syscall.RawSyscall(unix.SYS_WRITE, o.sock, uintptr(unsafe.Pointer(&o.frame)), FrameHeader+uintptr(size))
+	return e
 }
