@@ -85,61 +85,43 @@ func (s *Store) Info(ctx context.Context, d digest.Digest) (content.Info, error)
 	return s.info(d, stat), nil
 }
 
-// info joins what the file says with its labels.
+// info joins what the file says with its labels, and tells of bad ones.
 func (s *Store) info(d digest.Digest, stat fs.FileInfo) content.Info {
-	i := content.Info{Digest: d, Size: stat.Size(), CreatedAt: stat.ModTime(), UpdatedAt: stat.ModTime()}
-	l, err := s.readLabels(d)
+	i, err := s.join(d, stat)
 	if err != nil {
 		s.bad(err)
-		return i
-	}
-	i.Labels = l.Labels
-	if l.Updated.After(i.UpdatedAt) {
-		i.UpdatedAt = l.Updated
 	}
 	return i
 }
 
+// join joins what the file says with its labels; an error is of the labels.
+func (s *Store) join(d digest.Digest, stat fs.FileInfo) (content.Info, error) {
+	i := content.Info{Digest: d, Size: stat.Size(), CreatedAt: stat.ModTime(), UpdatedAt: stat.ModTime()}
+	l, err := s.readLabels(d)
+	i.Labels = l.Labels
+	if l.Updated.After(i.UpdatedAt) {
+		i.UpdatedAt = l.Updated
+	}
+	return i, err
+}
+
 // Walk calls fn for every blob that a filter matches (all of them without a
 // filter). It does not verify blobs that are not synced. Files that are no
-// blobs are told to Options.Bad.
+// blobs, and labels that cannot be read, are told to Options.Bad.
 func (s *Store) Walk(ctx context.Context, fn content.WalkFunc, fs ...string) error {
 	filter, err := filters.ParseAll(fs...)
 	if err != nil {
 		return fault.New(fault.Invalid, "list content: %w: %w", err, errdefs.ErrInvalidArgument)
 	}
-	for _, algorithm := range []string{"sha256", "sha512"} {
-		dir := filepath.Join(s.opts.Dir, "blobs", algorithm)
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			return fmt.Errorf("list content: %w", err)
+	return s.scan(ctx, func(b Blob) error {
+		if b.Bad != nil {
+			s.bad(b.Bad)
 		}
-		for _, e := range entries {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			d := digest.Digest(algorithm + ":" + e.Name())
-			if _, _, err := split(d); err != nil || !e.Type().IsRegular() {
-				s.bad(fault.New(fault.Invalid, "list content: %s is not a blob", filepath.Join(dir, e.Name())))
-				continue
-			}
-			stat, err := e.Info()
-			if err != nil {
-				if !os.IsNotExist(err) { // removed while we listed
-					s.bad(fmt.Errorf("list content: %w", err))
-				}
-				continue
-			}
-			info := s.info(d, stat)
-			if !filter.Match(content.AdaptInfo(info)) {
-				continue
-			}
-			if err := fn(info); err != nil {
-				return err
-			}
+		if b.Digest == "" || !filter.Match(content.AdaptInfo(b.Info)) {
+			return nil
 		}
-	}
-	return nil
+		return fn(b.Info)
+	})
 }
 
 // Delete removes a blob and its labels.

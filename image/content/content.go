@@ -207,8 +207,12 @@ func (s *Store) makeLocks() error {
 	if _, err := os.Lstat(s.lockPath(lockCount - 1)); err == nil {
 		return nil
 	}
+	paths := []string{filepath.Join(s.opts.Locks, "gc")}
 	for n := range lockCount {
-		f, err := os.OpenFile(s.lockPath(n), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+		paths = append(paths, s.lockPath(n))
+	}
+	for _, path := range paths {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
 			return err
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -175,14 +174,4 @@ func merged(old, update map[string]string, fieldpaths []string) (map[string]stri
 		}
 	}
 	return cleaned(out)
-}
-
-// labelFiles lists the names of the files of labels of one algorithm.
-func (s *Store) labelFiles(algorithm string) (string, []os.DirEntry, error) {
-	dir := filepath.Join(s.opts.Dir, "labels", algorithm)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return dir, nil, fmt.Errorf("list labels: %w", err)
-	}
-	return dir, entries, nil
 }

@@ -70,8 +70,12 @@ func Open(o Options) (*Store, error) {
 	if _, err := os.Lstat(s.lockPath(lockCount - 1)); err == nil {
 		return s, nil
 	}
+	paths := []string{filepath.Join(o.Locks, "gc")}
 	for n := range lockCount {
-		f, err := os.OpenFile(s.lockPath(n), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+		paths = append(paths, s.lockPath(n))
+	}
+	for _, path := range paths {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("open names: %w", err)
 		}
@@ -278,17 +282,23 @@ func (s *Store) replace(img images.Image) error {
 // another digest than images.DeleteTarget says. A broken one can be deleted.
 // What it pointed to stays until a collection, images.SynchronousDelete or not.
 func (s *Store) Delete(ctx context.Context, name string, opts ...images.DeleteOpt) error {
+	unlock, err := s.hold(name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return s.DeleteLocked(ctx, name, opts...)
+}
+
+// DeleteLocked is Delete for the collector, which holds LOCKS/gc exclusively
+// and so is alone.
+func (s *Store) DeleteLocked(ctx context.Context, name string, opts ...images.DeleteOpt) error {
 	var o images.DeleteOptions
 	for _, opt := range opts {
 		if err := opt(ctx, &o); err != nil {
 			return err
 		}
 	}
-	unlock, err := s.hold(name)
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	if o.Target != nil && o.Target.Digest != "" {
 		now, err := s.Get(ctx, name)
 		if err != nil {
@@ -299,7 +309,7 @@ func (s *Store) Delete(ctx context.Context, name string, opts ...images.DeleteOp
 		}
 	}
 	file, _ := fileOf(name)
-	err = os.Remove(s.path(file))
+	err := os.Remove(s.path(file))
 	if os.IsNotExist(err) {
 		return notFound(name)
 	}

@@ -1,0 +1,245 @@
+package gc
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"berth/base/atomicfile"
+	"berth/base/fault"
+	"berth/image/content"
+	"berth/image/lease"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/opencontainers/go-digest"
+)
+
+// node is one thing that can be kept.
+type node struct {
+	kind string
+	id   string
+	flat bool // keep it, but not what it refers to
+}
+
+// marker follows references. What it has marked stays marked.
+type marker struct {
+	*Collector
+	start time.Time
+
+	blobs  map[digest.Digest]content.Blob // as listed at the start
+	layers map[string]snapshots.Info
+	images map[string]images.Image
+	leases []lease.Held
+
+	marked   map[node]bool
+	queue    []node
+	problems []error
+	seen     map[string]bool // paths of files in problems
+}
+
+// mark lists everything and follows all roots.
+func (c *Collector) mark(ctx context.Context) (*marker, error) {
+	m := &marker{
+		Collector: c, start: time.Now(),
+		blobs: map[digest.Digest]content.Blob{}, layers: map[string]snapshots.Info{},
+		marked: map[node]bool{}, seen: map[string]bool{},
+	}
+	blobs, err := c.Content.Scan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if c.Snapshots != nil {
+		err := c.Snapshots.Walk(ctx, func(_ context.Context, i snapshots.Info) error {
+			m.layers[i.Name] = i
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list snapshots: %w", err)
+		}
+	}
+	for _, b := range blobs {
+		if b.Digest != "" {
+			m.blobs[b.Digest] = b
+		}
+	}
+	if err := m.roots(ctx); err != nil {
+		return nil, err
+	}
+	for _, b := range blobs {
+		switch {
+		case b.Digest == "":
+			m.problem(b.Path, b.Bad)
+		case b.Bad != nil: // its labels: who knows what they said
+			m.problem(string(b.Digest), b.Bad)
+			m.push(BlobKind, string(b.Digest), false)
+		case rooted(b.Labels, m.start):
+			m.push(BlobKind, string(b.Digest), false)
+		}
+	}
+	for key, i := range m.layers {
+		if rooted(i.Labels, m.start) {
+			m.push(SnapshotKind, key, false)
+		}
+	}
+	return m, m.follow(ctx)
+}
+
+// roots reads names and leases and marks what they keep. It is called again
+// under the lock: all that was marked before costs nothing then.
+func (m *marker) roots(ctx context.Context) error {
+	imgs, badNames, err := m.Names.Scan(ctx)
+	if err != nil {
+		return err
+	}
+	leases, badLeases, err := m.Leases.Scan(ctx)
+	if err != nil {
+		return err
+	}
+	m.images, m.leases = map[string]images.Image{}, leases
+	for _, img := range imgs {
+		m.images[img.Name] = img
+		if !ended(img.Labels, m.start) {
+			m.push(NameKind, img.Name, false)
+		}
+	}
+	for _, l := range leases {
+		dead, err := l.Dead(m.start)
+		if err != nil {
+			m.problem("lease "+l.ID, err)
+		}
+		if dead {
+			continue
+		}
+		m.push(LeaseKind, l.ID, false)
+		for _, r := range l.Resources {
+			m.push(kindOf(r.Type), r.ID, l.Flat())
+		}
+	}
+	for _, p := range badNames {
+		if err := m.salvage(p.Path, p.Err); err != nil {
+			return err
+		}
+	}
+	for _, p := range badLeases {
+		if err := m.salvage(p.Path, p.Err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kindOf is the kind of a lease's resource; that of another snapshotter is
+// none of ours.
+func kindOf(resource string) string {
+	switch resource {
+	case lease.ContentType:
+		return BlobKind
+	case lease.IngestType:
+		return IngestKind
+	case lease.ImageType:
+		return NameKind
+	case lease.SnapshotType + Snapshotter:
+		return SnapshotKind
+	}
+	return ""
+}
+
+func (m *marker) problem(where string, err error) {
+	if !m.seen[where] {
+		m.seen[where] = true
+		m.problems = append(m.problems, err)
+	}
+}
+
+// salvage keeps what the digests in a broken root lead to. Only a file that is
+// nonsense may be passed over like that.
+func (m *marker) salvage(path string, cause error) error {
+	if !fault.Is(cause, fault.Invalid) {
+		return fmt.Errorf("nothing is removed while a name or lease cannot be read: %w", cause)
+	}
+	m.problem(path, cause)
+	b, err := atomicfile.ReadCapped(path, 64<<20)
+	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) { // gone, or no file at all
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, d := range digestsIn(b) {
+		m.push(BlobKind, string(d), false)
+		m.push(SnapshotKind, string(d), false)
+	}
+	return nil
+}
+
+func (m *marker) push(kind, id string, flat bool) {
+	if kind != "" && !m.marked[node{kind: kind, id: id}] {
+		m.queue = append(m.queue, node{kind, id, flat})
+	}
+}
+
+// follow marks what is queued and what that leads to.
+func (m *marker) follow(ctx context.Context) error {
+	for len(m.queue) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := m.queue[len(m.queue)-1]
+		m.queue = m.queue[:len(m.queue)-1]
+		if m.marked[n] || m.marked[node{kind: n.kind, id: n.id}] {
+			continue
+		}
+		m.marked[n] = true
+		if n.flat { // it may come again with all that hangs on it
+			continue
+		}
+		if err := m.expand(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// kept reports whether a thing is marked, with what hangs on it or without.
+func (m *marker) kept(kind, id string) bool {
+	return m.marked[node{kind: kind, id: id}] || m.marked[node{kind: kind, id: id, flat: true}]
+}
+
+// expand queues what one thing refers to.
+func (m *marker) expand(ctx context.Context, n node) error {
+	switch n.kind {
+	case NameKind:
+		if img, ok := m.images[n.id]; ok {
+			m.push(BlobKind, string(img.Target.Digest), false)
+		}
+	case SnapshotKind:
+		if i, ok := m.layers[n.id]; ok {
+			if i.Parent != "" {
+				m.push(SnapshotKind, i.Parent, false)
+			}
+			m.references(i.Labels)
+		}
+	case BlobKind:
+		return m.expandBlob(ctx, digest.Digest(n.id))
+	}
+	return nil
+}
+
+func (m *marker) expandBlob(ctx context.Context, d digest.Digest) error {
+	b, ok := m.blobs[d]
+	if !ok { // made since the list, or not there
+		info, err := m.Content.Info(ctx, d)
+		if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Invalid) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		b = content.Blob{Info: info}
+	}
+	if m.references(b.Labels) {
+		return nil
+	}
+	return m.parse(ctx, b.Info)
+}
