@@ -85,13 +85,10 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, run *attached)
 		defer d.moved.Close()
 		return d.moved.Back()
 	})
-	ch, err := l.start(ctx)
+	ch, err := l.start(ctx, &u)
 	if err != nil {
 		return nil, nil, err
 	}
-	u.Push("remove the cgroup", func() error { return l.cgroup.Remove(context.WithoutCancel(ctx)) })
-	u.Push("end the first process", ch.kill)
-	u.Push("remove the resctrl group", l.inClass.Remove)
 	if err := c.record(ch.pid, d, l.inClass); err != nil {
 		return nil, nil, err
 	}

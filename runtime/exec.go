@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
+	"berth/base/undo"
 	"berth/runtime/initproc"
 	"berth/runtime/namespace"
 	"berth/runtime/plan"
@@ -54,15 +55,17 @@ func (rt *Runtime) Exec(ctx context.Context, req ExecRequest) (exit int, err err
 		return -1, err
 	}
 	defer signals.close()
-	ch, err := d.start(ctx, att)
+	var u undo.Stack
+	defer u.Unwind(&err)
+	ch, err := d.start(ctx, att, &u)
 	if err != nil {
 		return -1, err
 	}
-	defer ch.close()
 	if err := errors.Join(ch.sendPidfd(req.PidfdSocket, pidfdOfExec), writePidFile(req.PidFile, ch.pid)); err != nil {
-		_ = ch.kill()
 		return -1, err
 	}
+	u.Release()
+	defer ch.close()
 	if req.Detach {
 		return 0, nil
 	}
@@ -104,7 +107,7 @@ func (d *execDesign) enter() error {
 }
 
 // start opens the container's namespaces and launches the process in them.
-func (d *execDesign) start(ctx context.Context, att *attached) (_ *child, err error) {
+func (d *execDesign) start(ctx context.Context, att *attached, u *undo.Stack) (_ *child, err error) {
 	p := d.req.Process
 	if err := checkProcess(p); err != nil {
 		return nil, err
@@ -132,7 +135,7 @@ func (d *execDesign) start(ctx context.Context, att *attached) (_ *child, err er
 	if err := d.plan(l, d.set, att); err != nil {
 		return nil, err
 	}
-	return l.start(ctx)
+	return l.start(ctx, u)
 }
 
 // plan plans the process; it is a first process's plan less the root's part.

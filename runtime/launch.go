@@ -63,10 +63,9 @@ var helperEnv = []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=asyncpreemptoff=1"
 
 // start clones the child, prepares the host's side while the child makes its
 // namespaces, hands over the plan and follows it until the child waits for
-// start or has become the user's program.
-func (l *launch) start(ctx context.Context) (c *child, err error) {
-	var u undo.Stack
-	defer u.Unwind(&err)
+// start or has become the user's program. What undoes it, also later, is pushed
+// on the caller's stack.
+func (l *launch) start(ctx context.Context, u *undo.Stack) (c *child, err error) {
 	prog, err := helper.Open()
 	if err != nil {
 		return nil, err
@@ -77,8 +76,8 @@ func (l *launch) start(ctx context.Context) (c *child, err error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
 	}
-	ch := &child{pidfd: -1, sock: pair[0], theirs: pair[1]}
-	c = ch // an error's return sets c to nil before the stack unwinds
+	c = &child{pidfd: -1, sock: pair[0], theirs: pair[1]}
+	ch := c // an error's return sets c to nil before the stack unwinds
 	u.Push("close the child's socket", func() error { ch.close(); return nil })
 
 	files, err := l.openNamespaces()
@@ -91,7 +90,7 @@ func (l *launch) start(ctx context.Context) (c *child, err error) {
 	cgroupDir := -1
 	if early {
 		var dir *os.File
-		if tasks, dir, err = l.enterCgroup(ctx, 0, &u); err != nil {
+		if tasks, dir, err = l.enterCgroup(ctx, 0, u); err != nil {
 			return nil, err
 		}
 		defer closeAll(tasks)
@@ -109,12 +108,12 @@ func (l *launch) start(ctx context.Context) (c *child, err error) {
 		return nil, err
 	}
 	c.pid = first
-	u.Push("end the first process", c.kill)
+	u.Push("end the first process", ch.kill)
 	if err := l.reachReady(c, twoStage); err != nil {
 		return nil, err
 	}
 	if !early {
-		if tasks, _, err = l.enterCgroup(ctx, c.pid, &u); err != nil {
+		if tasks, _, err = l.enterCgroup(ctx, c.pid, u); err != nil {
 			return nil, err
 		}
 		defer closeAll(tasks)
@@ -129,7 +128,6 @@ func (l *launch) start(ctx context.Context) (c *child, err error) {
 	if err := l.follow(c); err != nil {
 		return nil, err
 	}
-	u.Release()
 	return c, nil
 }
 
