@@ -4,14 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"path"
 	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"berth/base/atomicfile"
 	"berth/base/fault"
 	"berth/cli/oci/cmdline"
 	"berth/runtime"
@@ -124,30 +123,18 @@ func (c *execCommand) checkConsole(terminal bool) error {
 // maxProcessBytes bounds a --process file.
 const maxProcessBytes = 16 << 20
 
-// readProcess reads a process from a file, which may be a pipe.
+// readProcess reads a process from a regular file: a FIFO could wait for a
+// writer for ever.
 func readProcess(file string) (*specs.Process, error) {
-	f, err := os.Open(file)
+	b, err := atomicfile.ReadCapped(file, maxProcessBytes)
 	if err != nil {
 		return nil, fmt.Errorf("--process: %w", err)
 	}
-	defer f.Close()
 	p := new(specs.Process)
-	if err := decode(f, maxProcessBytes, p); err != nil {
+	if err := json.Unmarshal(b, p); err != nil {
 		return nil, fault.New(fault.Invalid, "--process %q: %w", file, err)
 	}
 	return p, nil
-}
-
-// decode reads one JSON value of at most limit bytes.
-func decode(r io.Reader, limit int64, v any) error {
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
-		return err
-	}
-	if int64(len(data)) > limit {
-		return fmt.Errorf("larger than %d bytes", limit)
-	}
-	return json.Unmarshal(data, v)
 }
 
 // change puts the flags and args into the container's own process.

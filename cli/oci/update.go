@@ -2,6 +2,7 @@ package oci
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -175,3 +176,15 @@ func readSize(s string) (int64, error) {
 }
 
 func readText(string) (int64, error) { return 0, nil }
+
+// decode reads one JSON value of at most limit bytes.
+func decode(r io.Reader, limit int64, v any) error {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return err
+	}
+	if int64(len(data)) > limit {
+		return fmt.Errorf("larger than %d bytes", limit)
+	}
+	return json.Unmarshal(data, v)
+}

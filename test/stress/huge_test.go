@@ -156,6 +156,7 @@ func TestBadProcessFiles(t *testing.T) {
 	for name, make := range map[string]func(path string) error{
 		"missing": func(string) error { return nil },
 		"folder":  func(path string) error { return os.Mkdir(path, 0o755) },
+		"fifo":    func(path string) error { return syscall.Mkfifo(path, 0o644) },
 		"endless": func(path string) error { return os.Symlink("/dev/zero", path) },
 		"empty":   func(path string) error { return os.WriteFile(path, nil, 0o644) },
 		"object":  func(path string) error { return os.WriteFile(path, []byte("{}"), 0o644) },
