@@ -26,6 +26,8 @@ func (rt *Runtime) Start(ctx context.Context, id string) error {
 		return fault.New(fault.Conflict, "cannot start a container that has stopped")
 	case st != specs.StateCreated:
 		return fault.New(fault.Conflict, "cannot start an already running container")
+	case c.paused(): // its process would not take the byte until somebody resumes it
+		return fault.New(fault.Conflict, "cannot start a container in the paused state")
 	}
 	if err := c.letGo(); err != nil {
 		return err
