@@ -1,0 +1,74 @@
+package unpack
+
+import (
+	"context"
+	"io"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// BenchmarkLayer unpacks the stream in the file BERTH_UNPACK_BENCH, a tar of any
+// compression, to a folder below TMPDIR, and counts the time to the end of a
+// syncfs(2) apart.
+func BenchmarkLayer(b *testing.B) {
+	path := os.Getenv("BERTH_UNPACK_BENCH")
+	if path == "" {
+		b.Skip("needs hardware: a big layer, named by BERTH_UNPACK_BENCH")
+	}
+	w := startWorker(b, Options{UserXattr: !isRoot()})
+	for b.Loop() {
+		b.StopTimer()
+		d := layerDir(b)
+		f, err := os.Open(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		unix.Sync()
+		b.StartTimer()
+		res, err := w.Layer(context.Background(), Job{Dir: d, Source: f, Parents: noParents})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		b.SetBytes(res.Uncompressed)
+		f.Close()
+		if err := os.RemoveAll(d.Name()); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+}
+
+// BenchmarkStream decompresses and hashes the same stream in this process and
+// writes nothing: what is left for making files is the difference.
+func BenchmarkStream(b *testing.B) {
+	path := os.Getenv("BERTH_UNPACK_BENCH")
+	if path == "" {
+		b.Skip("needs hardware: a big layer, named by BERTH_UNPACK_BENCH")
+	}
+	for b.Loop() {
+		f, err := os.Open(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		s := startStream(f, Auto, Limits{}.withDefaults())
+		if _, err := s.rest(); err != nil && err != io.EOF {
+			b.Fatal(err)
+		}
+		b.SetBytes(s.total)
+		f.Close()
+	}
+}
+
+// BenchmarkStart is the price of a worker.
+func BenchmarkStart(b *testing.B) {
+	for b.Loop() {
+		w, err := Start(context.Background(), Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		w.Close()
+	}
+}

@@ -1,0 +1,255 @@
+package unpack
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/base/fault"
+	"berth/base/undo"
+	"berth/sys/mount"
+)
+
+// Job is one layer to unpack.
+type Job struct {
+	// Dir is the layer's empty folder, opened with or without O_PATH. It stays
+	// the caller's. It is the caller's too to remove what a failed layer left.
+	Dir *os.File
+	// Source is the layer's stream as it came. A file or pipe (*os.File) is read
+	// by the worker itself, which makes a pipe not blocking; anything else is
+	// copied to it. After an error, a Read of Source that was under way may end
+	// later than Layer: let it go by closing its origin.
+	Source io.Reader
+	// Compression is that of Source; "" for Auto.
+	Compression Compression
+	Limits      Limits
+	// Parents returns the folders of the layers below, newest first; nil if there
+	// are none. It is called once, when the stream has been unpacked, and only if
+	// the layer does not name all its folders, its root among them. So all layers
+	// can be unpacked at once: let it wait here for the lower ones. The folders
+	// stay the caller's.
+	Parents func(context.Context) ([]*os.File, error)
+}
+
+// Layer unpacks one layer and waits for its end. When it returns, the worker
+// does nothing in the folder any more. When ctx is done the layer fails.
+//
+// Errors are one line and name the entry. Their kinds: Invalid for what is
+// wrong with the stream, NoSpace and the like from the kernel, Exists if Dir is
+// not empty, Unavailable if the worker ended.
+func (w *Worker) Layer(ctx context.Context, j Job) (res Result, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("unpack layer: %w", err)
+		}
+	}()
+	if err := ctx.Err(); err != nil {
+		return Result{}, err
+	}
+	l, err := w.open(&j)
+	if err != nil {
+		return Result{}, err
+	}
+	defer l.close()
+	if err := l.send(); err != nil {
+		return Result{}, err
+	}
+	stop := context.AfterFunc(ctx, l.cancel)
+	defer stop()
+	return l.serve(ctx)
+}
+
+// layer is a Job under way, on the caller's side.
+type layer struct {
+	w      *Worker
+	job    *Job
+	sock   *os.File // ours
+	theirs *os.File
+	tree   int      // what the worker gets as the folder
+	source *os.File // what the worker reads; ours if feed is not nil
+	feed   *os.File // where Source is copied to, else nil
+	fed    error    // why copying ended; read after fedEnd
+	fedEnd chan struct{}
+	lower  []*os.File
+	asked  bool // Parents was called
+	nodes  int64
+	done   func() // closes what open has opened
+}
+
+func (w *Worker) open(j *Job) (_ *layer, err error) {
+	var u undo.Stack
+	defer u.Unwind(&err)
+	j.Limits = j.Limits.withDefaults()
+	l := &layer{w: w, job: j, fedEnd: make(chan struct{})}
+	if l.sock, l.theirs, err = socketPair(); err != nil {
+		return nil, err
+	}
+	u.Push("close the sockets", func() error { return errors.Join(l.sock.Close(), l.theirs.Close()) })
+	if l.tree, err = ownTree(j.Dir); err != nil {
+		return nil, err
+	}
+	u.Push("close the folder", func() error { return unix.Close(l.tree) })
+	if f, ok := j.Source.(*os.File); ok {
+		l.source = f
+		close(l.fedEnd)
+		return l, nil
+	}
+	if l.source, l.feed, err = os.Pipe(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// pipeSize is large, so that the two processes do not wait for each other.
+const pipeSize = 1 << 20
+
+// ownTree makes a detached mount of the folder: nothing above it can be reached
+// from its descriptor. A caller that may not mount gives the folder itself, and
+// what binds the worker is Landlock, openat2(2) and its lack of rights.
+func ownTree(dir *os.File) (int, error) {
+	tree := -1
+	err := control(dir, func(fd int) (err error) {
+		if tree, err = mount.Clone(fd, false); err == unix.EPERM {
+			tree, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		const attr = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+		if err = mount.SetAttr(tree, mount.Attr{Set: attr}, false); err != nil {
+			unix.Close(tree)
+		}
+		return err
+	})
+	if err != nil {
+		return -1, fmt.Errorf("take the layer's folder %s for its own mount: %w", dir.Name(), err)
+	}
+	return tree, nil
+}
+
+// control calls do with the descriptor of f, which stays as it is.
+func control(f *os.File, do func(fd int) error) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var derr error
+	if err := conn.Control(func(fd uintptr) { derr = do(int(fd)) }); err != nil {
+		return err
+	}
+	return derr
+}
+
+// send gives the worker its order and begins to feed it.
+func (l *layer) send() error {
+	o := order{Limits: l.job.Limits, Compression: l.job.Compression, OneID: l.w.oneID, UserXattr: l.w.opts.UserXattr}
+	err := control(l.source, func(source int) error {
+		return control(l.theirs, func(sock int) error { return l.w.order(&o, l.tree, source, sock) })
+	})
+	l.theirs.Close()
+	if l.feed == nil {
+		return err
+	}
+	l.source.Close()
+	if err != nil {
+		l.feed.Close()
+		close(l.fedEnd)
+		return err
+	}
+	go func() {
+		defer close(l.fedEnd)
+		_ = control(l.feed, func(fd int) error { _, err := unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize); return err })
+		_, l.fed = io.CopyBuffer(onlyWriter{l.feed}, l.job.Source, make([]byte, inputSize))
+		if l.fed != nil && !errors.Is(l.fed, unix.EPIPE) && !errors.Is(l.fed, os.ErrClosed) {
+			l.cancel() // a stream cut short must not pass for a whole one
+		}
+		l.feed.Close()
+	}()
+	return nil
+}
+
+// onlyWriter hides that a file can read from others by splice(2): Source may be
+// what counts and hashes.
+type onlyWriter struct{ io.Writer }
+
+// cancel tells the worker to stop: it sees the end of our side.
+func (l *layer) cancel() {
+	_ = control(l.sock, func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) })
+	l.sock.SetReadDeadline(time.Now().Add(stopPatience))
+}
+
+// serve answers the worker until it is done.
+func (l *layer) serve(ctx context.Context) (Result, error) {
+	buf := make([]byte, maxMessage)
+	for {
+		var q request
+		if err := read(l.sock, buf, &q); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				l.w.kill() // it still might write to the folder
+			} else if !errors.Is(err, io.EOF) {
+				l.w.kill() // it talks nonsense
+				return Result{}, fmt.Errorf("read from the unpack worker: %w", err)
+			}
+			return Result{}, l.why(ctx, l.w.whyEnded(io.EOF))
+		}
+		switch q.Op {
+		case opDone:
+			return l.result(ctx, q.Result)
+		case opFail:
+			if q.Fail == nil {
+				q.Fail = &wireError{Text: "no reason given"}
+			}
+			return Result{}, l.why(ctx, q.Fail.err())
+		}
+		r := l.answer(ctx, &q)
+		if err := write(l.sock, r); err != nil && !errors.Is(err, unix.EPIPE) {
+			return Result{}, fmt.Errorf("answer the unpack worker: %w", err)
+		}
+	}
+}
+
+// why prefers the first cause to what followed from it.
+func (l *layer) why(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case <-l.fedEnd:
+		if l.fed != nil && !errors.Is(l.fed, unix.EPIPE) && !errors.Is(l.fed, os.ErrClosed) {
+			return fmt.Errorf("read the layer: %w", l.fed)
+		}
+	default:
+	}
+	return err
+}
+
+// result checks what the worker says; it is right about the digest or the
+// caller's comparison fails.
+func (l *layer) result(ctx context.Context, r *Result) (Result, error) {
+	if r == nil || r.DiffID.Validate() != nil || min(r.Size, r.Inodes, r.Uncompressed, r.Compressed, r.Entries) < 0 {
+		return Result{}, fault.New(fault.Invalid, "the unpack worker gave a malformed result")
+	}
+	if l.feed != nil {
+		<-l.fedEnd // the worker has read to the end
+		if l.fed != nil {
+			return Result{}, l.why(ctx, l.fed)
+		}
+	}
+	return *r, nil
+}
+
+func (l *layer) close() {
+	l.sock.Close()
+	l.theirs.Close()
+	unix.Close(l.tree)
+	if l.feed != nil {
+		l.source.Close()
+		l.feed.Close()
+	}
+}

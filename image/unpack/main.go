@@ -1,0 +1,233 @@
+package unpack
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+	"unsafe"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+
+	"berth/base/fault"
+	"berth/sys/confine"
+	"berth/sys/fdpass"
+	"berth/sys/mount"
+)
+
+// controlFD is where a worker finds its socket.
+const controlFD = 3
+
+// workerMemory is where the worker's garbage collector begins to hurry.
+const workerMemory = 64 << 20
+
+// WorkerMain is the whole life of a worker process; see WorkerWord. It returns
+// the exit status. It does nothing but fail where Start has not called it.
+func WorkerMain(args []string) int {
+	if len(args) != 0 || !isSocket(controlFD) {
+		os.Stderr.WriteString("berth: " + WorkerWord + " is berth's own affair\n")
+		return 1
+	}
+	unix.CloseOnExec(controlFD)
+	debug.SetMemoryLimit(workerMemory)
+	debug.SetGCPercent(200)
+	unix.Umask(0)
+	// It waits in the call, in a thread of its own: there is no poller's wakeup
+	// between the end of the caller and the end of the worker.
+	if err := unix.SetNonblock(controlFD, false); err != nil {
+		return 1
+	}
+	control := os.NewFile(controlFD, "control")
+	if err := confineSelf(); err != nil {
+		_ = write(control, &reply{Fail: toWire(err)})
+		return 1
+	}
+	if err := write(control, &reply{}); err != nil {
+		return 1
+	}
+	for {
+		text, fds, err := fdpass.Receive(controlFD, 3)
+		if err != nil {
+			return 0 // the caller closed it, or is no more
+		}
+		var o order
+		if err := json.Unmarshal(text, &o); err != nil {
+			return 1
+		}
+		go serve(&o, fds[0], fds[1], fds[2])
+	}
+}
+
+func isSocket(fd int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK
+}
+
+// keptCaps are for making files of any owner and mode, in a user namespace that
+// gives them weight over files alone that the worker has a descriptor of.
+const keptCaps = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID | 1<<unix.CAP_SETFCAP
+
+// confineSelf gives up all that unpacking does not need. The worker has read no
+// foreign byte yet.
+func confineSelf() error {
+	if err := emptyRoot(); err != nil {
+		return err
+	}
+	if err := confine.NoNewPrivs(confine.AllThreads); err != nil {
+		return fmt.Errorf("set no_new_privs: %w", err)
+	}
+	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	d := [2]unix.CapUserData{{Effective: keptCaps, Permitted: keptCaps}}
+	_, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&d[0])), 0)
+	if e != 0 {
+		return fmt.Errorf("drop capabilities: %w", e)
+	}
+	// Files are bound by each layer's thread.
+	free := confine.Read | confine.Write | confine.Make | confine.Whiteouts
+	if _, err := confine.Restrict(confine.AllThreads, &confine.Files{Free: free}); err != nil && !errors.Is(err, confine.ErrNoLandlock) {
+		return fmt.Errorf("confine with Landlock: %w", err)
+	}
+	if err := confine.Forbid(confine.AllThreads, &confine.Calls{}); err != nil {
+		return fmt.Errorf("confine with seccomp: %w", err)
+	}
+	return nil
+}
+
+// emptyRoot makes an empty, read-only file system the root of the worker's own
+// mount namespace, and leaves the host's behind.
+func emptyRoot() error {
+	if err := mount.SetPropagation("/", unix.MS_PRIVATE); err != nil {
+		return fmt.Errorf("make the mounts private: %w", err)
+	}
+	const attr = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+	tree, err := mount.New("tmpfs", "berth", []mount.Param{{Key: "size", Value: "4k"}, {Key: "nr_inodes", Value: "4"}, {Key: "mode", Value: "0"}}, attr)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(tree)
+	old, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open /: %w", err)
+	}
+	defer unix.Close(old)
+	if err := mount.Attach(tree, old); err != nil {
+		return fmt.Errorf("attach the empty root: %w", err)
+	}
+	if err := unix.Fchdir(tree); err != nil {
+		return fmt.Errorf("enter the empty root: %w", err)
+	}
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return fmt.Errorf("pivot_root to the empty root: %w", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("leave the host's root: %w", err)
+	}
+	return nil
+}
+
+// serve unpacks one layer, in a thread that ends with it.
+func serve(o *order, dir, source, sock int) {
+	runtime.LockOSThread() // and never unlocked: Landlock stays with the thread
+	defer unix.Close(dir)
+	// Close must reach a Read that waits.
+	_ = unix.SetNonblock(source, true)
+	in := os.NewFile(uintptr(source), "source")
+	defer in.Close()
+	peer := &peer{sock: os.NewFile(uintptr(sock), "layer"), replies: make(chan *reply)}
+	defer peer.sock.Close()
+
+	var res *Result
+	err := bindTo(dir)
+	if err == nil {
+		s := startStream(in, o.Compression, o.Limits)
+		defer s.close()
+		go peer.listen(func() { s.close(); in.Close() })
+		res, err = extract(o, dir, s, peer)
+	}
+	final := request{Op: opDone, Result: res}
+	if err != nil {
+		final = request{Op: opFail, Fail: toWire(err)}
+	}
+	_ = write(peer.sock, &final)
+}
+
+// bindTo leaves the calling thread the files below dir.
+func bindTo(dir int) error {
+	if confine.Supported() < 2 { // the first ABI would forbid links between folders
+		return nil
+	}
+	access := confine.Read | confine.Write | confine.Make | confine.Whiteouts
+	_, err := confine.Restrict(confine.ThisThread, &confine.Files{Paths: []confine.Path{{Dir: dir, Access: access}}})
+	if err != nil {
+		return fmt.Errorf("confine the layer's thread with Landlock: %w", err)
+	}
+	return nil
+}
+
+// extract runs the extractor on a stream.
+func extract(o *order, dir int, s *stream, p *peer) (res *Result, err error) {
+	defer func() {
+		if v := recover(); v != nil { // the parser reads foreign bytes
+			res, err = nil, fault.New(fault.Invalid, "unpack: %v", v)
+		}
+	}()
+	x := newExtractor(dir, o, p.ask)
+	defer x.forgetOpen()
+	if err := x.run(s); err != nil {
+		return nil, err
+	}
+	sum, err := s.rest()
+	if err != nil {
+		return nil, err
+	}
+	if err := x.finish(); err != nil {
+		return nil, err
+	}
+	return &Result{
+		DiffID: digest.NewDigestFromBytes(digest.SHA256, sum), Uncompressed: s.total, Compressed: s.in.n.Load(), Compression: s.kind,
+		Size: x.size, Inodes: x.inodes, Entries: x.entries, SkippedDevices: x.skipped, DroppedXattrs: x.dropped,
+	}, nil
+}
+
+// peer is the caller's process, seen from a layer.
+type peer struct {
+	sock    *os.File
+	replies chan *reply
+}
+
+// listen takes replies until the caller's end closes, and then calls stop.
+func (p *peer) listen(stop func()) {
+	defer close(p.replies)
+	buf := make([]byte, maxMessage)
+	for {
+		r := new(reply)
+		if err := read(p.sock, buf, r); err != nil {
+			stop()
+			return
+		}
+		p.replies <- r
+	}
+}
+
+// ask puts one request and waits for its reply.
+func (p *peer) ask(q request, out *reply) error {
+	if err := write(p.sock, &q); err != nil {
+		return err
+	}
+	r, ok := <-p.replies
+	if !ok {
+		return io.ErrUnexpectedEOF
+	}
+	if r.Fail != nil {
+		return r.Fail.err()
+	}
+	if out != nil {
+		*out = *r
+	}
+	return nil
+}
