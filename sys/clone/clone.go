@@ -15,8 +15,8 @@
 //	  id maps, cgroups, …
 //	  ─── go, tasks files ──────────────────────────────────────▶
 //	                             setns to the time namespace
-//	                             "0" → cgroup tasks files, unshare(CLONE_NEWCGROUP),
-//	                             setresuid(0), execveat(2)
+//	                             "0" → cgroup tasks files, setresuid(0),
+//	                             unshare(CLONE_NEWCGROUP, CLONE_NEWIPC), execveat(2)
 //
 // A failure is reported as 'X' with the stage and errno. Messages are frames,
 // see Frame.
@@ -93,10 +93,10 @@ const (
 	stageWait
 	stageTime
 	stageCgroup
-	stageCgroupNS
 	stageSetgroups
 	stageSetgid
 	stageSetuid
+	stageLast
 	stageFD
 	stageExec
 )
@@ -109,10 +109,10 @@ var stageNames = [...]string{
 	stageWait:      "wait for the parent",
 	stageTime:      "enter the time namespace",
 	stageCgroup:    "enter the cgroup",
-	stageCgroupNS:  "create the cgroup namespace",
 	stageSetgroups: "clear the groups",
 	stageSetgid:    "set the group id",
 	stageSetuid:    "set the user id",
+	stageLast:      "create the last namespaces",
 	stageFD:        "pass on a file descriptor",
 	stageExec:      "execute the helper",
 }
@@ -181,25 +181,25 @@ func Go(sock int, tasks []int, timeNS int) error {
 // order is everything the child reads, laid out before the fork: after it the
 // child may neither allocate nor grow its stack.
 type order struct {
-	join        []Join
-	pass1       []bool // joined before the user namespace
-	early       uintptr
-	first       cloneArgs
-	late        cloneArgs // of the second clone, with twoStage
-	twoStage    bool
-	stage2      uint32 // its pid, written by the kernel if late.parentTID says so: see lend
-	newCgroupNS bool
-	program     uintptr
-	argv, envp  **byte
-	sock        uintptr
-	keep        []int
-	undumpable  bool
-	becomeRoot  bool
-	waits       [2]unix.PollFd // the socket, the parent's pidfd
-	zero        [1]byte        // "0" for tasks files
-	empty       [1]byte
-	orders      goOrder
-	frame       [16]byte
+	join       []Join
+	pass1      []bool // joined before the user namespace
+	early      uintptr
+	first      cloneArgs
+	late       cloneArgs // of the second clone, with twoStage
+	twoStage   bool
+	stage2     uint32  // its pid, written by the kernel if late.parentTID says so: see lend
+	last       uintptr // namespaces that are created in the cgroups, by the final user
+	program    uintptr
+	argv, envp **byte
+	sock       uintptr
+	keep       []int
+	undumpable bool
+	becomeRoot bool
+	waits      [2]unix.PollFd // the socket, the parent's pidfd
+	zero       [1]byte        // "0" for tasks files
+	empty      [1]byte
+	orders     goOrder
+	frame      [16]byte
 }
 
 const firstFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWPID
@@ -222,10 +222,15 @@ func plan(a *Attr) (*order, error) {
 	o.twoStage = joined&unix.CLONE_NEWPID != 0 ||
 		a.New&unix.CLONE_NEWUSER != 0 && joined != 0 ||
 		joined&unix.CLONE_NEWUSER != 0 && a.New&unix.CLONE_NEWPID != 0
-	o.newCgroupNS = a.New&unix.CLONE_NEWCGROUP != 0
-	last := uint64(a.New & firstFlags)
-	o.early = uintptr(a.New &^ (firstFlags | unix.CLONE_NEWCGROUP))
-	o.late = cloneArgs{flags: last | unix.CLONE_FILES, exitSignal: uint64(unix.SIGCHLD)}
+	last := unix.CLONE_NEWCGROUP
+	if a.BecomeRoot {
+		// The root of the IPC namespace's message queues, /dev/mqueue, belongs to
+		// whoever creates the namespace (kernel, ipc/mqueue.c).
+		last |= unix.CLONE_NEWIPC
+	}
+	o.last = uintptr(a.New & last)
+	o.early = uintptr(a.New &^ (firstFlags | last))
+	o.late = cloneArgs{flags: uint64(a.New&firstFlags) | unix.CLONE_FILES, exitSignal: uint64(unix.SIGCHLD)}
 	if o.twoStage {
 		o.first = cloneArgs{flags: unix.CLONE_FILES, exitSignal: uint64(unix.SIGCHLD)}
 		o.late.flags |= unix.CLONE_PARENT

@@ -131,12 +131,6 @@ func fork(o *order) (pid uintptr, errno syscall.Errno) {
 			goto fail
 		}
 	}
-	if o.newCgroupNS {
-		stage = stageCgroupNS
-		if _, _, e = syscall.RawSyscall(unix.SYS_UNSHARE, unix.CLONE_NEWCGROUP, 0, 0); e != 0 {
-			goto fail
-		}
-	}
 	if o.becomeRoot {
 		// EPERM where setgroups is denied (user_namespaces(7)): the groups stay.
 		stage = stageSetgroups
@@ -149,6 +143,12 @@ func fork(o *order) (pid uintptr, errno syscall.Errno) {
 		}
 		stage = stageSetuid
 		if _, _, e = syscall.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0); e != 0 {
+			goto fail
+		}
+	}
+	if o.last != 0 {
+		stage = stageLast
+		if _, _, e = syscall.RawSyscall(unix.SYS_UNSHARE, o.last, 0, 0); e != 0 {
 			goto fail
 		}
 	}

@@ -83,3 +83,15 @@ func passed(t *testing.T, cmd *exec.Cmd, sig syscall.Signal, age time.Duration) 
 		t.Errorf("%v after %v: %v, want exit code 42", sig, age, cmd.ProcessState)
 	}
 }
+
+// TestMqueueOwner: the message queues of a private user namespace belong to its
+// root.
+func TestMqueueOwner(t *testing.T) {
+	needRoot(t)
+	rt := bundle.Ours(t)
+	leak.Check(t, rt.Root)
+	b := bundle.New(t, bundle.MapIDs(100000, 65536), bundle.Args("/bin/stat", "-c", "%u:%g", "/dev/mqueue"))
+	if res := rt.Run(b); res.Code != 0 || res.Stdout != "0:0\n" {
+		t.Errorf("want 0:0: %s", res)
+	}
+}
