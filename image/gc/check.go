@@ -12,7 +12,9 @@ import (
 	"berth/base/fault"
 	"berth/base/ids"
 	"berth/image/content"
+	"berth/image/lease"
 	"berth/image/manifest"
+	"berth/image/names"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
@@ -158,7 +160,10 @@ func (k *check) names(ctx context.Context) error {
 		return err
 	}
 	for _, p := range problems {
-		k.file(p.Path, p.Err)
+		k.file(p.Path, p.Err, func(ctx context.Context) bool {
+			_, now, err := k.Names.Scan(ctx)
+			return err == nil && slices.ContainsFunc(now, func(q names.Problem) bool { return q.Path == p.Path })
+		})
 	}
 	slices.SortFunc(imgs, func(a, b images.Image) int { return strings.Compare(a.Name, b.Name) })
 	for _, img := range imgs {
@@ -222,10 +227,16 @@ func (k *check) has(ctx context.Context, d digest.Digest) (bool, error) {
 
 // file notes a file of a name or lease that cannot be read. Only nonsense is
 // taken away: what a newer version wrote, or the disk did not give, stays.
-func (k *check) file(path string, cause error) {
+// still says whether it is so when nobody can change it any more.
+func (k *check) file(path string, cause error, still func(context.Context) bool) {
 	var do func(context.Context) (string, error)
 	if fault.Is(cause, fault.Invalid) {
-		do = k.quarantine(path)
+		do = func(ctx context.Context) (string, error) {
+			if !still(ctx) {
+				return "", fault.New(fault.Conflict, "it was written again")
+			}
+			return k.quarantine(path)(ctx)
+		}
 	}
 	k.add(Finding{Object: "file " + path, Problem: cause.Error(), Harm: true}, do)
 }
@@ -242,7 +253,10 @@ func (k *check) leases(ctx context.Context) error {
 			k.add(Finding{Object: "file " + p.Path, Problem: "an empty lease"}, k.quarantine(p.Path))
 			continue
 		}
-		k.file(p.Path, p.Err)
+		k.file(p.Path, p.Err, func(ctx context.Context) bool {
+			_, now, err := k.Leases.Scan(ctx)
+			return err == nil && slices.ContainsFunc(now, func(q lease.Problem) bool { return q.Path == p.Path })
+		})
 	}
 	for _, l := range all {
 		dead, err := l.Dead(now)
