@@ -28,8 +28,10 @@ type Catcher struct {
 var (
 	active  atomic.Bool
 	pending atomic.Uint64 // bit n-1 is signal n
-	one     = uint64(1)   // what wakes an eventfd
-	wake    int32         // the eventfd
+	//lint:ignore U1000 the handler in assembly reads it
+	one = uint64(1) // what wakes an eventfd
+	//lint:ignore U1000 the handler in assembly reads it
+	wake int32 // the eventfd
 )
 
 var errActive = errors.New("catch signals: they are caught already")
