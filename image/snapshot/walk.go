@@ -238,10 +238,11 @@ func readAt(dir int, name string, buf *[]byte) (int, error) {
 		case err == unix.EINTR:
 		case err != nil:
 			return 0, err
-		case m == 0:
-			return n, nil
 		default:
 			n += m
+		}
+		if err == nil && n < len(*buf) { // a regular file gives less only at its end
+			return n, nil
 		}
 	}
 }
