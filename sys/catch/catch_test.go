@@ -69,6 +69,26 @@ func TestGivesBack(t *testing.T) {
 	}
 }
 
+// TestTakenOver: os/signal takes over a signal that was ignored at first, and
+// keeps it.
+func TestTakenOver(t *testing.T) {
+	signal.Ignore(unix.SIGHUP)
+	c, err := Start([]unix.Signal{unix.SIGHUP})
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := make(chan os.Signal, 1)
+	signal.Notify(theirs, unix.SIGHUP)
+	defer signal.Stop(theirs)
+	c.Stop()
+	_ = unix.Kill(os.Getpid(), unix.SIGHUP)
+	select {
+	case <-theirs:
+	case <-time.After(5 * time.Second):
+		t.Error("lost")
+	}
+}
+
 // TestUnderLoad: the handler runs on any thread, in the middle of Go code, of
 // collections and of forks.
 func TestUnderLoad(t *testing.T) {

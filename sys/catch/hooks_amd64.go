@@ -41,9 +41,14 @@ func (h *hooks) start(list []unix.Signal) error {
 	return nil
 }
 
+// stop leaves alone what somebody else has taken over.
 func (h *hooks) stop() {
+	handler, _ := handlers()
 	for i, s := range h.list {
-		_ = sigaction(s, &h.old[i], nil) // it was good before
+		var now action
+		if sigaction(s, nil, &now) == nil && now.handler == handler {
+			_ = sigaction(s, &h.old[i], nil) // it was good before
+		}
 	}
 }
 
