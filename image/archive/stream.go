@@ -141,6 +141,9 @@ func (f *files) entry(ctx context.Context, in *ingest, h *tar.Header, r io.Reade
 	if err != nil {
 		return err
 	}
+	if isSparse(h) {
+		return fault.New(fault.Invalid, "%.200q is sparse", h.Name)
+	}
 	switch h.Typeflag {
 	case tar.TypeDir:
 		return nil
@@ -152,9 +155,6 @@ func (f *files) entry(ctx context.Context, in *ingest, h *tar.Header, r io.Reade
 	}
 	if h.Size > in.opts.MaxBytes {
 		return fault.New(fault.Invalid, "%.200q: %d bytes, more than %d", h.Name, h.Size, in.opts.MaxBytes)
-	}
-	if isSparse(h) {
-		return fault.New(fault.Invalid, "%.200q is sparse", h.Name)
 	}
 	if isLegacyMeta(name) {
 		return nil
