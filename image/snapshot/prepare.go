@@ -32,7 +32,12 @@ func (o *Overlay) begin(ctx context.Context, kind, key, parent string, opts []sn
 	if err != nil {
 		return nil, fmt.Errorf("prepare %w", err)
 	}
-	return o.mountsOf(rec)
+	mounts, err := o.mountsOf(rec)
+	if err != nil { // it could never be mounted
+		_ = o.Remove(context.WithoutCancel(ctx), key)
+		return nil, err
+	}
+	return mounts, nil
 }
 
 // PrepareLayer makes an active snapshot to be filled through its folder, which

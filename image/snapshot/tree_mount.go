@@ -124,18 +124,26 @@ func overlayAtOnce(source string, layers []string, opts *sysmount.Options) (int,
 		return -1, err
 	}
 	defer ns.Close()
-	type result struct {
-		fd  int
-		err error
-	}
-	done := make(chan result)
+	fd := -1
+	apart(func() { fd, err = overlayApart(int(ns.Fd()), source, layers, opts) })
+	return fd, err
+}
+
+// apart runs f on a thread of its own, which ends with f. That is not the main
+// thread, which never ends: /proc/self would show what f did to it.
+func apart(f func()) {
+	done := make(chan struct{})
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with us
-		fd, err := overlayApart(int(ns.Fd()), source, layers, opts)
-		done <- result{fd, err}
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			apart(f) // on another thread, as we keep this one
+			runtime.UnlockOSThread()
+			return
+		}
+		f()
 	}()
-	r := <-done
-	return r.fd, r.err
+	<-done
 }
 
 func overlayApart(ns int, source string, layers []string, opts *sysmount.Options) (int, error) {
