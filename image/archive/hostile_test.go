@@ -232,8 +232,9 @@ func FuzzLoad(f *testing.F) {
 	f.Add(makeTar(f, dockerFiles(f)...))
 	f.Add(makeTar(f, oci...))
 	f.Add(gzipped(f, makeTar(f, oci...)))
+	store := newStore(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		images, err := Load(t.Context(), newStore(t), bytes.NewReader(data), LoadOptions{MaxBytes: 1 << 22})
+		images, err := Load(t.Context(), store, bytes.NewReader(data), LoadOptions{MaxBytes: 1 << 22})
 		if err != nil && strings.Contains(err.Error(), "\n") {
 			t.Fatalf("%q", err)
 		}
