@@ -171,7 +171,11 @@ func (in *ingest) load() error {
 
 // prepare makes the folder, or empties one that is not this ref's.
 func (in *ingest) prepare() error {
-	if err := os.Mkdir(in.dir, 0o700); err != nil && !os.IsExist(err) {
+	err := os.Mkdir(in.dir, 0o700)
+	if err == nil {
+		return os.WriteFile(in.path("ref"), []byte(in.ref), 0o600)
+	}
+	if !os.IsExist(err) {
 		return err
 	}
 	b, err := atomicfile.ReadCapped(in.path("ref"), maxRef)
@@ -292,6 +296,13 @@ func (in *ingest) drop() error {
 }
 
 func removeDir(dir string) error {
+	for _, name := range []string{"ref", "data", "state.json"} {
+		_ = unix.Unlink(filepath.Join(dir, name))
+	}
+	if err := unix.Rmdir(dir); err == nil {
+		return nil
+	}
+	// a staged state that a killed writer left, or something strange
 	if err := clearDir(dir); err != nil {
 		return err
 	}

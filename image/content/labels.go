@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -93,7 +94,11 @@ func (s *Store) dropLabels(d digest.Digest) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+	if err := unix.Unlink(path); err == unix.ENOENT || err == nil {
+		return nil
+	}
+	// a folder, if anything
+	if err := os.RemoveAll(path); err != nil {
 		return fmt.Errorf("remove labels of content %s: %w", d, err)
 	}
 	return nil
