@@ -103,7 +103,7 @@ func manifestCall(method string, ep hosts.Endpoint, r ref.Ref) call {
 func (c *Client) head(ctx context.Context, ep hosts.Endpoint, r ref.Ref) (v1.Descriptor, error) {
 	resp, err := c.send(ctx, manifestCall(http.MethodHead, ep, r))
 	var e *Error
-	if errors.As(err, &e) && e.Status < 500 && e.Status != http.StatusTooManyRequests {
+	if errors.As(err, &e) && e.Status < 500 {
 		return v1.Descriptor{}, nil
 	}
 	if err != nil {

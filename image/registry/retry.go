@@ -59,7 +59,7 @@ func unreached(err error) bool {
 		return false
 	}
 	var op *net.OpError
-	return noTLS(err) || errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &op) && op.Op == "dial"
+	return noTLS(err) || errors.Is(err, errProxy) || errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &op) && op.Op == "dial"
 }
 
 func withMirrors(err error, mirrors []error) error {

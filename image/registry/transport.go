@@ -1,11 +1,14 @@
 package registry
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -78,9 +81,25 @@ func (c *Client) newTransport(t hosts.TLS, dial time.Duration) (*http.Transport,
 		MaxResponseHeaderBytes: 256 << 10,
 		DisableCompression:     true, // the bytes as they are
 		ForceAttemptHTTP2:      true,
+		OnProxyConnectResponse: proxyAnswer,
 		// A dead HTTP/2 connection would stall every try anew.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: max(c.o.Stall/2, time.Second), PingTimeout: 15 * time.Second},
 	}, nil
+}
+
+// errProxy marks what a proxy did not let through: no endpoint was reached.
+var errProxy = errors.New("no way through the proxy")
+
+// proxyAnswer gives a refused CONNECT its reason.
+func proxyAnswer(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	kind := fault.Permission
+	if resp.StatusCode >= 500 {
+		kind = fault.Unavailable
+	}
+	return fault.New(kind, "%w %s: status %d %s", errProxy, proxy.Host, resp.StatusCode, http.StatusText(resp.StatusCode))
 }
 
 func loadPair(p hosts.Pair) (tls.Certificate, error) {
