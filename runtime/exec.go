@@ -42,7 +42,9 @@ func (rt *Runtime) Exec(ctx context.Context, req ExecRequest) (exit int, err err
 	d := &execDesign{container: c, req: &req, kept: k, traces: mayTrace(k.Process.Capabilities)}
 	if req.Process == nil {
 		req.Process = k.Process
-		if err := req.Change(k.Process); err != nil {
+	}
+	if req.Change != nil {
+		if err := req.Change(req.Process); err != nil {
 			return -1, err
 		}
 	}

@@ -58,10 +58,10 @@ type RunRequest struct {
 // ExecRequest asks for one more process in a running container.
 type ExecRequest struct {
 	ID string
-	// Process is complete; nil asks for the container's own as Change makes it.
+	// Process is complete; nil: the container's own.
 	Process *specs.Process
-	// Change turns the container's own process into the one to run.
-	Change        func(own *specs.Process) error
+	// Change, if set, turns that into the one to run, before anything is done.
+	Change        func(*specs.Process) error
 	ConsoleSocket string
 	PidfdSocket   string // see CreateRequest
 	PidFile       string
