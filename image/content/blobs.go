@@ -86,18 +86,18 @@ func (s *Store) Info(ctx context.Context, d digest.Digest) (content.Info, error)
 }
 
 // info joins what the file says with its labels, and tells of bad ones.
-func (s *Store) info(d digest.Digest, stat fs.FileInfo) content.Info {
-	i, err := s.join(d, stat)
+func (t *tags) info(d digest.Digest, stat fs.FileInfo) content.Info {
+	i, err := t.join(d, stat)
 	if err != nil {
-		s.bad(err)
+		t.bad(err)
 	}
 	return i
 }
 
 // join joins what the file says with its labels; an error is of the labels.
-func (s *Store) join(d digest.Digest, stat fs.FileInfo) (content.Info, error) {
+func (t *tags) join(d digest.Digest, stat fs.FileInfo) (content.Info, error) {
 	i := content.Info{Digest: d, Size: stat.Size(), CreatedAt: stat.ModTime(), UpdatedAt: stat.ModTime()}
-	l, err := s.readLabels(d)
+	l, err := t.readLabels(d)
 	i.Labels = l.Labels
 	if l.Updated.After(i.UpdatedAt) {
 		i.UpdatedAt = l.Updated
@@ -188,7 +188,7 @@ func (s *Store) trust(ctx context.Context, d digest.Digest, path string, stat fs
 	if !stat.Mode().IsRegular() {
 		return fault.New(fault.Invalid, "content %s: %s is not a regular file", d, path)
 	}
-	if stat.Mode().Perm() == synced || s.sinceBoot(stat) {
+	if stat.Mode().Perm() == synced || sinceBoot(stat) {
 		return nil
 	}
 	err := s.Verify(ctx, d)
@@ -205,7 +205,7 @@ func (s *Store) trust(ctx context.Context, d digest.Digest, path string, stat fs
 // began, with two seconds for the granularity of both clocks. A clock that was
 // set meanwhile makes us verify too much; only one that ran ahead before the
 // boot makes us verify too little.
-func (s *Store) sinceBoot(stat fs.FileInfo) bool {
+func sinceBoot(stat fs.FileInfo) bool {
 	var up unix.Timespec
 	st, ok := stat.Sys().(*syscall.Stat_t)
 	if !ok || unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil {

@@ -63,15 +63,23 @@ type Options struct {
 // Store is a content store. All its truth is on disk: any number of Stores, in
 // any number of processes, may share a folder.
 type Store struct {
-	opts Options
+	tags
 	// dir is open from the start, so that syncfs(2) reports every write that
 	// failed since.
-	dir  *os.File
-	boot func() (string, error)
+	dir *os.File
 
 	mu       sync.Mutex
 	unsynced []digest.Digest // committed by this Store since the last Sync
 }
+
+// place knows where everything is, and its locks.
+type place struct {
+	opts Options
+	boot func() (string, error)
+}
+
+// tags is the labels of the blobs.
+type tags struct{ place }
 
 var _ content.Store = (*Store)(nil)
 
@@ -110,7 +118,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open content store: %w", err)
 	}
-	s := &Store{opts: o, dir: f, boot: sync.OnceValues(clock.BootID)}
+	s := &Store{tags: tags{place{o, sync.OnceValues(clock.BootID)}}, dir: f}
 	if err := s.makeLocks(); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("open content store: %w", err)
@@ -166,24 +174,24 @@ func isHex(s string) bool {
 	return true
 }
 
-func (s *Store) blobPath(d digest.Digest) (string, error) {
+func (p *place) blobPath(d digest.Digest) (string, error) {
 	algorithm, encoded, err := split(d)
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(s.opts.Dir, "blobs", algorithm, encoded), nil
+	return filepath.Join(p.opts.Dir, "blobs", algorithm, encoded), nil
 }
 
-func (s *Store) labelsPath(d digest.Digest) (string, error) {
+func (p *place) labelsPath(d digest.Digest) (string, error) {
 	algorithm, encoded, err := split(d)
 	if err != nil {
 		return "", err
 	}
-	return filepath.Join(s.opts.Dir, "labels", algorithm, encoded+".json"), nil
+	return filepath.Join(p.opts.Dir, "labels", algorithm, encoded+".json"), nil
 }
 
 // lockBlob takes the lock for a change of one blob.
-func (s *Store) lockBlob(d digest.Digest) (*flock.Held, error) {
+func (p *place) lockBlob(d digest.Digest) (*flock.Held, error) {
 	_, encoded, err := split(d)
 	if err != nil {
 		return nil, err
@@ -192,24 +200,24 @@ func (s *Store) lockBlob(d digest.Digest) (*flock.Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	return flock.Lock(s.lockPath(int(b[0]) % lockCount))
+	return flock.Lock(p.lockPath(int(b[0]) % lockCount))
 }
 
 // lockCount is how many lock files the blobs share. They are made once and
 // stay: what frees space must not need any.
 const lockCount = 64
 
-func (s *Store) lockPath(n int) string {
-	return filepath.Join(s.opts.Locks, "content", fmt.Sprintf("%02d", n))
+func (p *place) lockPath(n int) string {
+	return filepath.Join(p.opts.Locks, "content", fmt.Sprintf("%02d", n))
 }
 
-func (s *Store) makeLocks() error {
-	if _, err := os.Lstat(s.lockPath(lockCount - 1)); err == nil {
+func (p *place) makeLocks() error {
+	if _, err := os.Lstat(p.lockPath(lockCount - 1)); err == nil {
 		return nil
 	}
-	paths := []string{filepath.Join(s.opts.Locks, "gc")}
+	paths := []string{filepath.Join(p.opts.Locks, "gc")}
 	for n := range lockCount {
-		paths = append(paths, s.lockPath(n))
+		paths = append(paths, p.lockPath(n))
 	}
 	for _, path := range paths {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
@@ -221,13 +229,13 @@ func (s *Store) makeLocks() error {
 	return nil
 }
 
-func (s *Store) bad(err error) {
-	if s.opts.Bad != nil {
-		s.opts.Bad(err)
+func (p *place) bad(err error) {
+	if p.opts.Bad != nil {
+		p.opts.Bad(err)
 	}
 }
 
-func (s *Store) syncing() bool { return !s.opts.Deferred }
+func (p *place) syncing() bool { return !p.opts.Deferred }
 
 func notFound(d digest.Digest) error {
 	return fault.New(fault.NotFound, "content %s: %w", d, errdefs.ErrNotFound)

@@ -94,12 +94,12 @@ func refID(ref string) string {
 	return hex.EncodeToString(h[:])
 }
 
-func (s *Store) ingestDir(id string) string { return filepath.Join(s.opts.Dir, "ingest", id) }
+func (p *place) ingestDir(id string) string { return filepath.Join(p.opts.Dir, "ingest", id) }
 
 // lockIngest takes the lock of a ref's folder without waiting:
 // errdefs.ErrUnavailable when a writer is open, here or in another process.
-func (s *Store) lockIngest(id, ref string) (*flock.Held, error) {
-	lock, err := flock.TryLock(filepath.Join(s.opts.Locks, "ingest", id))
+func (p *place) lockIngest(id, ref string) (*flock.Held, error) {
+	lock, err := flock.TryLock(filepath.Join(p.opts.Locks, "ingest", id))
 	if fault.Is(err, fault.Busy) {
 		return nil, fault.New(fault.Busy, "ingest %q is being written by another: %w", ref, errdefs.ErrUnavailable)
 	}

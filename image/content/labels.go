@@ -50,8 +50,8 @@ func decode(b []byte, into any) error {
 }
 
 // readLabels gives the labels of a blob; none is no error.
-func (s *Store) readLabels(d digest.Digest) (labels, error) {
-	path, err := s.labelsPath(d)
+func (t *tags) readLabels(d digest.Digest) (labels, error) {
+	path, err := t.labelsPath(d)
 	if err != nil {
 		return labels{}, err
 	}
@@ -70,8 +70,8 @@ func (s *Store) readLabels(d digest.Digest) (labels, error) {
 }
 
 // writeLabels replaces the labels of a blob; the caller holds its lock.
-func (s *Store) writeLabels(d digest.Digest, m map[string]string, updated time.Time) error {
-	path, err := s.labelsPath(d)
+func (t *tags) writeLabels(d digest.Digest, m map[string]string, updated time.Time) error {
+	path, err := t.labelsPath(d)
 	if err != nil {
 		return err
 	}
@@ -83,14 +83,14 @@ func (s *Store) writeLabels(d digest.Digest, m map[string]string, updated time.T
 		return fault.New(fault.Invalid, "labels of content %s take %d bytes: %w", d, len(b), errdefs.ErrInvalidArgument)
 	}
 	var opts []atomicfile.Option
-	if s.syncing() {
+	if t.syncing() {
 		opts = append(opts, atomicfile.Sync)
 	}
 	return atomicfile.Write(path, b, 0o600, opts...)
 }
 
-func (s *Store) dropLabels(d digest.Digest) error {
-	path, err := s.labelsPath(d)
+func (t *tags) dropLabels(d digest.Digest) error {
+	path, err := t.labelsPath(d)
 	if err != nil {
 		return err
 	}

@@ -18,8 +18,8 @@ import (
 )
 
 // guard holds the collector's lock shared: see gc.
-func (s *Store) guard() (*flock.Held, error) {
-	return flock.Shared(filepath.Join(s.opts.Locks, "gc"))
+func (p *place) guard() (*flock.Held, error) {
+	return flock.Shared(filepath.Join(p.opts.Locks, "gc"))
 }
 
 // commit verifies what an ingest holds and makes it a blob. actual is the
@@ -121,9 +121,9 @@ func (in *ingest) rename(d digest.Digest, path string, labels map[string]string)
 	return nil
 }
 
-func (s *Store) replaceLabels(d digest.Digest, labels map[string]string, now time.Time) error {
+func (t *tags) replaceLabels(d digest.Digest, labels map[string]string, now time.Time) error {
 	if len(labels) == 0 {
-		return s.dropLabels(d)
+		return t.dropLabels(d)
 	}
-	return s.writeLabels(d, labels, now.UTC())
+	return t.writeLabels(d, labels, now.UTC())
 }

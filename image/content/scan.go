@@ -53,7 +53,7 @@ func (s *Store) scan(ctx context.Context, fn func(Blob) error) error {
 }
 
 // look makes a Blob of a folder's entry; ok is false if it went meanwhile.
-func (s *Store) look(algorithm, dir string, e os.DirEntry) (b Blob, ok bool) {
+func (t *tags) look(algorithm, dir string, e os.DirEntry) (b Blob, ok bool) {
 	b.Path = filepath.Join(dir, e.Name())
 	d := digest.Digest(algorithm + ":" + e.Name())
 	if _, _, err := split(d); err != nil || !e.Type().IsRegular() {
@@ -68,16 +68,16 @@ func (s *Store) look(algorithm, dir string, e os.DirEntry) (b Blob, ok bool) {
 		b.Bad = fmt.Errorf("list content: %w", err)
 		return b, true
 	}
-	b.Info, b.Bad = s.join(d, stat)
+	b.Info, b.Bad = t.join(d, stat)
 	return b, true
 }
 
 // Relabeled lists the blobs whose labels were written since a moment.
-func (s *Store) Relabeled(since time.Time) ([]digest.Digest, error) {
+func (t *tags) Relabeled(since time.Time) ([]digest.Digest, error) {
 	// The kernel's stamps may be some milliseconds old.
 	since = since.Add(-time.Second)
 	var out []digest.Digest
-	err := s.eachLabels(func(_ string, d digest.Digest, e os.DirEntry) {
+	err := t.eachLabels(func(_ string, d digest.Digest, e os.DirEntry) {
 		if stat, err := e.Info(); err == nil && d != "" && !stat.ModTime().Before(since) {
 			out = append(out, d)
 		}
@@ -87,21 +87,21 @@ func (s *Store) Relabeled(since time.Time) ([]digest.Digest, error) {
 
 // OrphanLabels lists files in labels/ that belong to no blob and are older
 // than limit: what a killed commit or removal leaves, or a stranger.
-func (s *Store) OrphanLabels(limit time.Time) ([]string, error) {
+func (t *tags) OrphanLabels(limit time.Time) ([]string, error) {
 	var out []string
-	err := s.eachLabels(func(path string, d digest.Digest, e os.DirEntry) {
-		if stat, err := e.Info(); err == nil && stat.ModTime().Before(limit) && s.orphan(d) {
+	err := t.eachLabels(func(path string, d digest.Digest, e os.DirEntry) {
+		if stat, err := e.Info(); err == nil && stat.ModTime().Before(limit) && t.orphan(d) {
 			out = append(out, path)
 		}
 	})
 	return out, err
 }
 
-func (s *Store) orphan(d digest.Digest) bool {
+func (t *tags) orphan(d digest.Digest) bool {
 	if d == "" {
 		return true
 	}
-	blob, err := s.blobPath(d)
+	blob, err := t.blobPath(d)
 	if err != nil {
 		return true
 	}
@@ -112,12 +112,12 @@ func (s *Store) orphan(d digest.Digest) bool {
 // DropOrphanLabels removes a file that OrphanLabels listed, if it is one
 // still. The caller holds LOCKS/gc exclusively, so that no commit is between
 // labels and blob.
-func (s *Store) DropOrphanLabels(path string) error {
+func (t *tags) DropOrphanLabels(path string) error {
 	algorithm := filepath.Base(filepath.Dir(path))
-	if hexLen(algorithm) == 0 || filepath.Dir(path) != filepath.Join(s.opts.Dir, "labels", algorithm) {
+	if hexLen(algorithm) == 0 || filepath.Dir(path) != filepath.Join(t.opts.Dir, "labels", algorithm) {
 		return fault.New(fault.Invalid, "remove labels %s: not in this store", path)
 	}
-	if !s.orphan(labelsOf(algorithm, filepath.Base(path))) {
+	if !t.orphan(labelsOf(algorithm, filepath.Base(path))) {
 		return fault.New(fault.Conflict, "remove labels %s: their blob came back", path)
 	}
 	if err := os.RemoveAll(path); err != nil {
@@ -138,9 +138,9 @@ func labelsOf(algorithm, file string) digest.Digest {
 
 // eachLabels calls fn for each file in labels/; d is empty for a file whose
 // name is none of a blob's labels.
-func (s *Store) eachLabels(fn func(path string, d digest.Digest, e os.DirEntry)) error {
+func (t *tags) eachLabels(fn func(path string, d digest.Digest, e os.DirEntry)) error {
 	for _, algorithm := range []string{"sha256", "sha512"} {
-		dir := filepath.Join(s.opts.Dir, "labels", algorithm)
+		dir := filepath.Join(t.opts.Dir, "labels", algorithm)
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			return fmt.Errorf("list labels: %w", err)
@@ -153,13 +153,13 @@ func (s *Store) eachLabels(fn func(path string, d digest.Digest, e os.DirEntry))
 }
 
 // DropLabels removes the labels of a blob that cannot be read. The blob stays.
-func (s *Store) DropLabels(ctx context.Context, d digest.Digest) error {
-	lock, err := s.lockBlob(d)
+func (t *tags) DropLabels(ctx context.Context, d digest.Digest) error {
+	lock, err := t.lockBlob(d)
 	if err != nil {
 		return err
 	}
 	defer lock.Unlock()
-	return s.dropLabels(d)
+	return t.dropLabels(d)
 }
 
 // IngestID is the name of a ref's folder: Ingest.ID.

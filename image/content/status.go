@@ -30,8 +30,8 @@ func noIngest(ref string) error {
 
 // statusOf reads a writer's folder without its lock: a writer that is open may
 // be further than what is said here.
-func (s *Store) statusOf(id string) (content.Status, error) {
-	dir := s.ingestDir(id)
+func (p *place) statusOf(id string) (content.Status, error) {
+	dir := p.ingestDir(id)
 	ref, err := atomicfile.ReadCapped(filepath.Join(dir, "ref"), maxRef)
 	if err != nil {
 		return content.Status{}, err

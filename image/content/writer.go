@@ -45,7 +45,7 @@ func (s *Store) Writer(ctx context.Context, opts ...content.WriterOpt) (content.
 			return nil, err
 		}
 	}
-	w, err := s.openWriter(ctx, o, algorithm)
+	w, err := openWriter(ctx, s, o, algorithm)
 	if err != nil {
 		return nil, err // not w: a nil *writer is not a nil content.Writer
 	}
@@ -64,7 +64,7 @@ func (s *Store) absent(ctx context.Context, d digest.Digest) error {
 	return err
 }
 
-func (s *Store) openWriter(ctx context.Context, o content.WriterOpts, algorithm string) (w *writer, err error) {
+func openWriter(ctx context.Context, s *Store, o content.WriterOpts, algorithm string) (w *writer, err error) {
 	in, err := s.openIngest(o.Ref)
 	if err != nil {
 		return nil, err
