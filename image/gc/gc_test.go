@@ -478,3 +478,5 @@ func TestWhatIsLeasedAfterTheMarkStays(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func imageOf(i sample) images.Image { return images.Image{Name: i.name, Target: i.target} }
