@@ -94,9 +94,14 @@ func (t *tags) info(d digest.Digest, stat fs.FileInfo) content.Info {
 	return i
 }
 
+// plain is what the file alone says.
+func plain(d digest.Digest, stat fs.FileInfo) content.Info {
+	return content.Info{Digest: d, Size: stat.Size(), CreatedAt: stat.ModTime(), UpdatedAt: stat.ModTime()}
+}
+
 // join joins what the file says with its labels; an error is of the labels.
 func (t *tags) join(d digest.Digest, stat fs.FileInfo) (content.Info, error) {
-	i := content.Info{Digest: d, Size: stat.Size(), CreatedAt: stat.ModTime(), UpdatedAt: stat.ModTime()}
+	i := plain(d, stat)
 	l, err := t.readLabels(d)
 	i.Labels = l.Labels
 	if l.Updated.After(i.UpdatedAt) {

@@ -36,11 +36,16 @@ func (s *Store) scan(ctx context.Context, fn func(Blob) error) error {
 		if err != nil {
 			return fmt.Errorf("list content: %w", err)
 		}
+		// After the blobs: a commit writes the labels first.
+		tagged, err := s.tagged(algorithm)
+		if err != nil {
+			return err
+		}
 		for _, e := range entries {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			b, ok := s.look(algorithm, dir, e)
+			b, ok := s.look(algorithm, dir, e, tagged)
 			if !ok {
 				continue
 			}
@@ -52,8 +57,27 @@ func (s *Store) scan(ctx context.Context, fn func(Blob) error) error {
 	return nil
 }
 
+// tagged is the set of files of labels: most blobs have none, and to open one
+// in vain for each takes time.
+func (t *tags) tagged(algorithm string) (map[string]bool, error) {
+	d, err := os.Open(filepath.Join(t.opts.Dir, "labels", algorithm))
+	if err != nil {
+		return nil, fmt.Errorf("list labels: %w", err)
+	}
+	defer d.Close()
+	files, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("list labels: %w", err)
+	}
+	set := make(map[string]bool, len(files))
+	for _, f := range files {
+		set[f] = true
+	}
+	return set, nil
+}
+
 // look makes a Blob of a folder's entry; ok is false if it went meanwhile.
-func (t *tags) look(algorithm, dir string, e os.DirEntry) (b Blob, ok bool) {
+func (t *tags) look(algorithm, dir string, e os.DirEntry, tagged map[string]bool) (b Blob, ok bool) {
 	b.Path = filepath.Join(dir, e.Name())
 	d := digest.Digest(algorithm + ":" + e.Name())
 	if _, _, err := split(d); err != nil || !e.Type().IsRegular() {
@@ -66,6 +90,10 @@ func (t *tags) look(algorithm, dir string, e os.DirEntry) (b Blob, ok bool) {
 	}
 	if err != nil {
 		b.Bad = fmt.Errorf("list content: %w", err)
+		return b, true
+	}
+	if !tagged[e.Name()+".json"] {
+		b.Info = plain(d, stat)
 		return b, true
 	}
 	b.Info, b.Bad = t.join(d, stat)

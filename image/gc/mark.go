@@ -19,8 +19,17 @@ import (
 type node struct {
 	kind string
 	id   string
-	flat bool // keep it, but not what it refers to
+	how  how
 }
+
+// how much of a thing is kept; each keeps what the next one keeps.
+type how uint8
+
+const (
+	whole   how = iota // it and all that it refers to
+	labeled            // it and what its labels refer to: it is no document
+	flat               // it alone
+)
 
 // marker follows references. What it has marked stays marked.
 type marker struct {
@@ -72,14 +81,14 @@ func (c *Collector) mark(ctx context.Context) (*marker, error) {
 			m.problem(b.Path, b.Bad)
 		case b.Bad != nil: // its labels: who knows what they said
 			m.problem(string(b.Digest), b.Bad)
-			m.push(BlobKind, string(b.Digest), false)
+			m.push(BlobKind, string(b.Digest), whole)
 		case rooted(b.Labels, m.start):
-			m.push(BlobKind, string(b.Digest), false)
+			m.push(BlobKind, string(b.Digest), whole)
 		}
 	}
 	for key, i := range m.layers {
 		if rooted(i.Labels, m.start) {
-			m.push(SnapshotKind, key, false)
+			m.push(SnapshotKind, key, whole)
 		}
 	}
 	return m, m.follow(ctx)
@@ -100,7 +109,7 @@ func (m *marker) roots(ctx context.Context) error {
 	for _, img := range imgs {
 		m.images[img.Name] = img
 		if !ended(img.Labels, m.start) {
-			m.push(NameKind, img.Name, false)
+			m.push(NameKind, img.Name, whole)
 		}
 	}
 	for _, l := range leases {
@@ -111,9 +120,13 @@ func (m *marker) roots(ctx context.Context) error {
 		if dead {
 			continue
 		}
-		m.push(LeaseKind, l.ID, false)
+		m.push(LeaseKind, l.ID, whole)
 		for _, r := range l.Resources {
-			m.push(kindOf(r.Type), r.ID, l.Flat())
+			h := whole
+			if l.Flat() {
+				h = flat
+			}
+			m.push(kindOf(r.Type), r.ID, h)
 		}
 	}
 	for _, p := range badNames {
@@ -167,19 +180,35 @@ func (m *marker) salvage(path string, cause error) error {
 		return err
 	}
 	for _, d := range digestsIn(b) {
-		m.push(BlobKind, string(d), false)
-		m.push(SnapshotKind, string(d), false)
+		m.push(BlobKind, string(d), whole)
+		m.push(SnapshotKind, string(d), whole)
 	}
 	return nil
 }
 
-func (m *marker) push(kind, id string, flat bool) {
-	if kind != "" && !m.marked[node{kind: kind, id: id}] {
-		m.queue = append(m.queue, node{kind, id, flat})
+func (m *marker) push(kind, id string, h how) {
+	if kind != "" && !m.marks(kind, id, h) {
+		m.queue = append(m.queue, node{kind, id, h})
 	}
 }
 
-// follow marks what is queued and what that leads to.
+// marks reports whether a thing is marked so, or with more.
+func (m *marker) marks(kind, id string, h how) bool {
+	for ; ; h-- {
+		if m.marked[node{kind, id, h}] {
+			return true
+		}
+		if h == whole {
+			return false
+		}
+	}
+}
+
+// kept reports whether a thing is marked at all.
+func (m *marker) kept(kind, id string) bool { return m.marks(kind, id, flat) }
+
+// follow marks what is queued and what that leads to. A thing may come again
+// with more that hangs on it.
 func (m *marker) follow(ctx context.Context) error {
 	for len(m.queue) > 0 {
 		if err := ctx.Err(); err != nil {
@@ -187,11 +216,11 @@ func (m *marker) follow(ctx context.Context) error {
 		}
 		n := m.queue[len(m.queue)-1]
 		m.queue = m.queue[:len(m.queue)-1]
-		if m.marked[n] || m.marked[node{kind: n.kind, id: n.id}] {
+		if m.marks(n.kind, n.id, n.how) {
 			continue
 		}
 		m.marked[n] = true
-		if n.flat { // it may come again with all that hangs on it
+		if n.how == flat {
 			continue
 		}
 		if err := m.expand(ctx, n); err != nil {
@@ -201,32 +230,27 @@ func (m *marker) follow(ctx context.Context) error {
 	return nil
 }
 
-// kept reports whether a thing is marked, with what hangs on it or without.
-func (m *marker) kept(kind, id string) bool {
-	return m.marked[node{kind: kind, id: id}] || m.marked[node{kind: kind, id: id, flat: true}]
-}
-
 // expand queues what one thing refers to.
 func (m *marker) expand(ctx context.Context, n node) error {
 	switch n.kind {
 	case NameKind:
 		if img, ok := m.images[n.id]; ok {
-			m.push(BlobKind, string(img.Target.Digest), false)
+			m.push(BlobKind, string(img.Target.Digest), whole)
 		}
 	case SnapshotKind:
 		if i, ok := m.layers[n.id]; ok {
 			if i.Parent != "" {
-				m.push(SnapshotKind, i.Parent, false)
+				m.push(SnapshotKind, i.Parent, whole)
 			}
 			m.references(i.Labels)
 		}
 	case BlobKind:
-		return m.expandBlob(ctx, digest.Digest(n.id))
+		return m.expandBlob(ctx, digest.Digest(n.id), n.how)
 	}
 	return nil
 }
 
-func (m *marker) expandBlob(ctx context.Context, d digest.Digest) error {
+func (m *marker) expandBlob(ctx context.Context, d digest.Digest, h how) error {
 	b, ok := m.blobs[d]
 	if !ok { // made since the list, or not there
 		info, err := m.Content.Info(ctx, d)
@@ -238,7 +262,7 @@ func (m *marker) expandBlob(ctx context.Context, d digest.Digest) error {
 		}
 		b = content.Blob{Info: info}
 	}
-	if m.references(b.Labels) {
+	if m.references(b.Labels) || h != whole {
 		return nil
 	}
 	return m.parse(ctx, b.Info)

@@ -21,6 +21,7 @@ const (
 	rootLabel    = "containerd.io/gc.root"
 	expireLabel  = "containerd.io/gc.expire"
 	contentRef   = "containerd.io/gc.ref.content"
+	layerRefs    = contentRef + ".l." // of a manifest's layers
 	imageRef     = "containerd.io/gc.ref.image"
 	snapshotRefs = "containerd.io/gc.ref.snapshot."
 )
@@ -52,11 +53,15 @@ func (m *marker) references(labels map[string]string) bool {
 	for k, v := range labels {
 		switch {
 		case isRef(k, contentRef):
-			m.push(BlobKind, v, false)
+			h := whole
+			if strings.HasPrefix(k, layerRefs) {
+				h = labeled
+			}
+			m.push(BlobKind, v, h)
 		case isRef(k, imageRef):
-			m.push(NameKind, v, false)
+			m.push(NameKind, v, whole)
 		case k == snapshotRefs+Snapshotter || strings.HasPrefix(k, snapshotRefs+Snapshotter+"/"):
-			m.push(SnapshotKind, v, false)
+			m.push(SnapshotKind, v, whole)
 		default:
 			continue
 		}
@@ -80,17 +85,21 @@ func (m *marker) parse(ctx context.Context, info content.Info) error {
 	}
 	if doc, err := manifest.Decode("", b); err == nil {
 		for _, c := range doc.Children() {
-			m.push(BlobKind, string(c.Digest), false)
+			h := whole
+			if _, ok := manifest.LayerOf(c.MediaType); ok {
+				h = labeled
+			}
+			m.push(BlobKind, string(c.Digest), h)
 		}
 		return nil
 	}
 	if cfg, err := manifest.DecodeConfig(b); err == nil && len(cfg.RootFS.DiffIDs) > 0 {
-		m.push(SnapshotKind, string(identity.ChainID(cfg.RootFS.DiffIDs)), false)
+		m.push(SnapshotKind, string(identity.ChainID(cfg.RootFS.DiffIDs)), whole)
 		return nil
 	}
 	// No document that we know: whatever digests it names stay.
 	for _, d := range digestsIn(b) {
-		m.push(BlobKind, string(d), false)
+		m.push(BlobKind, string(d), whole)
 	}
 	return nil
 }

@@ -165,10 +165,12 @@ func (s *sweep) again(ctx context.Context) error {
 			continue // gone: it keeps nothing
 		}
 		s.blobs[d] = content.Blob{Info: info}
-		key := node{kind: BlobKind, id: string(d)}
-		if s.marked[key] || rooted(info.Labels, s.start) {
-			delete(s.marked, key)
-			s.push(BlobKind, string(d), false)
+		if rooted(info.Labels, s.start) || s.marks(BlobKind, string(d), labeled) {
+			// what it was marked for is followed along the new labels, too
+			for _, h := range []how{whole, labeled} {
+				delete(s.marked, node{BlobKind, string(d), h})
+			}
+			s.push(BlobKind, string(d), whole)
 		}
 	}
 	return s.follow(ctx)
