@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -36,7 +37,7 @@ func (o *Overlay) Cleanup(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("clean up snapshots: %s: %w", step.what, err))
 		}
 	}
-	return errors.Join(errs...)
+	return oneOf(errs)
 }
 
 // sweeper is the shelf to one who tidies it.
@@ -54,7 +55,7 @@ func (o *sweeper) sweepTrash(ctx context.Context) error {
 		}
 		errs = append(errs, removeTree(o.trash, name))
 	}
-	return errors.Join(errs...)
+	return oneOf(errs)
 }
 
 // sweepStage removes staged records: with the key's lock nobody stages one.
@@ -69,7 +70,7 @@ func (o *sweeper) sweepStage(context.Context) error {
 			errs = append(errs, o.withHash(hash, func() error { return gone(os.Remove(o.path(stageDir, name))) }))
 		}
 	}
-	return errors.Join(errs...)
+	return oneOf(errs)
 }
 
 // withHash does something under the lock of a key's hash.
@@ -109,7 +110,7 @@ func (o *sweeper) sweepLost(context.Context) error {
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return oneOf(errs)
 }
 
 // removeLost removes a commit that was lost, unless it has children: those
@@ -143,6 +144,18 @@ func (o *sweeper) markAgain(was *record) error {
 		return nil // changed meanwhile
 	}
 	return o.mark(was.Parent, was.Key)
+}
+
+// oneOf makes one line of several errors: the first one and how many more.
+func oneOf(errs []error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	}
+	return fmt.Errorf("%w (and %d more errors)", errs[0], len(errs)-1)
 }
 
 // heldAtOnce is how many folders sweepFolders holds while it reads all records.
@@ -256,7 +269,7 @@ func (o *sweeper) sweepMarks(context.Context) error {
 			return err
 		}))
 	}
-	return errors.Join(errs...)
+	return oneOf(errs)
 }
 
 // sweepUnsynced removes marks of commits that do not exist or were synced.
@@ -278,5 +291,5 @@ func (o *sweeper) sweepUnsynced(context.Context) error {
 			return nil
 		}))
 	}
-	return errors.Join(errs...)
+	return oneOf(errs)
 }

@@ -3,6 +3,7 @@ package suite
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"berth/image/snapshot"
 
@@ -59,6 +60,56 @@ func whiteouts(b *bench) {
 	mounts, err = b.Prepare(b.ctx, "box", "three")
 	b.look(mounts, err, func(dir string) { b.sees(dir, append(want, "gone=3")...) })
 }
+
+// faithful holds that a layer keeps what a file is, not only what is in it.
+func faithful(b *bench) {
+	b.layer("one", "", func(dir string) {
+		b.write(dir, "a", "1")
+		b.ok(os.Link(dir+"/a", dir+"/hard link"))
+		b.ok(os.Symlink("/no/where", dir+"/link"))
+		b.ok(unix.Mkfifo(dir+"/fifo", 0o640))
+		b.write(dir, "bad\xffname", "1")
+		b.write(dir, "tool", "1")
+		b.ok(os.Truncate(dir+"/tool", 3<<30)) // a hole; takes rights away
+		b.ok(unix.Chmod(dir+"/tool", 0o4751))
+		b.ok(unix.Setxattr(dir+"/a", "user.x", []byte("val\x00ue"), 0))
+		b.ok(unix.Setxattr(dir+"/tool", "security.capability", netRaw, 0))
+		b.ok(os.Chtimes(dir+"/a", time.Unix(1, 2), time.Unix(-3, 456789012)))
+	})
+	b.layer("two", "one", func(dir string) { b.write(dir, "z", "2") })
+	mounts, err := b.View(b.ctx, "v", "two")
+	b.look(mounts, err, func(dir string) {
+		var a, hard, tool unix.Stat_t
+		b.ok(unix.Lstat(dir+"/a", &a))
+		b.ok(unix.Lstat(dir+"/hard link", &hard))
+		b.ok(unix.Lstat(dir+"/tool", &tool))
+		if a.Ino != hard.Ino || a.Nlink != 2 {
+			b.Errorf("a hard link is inode %d, not %d; %d links", hard.Ino, a.Ino, a.Nlink)
+		}
+		if a.Mtim != (unix.Timespec{Sec: -3, Nsec: 456789012}) {
+			b.Errorf("mtime %+v", a.Mtim)
+		}
+		if tool.Mode != unix.S_IFREG|0o4751 || tool.Size != 3<<30 || tool.Blocks > 64 {
+			b.Errorf("mode %o, size %d, %d blocks", tool.Mode, tool.Size, tool.Blocks)
+		}
+		buf := make([]byte, 64)
+		if n, err := unix.Getxattr(dir+"/a", "user.x", buf); err != nil || string(buf[:n]) != "val\x00ue" {
+			b.Errorf("xattr %q, %v", buf[:max(n, 0)], err)
+		}
+		if n, err := unix.Getxattr(dir+"/tool", "security.capability", buf); err != nil || n < len(netRaw) {
+			b.Errorf("capability: %d bytes, %v", n, err)
+		}
+		if to, err := os.Readlink(dir + "/link"); err != nil || to != "/no/where" {
+			b.Errorf("a link to %q, %v", to, err)
+		}
+		if _, err := os.Stat(dir + "/bad\xffname"); err != nil {
+			b.Error(err)
+		}
+	})
+}
+
+// netRaw is cap_net_raw+ep as in capabilities(7), version 2.
+var netRaw = []byte{1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 // rootFolder holds whose owner and mode the root has.
 func rootFolder(b *bench) {

@@ -44,6 +44,7 @@ func Run(t *testing.T, open Open) {
 		{"TidyLeavesAll", false, tidyLeavesAll},
 		{"ReadThrough", true, readThrough},
 		{"Whiteouts", true, whiteouts},
+		{"Faithful", true, faithful},
 		{"RootFolder", true, rootFolder},
 		{"ManyLayers", true, manyLayers},
 		{"WriteAndCommit", true, writeAndCommit},
