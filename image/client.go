@@ -1,0 +1,75 @@
+package image
+
+import (
+	"context"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"berth/image/registry"
+	"berth/image/registry/credential"
+	"berth/image/registry/hosts"
+)
+
+// reach is how one verb reaches registries.
+type reach struct {
+	auth       *Credential
+	anyTLS     bool // --tls-verify=false: http, or https without verification
+	retries    int
+	delay      time.Duration
+	onRetry    func(what string, cause error)
+	authSource *credential.Keeper // nil: the store's
+}
+
+func (c Credential) kept() credential.Credential {
+	return credential.Credential{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, RegistryToken: c.RegistryToken}
+}
+
+// client makes a client for one verb; the caller closes it.
+func (s *Store) client(r reach) (*registry.Client, error) {
+	table, err := s.hosts()
+	if err != nil {
+		return nil, err
+	}
+	if r.anyTLS {
+		o := s.hostOptions()
+		o.Insecure = append(o.Insecure, "*")
+		if table, err = hosts.Load(o); err != nil {
+			return nil, err
+		}
+	}
+	keeper := s.keeper
+	if r.authSource != nil {
+		keeper = r.authSource
+	}
+	find := keeper.Lookup
+	if r.auth != nil {
+		find = func(context.Context, string, string) (credential.Credential, error) { return r.auth.kept(), nil }
+	}
+	o := registry.Options{Hosts: table, Credentials: find, Retries: r.retries, Delay: r.delay}
+	if r.onRetry != nil {
+		o.OnRetry = func(what string, _ time.Duration, cause error) { r.onRetry(what, cause) }
+	}
+	return registry.New(o), nil
+}
+
+// teller serializes a request's progress, and drops what comes too often.
+func teller(f func(Progress), refName string) func(Progress) {
+	if f == nil {
+		return func(Progress) {}
+	}
+	lock := make(chan struct{}, 1)
+	last := map[digest.Digest]Progress{}
+	told := map[digest.Digest]time.Time{}
+	return func(p Progress) {
+		lock <- struct{}{}
+		defer func() { <-lock }()
+		before := last[p.Digest]
+		if before.Step == p.Step && p.Current < p.Total && time.Since(told[p.Digest]) < 100*time.Millisecond {
+			return
+		}
+		last[p.Digest], told[p.Digest] = p, time.Now()
+		p.Ref = refName
+		f(p)
+	}
+}

@@ -1,0 +1,365 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"berth/base/fault"
+	"berth/image/lease"
+	"berth/image/manifest"
+	"berth/image/ref"
+	"berth/image/registry"
+)
+
+// Lists makes manifest lists by hand: docker's and podman's manifest verbs. A
+// list is an OCI index under a name of this store; its members are images here,
+// or documents of a registry whose layers stay there.
+type Lists struct{ store *Store }
+
+// Annotation changes one manifest's entry in a list; empty fields change
+// nothing.
+type Annotation struct {
+	OS, Arch, Variant, OSVersion string
+	OSFeatures                   []string
+	Annotations                  map[string]string
+}
+
+func (a Annotation) apply(d *ocispec.Descriptor) {
+	if d.Platform == nil {
+		d.Platform = &ocispec.Platform{}
+	}
+	for to, v := range map[*string]string{&d.Platform.OS: a.OS, &d.Platform.Architecture: a.Arch, &d.Platform.Variant: a.Variant, &d.Platform.OSVersion: a.OSVersion} {
+		if v != "" {
+			*to = v
+		}
+	}
+	if len(a.OSFeatures) > 0 {
+		d.Platform.OSFeatures = a.OSFeatures
+	}
+	if len(a.Annotations) > 0 {
+		if d.Annotations == nil {
+			d.Annotations = map[string]string{}
+		}
+		maps.Copy(d.Annotations, a.Annotations)
+	}
+}
+
+// Create makes a list with members (typed names); with amend, one that is there
+// gets them as well. Members that are lists give all their entries if all is
+// set, else the host's. It gives the list's digest.
+func (l *Lists) Create(ctx context.Context, list string, members []string, amend, all bool) (digest.Digest, error) {
+	r, err := l.store.target(list)
+	if err != nil {
+		return "", err
+	}
+	_, err = l.store.names.Get(ctx, r.String())
+	if err == nil && !amend {
+		return "", fault.New(fault.Exists, "refusing to amend an existing manifest list with no --amend flag")
+	}
+	if err != nil && !errdefs.IsNotFound(err) {
+		return "", err
+	}
+	return l.change(ctx, r, err != nil, func(h *held, x *ocispec.Index) error {
+		return l.gather(ctx, h, x, members, all, Annotation{})
+	})
+}
+
+// Add gives a list more members.
+func (l *Lists) Add(ctx context.Context, list string, members []string, all bool, a Annotation) (digest.Digest, error) {
+	r, err := l.store.target(list)
+	if err != nil {
+		return "", err
+	}
+	return l.change(ctx, r, false, func(h *held, x *ocispec.Index) error { return l.gather(ctx, h, x, members, all, a) })
+}
+
+// Annotate changes a member's entry; member is a digest or a name.
+func (l *Lists) Annotate(ctx context.Context, list, member string, a Annotation) (digest.Digest, error) {
+	r, err := l.store.target(list)
+	if err != nil {
+		return "", err
+	}
+	return l.change(ctx, r, false, func(h *held, x *ocispec.Index) error {
+		wanted, err := l.memberDigest(ctx, h, member)
+		if err != nil {
+			return err
+		}
+		for i := range x.Manifests {
+			if slices.Contains(wanted, x.Manifests[i].Digest) {
+				a.apply(&x.Manifests[i])
+				return nil
+			}
+		}
+		return fault.New(fault.NotFound, "manifest for image %s does not exist in %s", member, list)
+	})
+}
+
+// Remove takes members out of a list.
+func (l *Lists) Remove(ctx context.Context, list string, members []digest.Digest) (digest.Digest, error) {
+	r, err := l.store.target(list)
+	if err != nil {
+		return "", err
+	}
+	return l.change(ctx, r, false, func(_ *held, x *ocispec.Index) error {
+		for _, m := range members {
+			n := len(x.Manifests)
+			x.Manifests = slices.DeleteFunc(x.Manifests, func(d ocispec.Descriptor) bool { return d.Digest == m })
+			if len(x.Manifests) == n {
+				return fault.New(fault.NotFound, "no manifest %s in %s", m, list)
+			}
+		}
+		return nil
+	})
+}
+
+// change reads a list, lets f change it, and names the new one.
+func (l *Lists) change(ctx context.Context, r ref.Ref, fresh bool, f func(*held, *ocispec.Index) error) (_ digest.Digest, err error) {
+	h, err := l.store.hold(ctx, "manifest")
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, h.release(ctx)) }()
+	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
+	if !fresh {
+		doc, err := l.local(ctx, r)
+		if err != nil {
+			return "", err
+		}
+		index = *doc.Index
+		index.Manifests = slices.Clone(index.Manifests)
+		for _, m := range index.Manifests {
+			if err := h.keep(ctx, lease.ContentType, string(m.Digest)); err != nil {
+				return "", err
+			}
+		}
+	}
+	if err := f(h, &index); err != nil {
+		return "", err
+	}
+	doc, err := manifest.NewIndex(index)
+	if err != nil {
+		return "", err
+	}
+	if err := h.keep(ctx, lease.ContentType, string(doc.Digest)); err != nil {
+		return "", err
+	}
+	here := func(i int) bool {
+		_, err := l.store.content.Info(ctx, index.Manifests[i].Digest)
+		return err == nil
+	}
+	if err := l.store.put(ctx, doc.Descriptor(), doc.Raw(), doc.GCLabels(here)); err != nil {
+		return "", err
+	}
+	if err := l.store.sync(ctx, nil); err != nil {
+		return "", err
+	}
+	if old, err := l.store.names.Get(ctx, r.String()); err == nil && old.Target.Digest != doc.Digest {
+		// A list that was changed is not kept: nobody had its old form.
+		if err := l.store.names.Delete(ctx, r.String()); err != nil {
+			return "", err
+		}
+	}
+	return doc.Digest, l.store.name(ctx, naming{r.String(), doc.Descriptor(), ""})
+}
+
+func (l *Lists) local(ctx context.Context, r ref.Ref) (*manifest.Document, error) {
+	n, err := l.store.names.Get(ctx, r.String())
+	if errdefs.IsNotFound(err) {
+		return nil, fault.New(fault.NotFound, "no such manifest: %s", r.Familiar())
+	}
+	if err != nil {
+		return nil, err
+	}
+	doc, err := l.store.document(ctx, n.Target)
+	if err != nil {
+		return nil, err
+	}
+	if doc.Index == nil {
+		return nil, fault.New(fault.Invalid, "%s is an image, not a manifest list", r.Familiar())
+	}
+	return doc, nil
+}
+
+// gather adds the entries of members to an index, or replaces those of the same
+// digest.
+func (l *Lists) gather(ctx context.Context, h *held, x *ocispec.Index, members []string, all bool, a Annotation) error {
+	for _, m := range members {
+		entries, err := l.entries(ctx, h, m, all)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			a.apply(&e)
+			x.Manifests = slices.DeleteFunc(x.Manifests, func(d ocispec.Descriptor) bool { return d.Digest == e.Digest })
+			x.Manifests = append(x.Manifests, e)
+		}
+	}
+	return nil
+}
+
+func (l *Lists) memberDigest(ctx context.Context, h *held, member string) ([]digest.Digest, error) {
+	if d := digest.Digest(member); d.Validate() == nil {
+		return []digest.Digest{d}, nil
+	}
+	entries, err := l.entries(ctx, h, member, true)
+	var out []digest.Digest
+	for _, e := range entries {
+		out = append(out, e.Digest)
+	}
+	return out, err
+}
+
+// entries are what a member puts into a list: found here, else in its registry.
+func (l *Lists) entries(ctx context.Context, h *held, member string, all bool) ([]ocispec.Descriptor, error) {
+	s := l.store
+	f := &fetcher{s: s, lease: h, tell: func(Progress) {}}
+	var target ocispec.Descriptor
+	img, name, err := s.find(ctx, member)
+	switch {
+	case err == nil:
+		target = img.Target
+		if name != "" {
+			n, err := s.names.Get(ctx, name)
+			if err != nil {
+				return nil, err
+			}
+			target = n.Target
+		}
+	case fault.Is(err, fault.NotFound):
+		if f.ref, err = s.parse(member); err != nil {
+			return nil, err
+		}
+		if f.client, err = s.client(reach{}); err != nil {
+			return nil, err
+		}
+		defer f.client.Close()
+		if target, _, err = f.client.Resolve(ctx, f.ref.OrLatest().Pinned()); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, err
+	}
+	doc, err := f.document(ctx, target, func(*manifest.Document) func(int) bool { return func(int) bool { return f.client == nil } })
+	if err != nil {
+		return nil, err
+	}
+	if doc.Index != nil {
+		return choose(doc, manifest.Host(), all)
+	}
+	cfg, err := f.config(ctx, doc)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", member, err)
+	}
+	d := doc.Descriptor()
+	p := cfg.Platform()
+	d.Platform = &p
+	return []ocispec.Descriptor{d}, nil
+}
+
+// Inspect gives the document's bytes: of a list here, else from the registry.
+func (l *Lists) Inspect(ctx context.Context, name string, r PullRequest) ([]byte, error) {
+	s := l.store
+	refs, err := s.local(name)
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range refs {
+		if doc, err := l.local(ctx, one); err == nil {
+			return doc.Raw(), nil
+		}
+	}
+	one, err := s.parse(name)
+	if err != nil {
+		return nil, err
+	}
+	client, err := s.client(reach{auth: r.Auth, anyTLS: r.SkipVerify || r.PlainHTTP})
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	one = one.OrLatest().Pinned()
+	desc, _, err := client.Resolve(ctx, one)
+	if err != nil {
+		if fault.Is(err, fault.NotFound) {
+			return nil, fault.New(fault.NotFound, "no such manifest: %s", one.Familiar())
+		}
+		return nil, err
+	}
+	return client.Manifest(ctx, one, desc)
+}
+
+// Push sends a list: with all, its members' images too; else they have to be in
+// the registry already, or are mounted from where they were pulled.
+func (l *Lists) Push(ctx context.Context, list string, all bool, r PushRequest) (Pushed, error) {
+	s := l.store
+	from, err := s.target(list)
+	if err != nil {
+		return Pushed{}, err
+	}
+	to := from
+	if r.Name != "" {
+		if to, err = ref.Stored(r.Name); err != nil {
+			return Pushed{}, err
+		}
+	}
+	doc, err := l.local(ctx, from)
+	if err != nil {
+		return Pushed{}, err
+	}
+	client, err := s.client(reach{auth: r.Auth, anyTLS: r.SkipVerify || r.PlainHTTP, retries: r.Retries, delay: r.RetryDelay})
+	if err != nil {
+		return Pushed{}, err
+	}
+	defer client.Close()
+	h, err := s.hold(ctx, "push")
+	if err != nil {
+		return Pushed{}, err
+	}
+	p := &pusher{s: s, client: client, lease: h, to: to, r: r, tell: teller(r.Progress, to.Tag)}
+	err = p.members(ctx, client, doc, all)
+	if err == nil {
+		_, err = client.PushManifest(ctx, to, doc.MediaType, doc.Raw())
+	}
+	out := Pushed{Name: to.String(), Digest: doc.Digest, Size: int64(len(doc.Raw())), Sent: p.sent.Load()}
+	return out, errors.Join(err, h.release(ctx))
+}
+
+func (p *pusher) members(ctx context.Context, client *registry.Client, doc *manifest.Document, all bool) error {
+	for _, m := range doc.Index.Manifests {
+		to, err := p.to.WithDigest(m.Digest)
+		if err != nil {
+			return err
+		}
+		if !all {
+			if _, _, err := client.Resolve(ctx, to); err == nil {
+				continue
+			}
+		}
+		one, err := p.s.document(ctx, m)
+		if err != nil {
+			return err
+		}
+		part := &pusher{s: p.s, client: client, lease: p.lease, to: to, r: p.r, tell: p.tell}
+		part.r.Compression, part.r.Force = "", false
+		sent, err := part.image(ctx, one)
+		if err != nil {
+			return err
+		}
+		if sent.Digest != m.Digest {
+			return fault.New(fault.Unsupported, "push %s: layers of its member %s are kept uncompressed: push that image first and add it by its new digest", p.to.Familiar(), m.Digest)
+		}
+		if _, err := client.PushManifest(ctx, to, one.MediaType, one.Raw()); err != nil {
+			return err
+		}
+		p.sent.Add(part.sent.Load())
+	}
+	return nil
+}

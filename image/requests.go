@@ -1,0 +1,241 @@
+package image
+
+import (
+	"io"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Policy says when Pull asks the registry.
+type Policy string
+
+const (
+	PullAlways  Policy = "always"
+	PullMissing Policy = "missing"
+	PullNever   Policy = "never"
+	// PullNewer asks, and goes on with the local image if the registry cannot be reached.
+	PullNewer Policy = "newer"
+)
+
+// PullRequest asks for one image, or for all tags of a repository.
+type PullRequest struct {
+	// Name is canonical (ref.Parse of the dialect has been applied).
+	Name     string
+	AllTags  bool
+	Policy   Policy
+	Platform string // "" is the host's; "all" keeps every platform
+	Auth     *Credential
+	// PlainHTTP and SkipVerify are --tls-verify=false's two halves.
+	PlainHTTP  bool
+	SkipVerify bool
+	Retries    int           // 0: three
+	RetryDelay time.Duration // 0: one second, doubled each time
+	Progress   func(Progress)
+}
+
+// Credential is a user's name and secret for one registry.
+type Credential struct {
+	Username, Password, IdentityToken, RegistryToken string
+}
+
+// Step is what happens to one blob or layer.
+type Step string
+
+const (
+	StepWaiting     Step = "Waiting"
+	StepDownloading Step = "Downloading"
+	StepDownloaded  Step = "Download complete"
+	StepExtracting  Step = "Extracting"
+	StepPulled      Step = "Pull complete"
+	StepExists      Step = "Already exists"
+	StepPreparing   Step = "Preparing"
+	StepPushing     Step = "Pushing"
+	StepPushed      Step = "Pushed"
+	StepPresent     Step = "Layer already exists"
+	StepMounted     Step = "Mounted from"
+	StepRetrying    Step = "Retrying"
+)
+
+// Progress is one step forward of one blob. Current and Total are bytes of the
+// blob as it travels; Total is 0 when it is not known. It is called from
+// several goroutines, but never twice at once.
+type Progress struct {
+	// Ref is the tag at hand when a request names several, else "".
+	Ref     string
+	Digest  digest.Digest // of the blob; of the manifest for the whole image
+	Step    Step
+	Current int64
+	Total   int64
+	Detail  string // "Mounted from": the repository; "Retrying": the reason
+}
+
+// Pulled tells what Pull did for one name.
+type Pulled struct {
+	Image  Image
+	Name   string // canonical, with tag or digest
+	Digest digest.Digest
+	// New is false if the image was there and is up to date.
+	New bool
+}
+
+// PushRequest sends an image, all tags of a repository, or an index.
+type PushRequest struct {
+	Source string // a name or an id here
+	Name   string // canonical destination with tag
+	// AllTags pushes every tag of Name's repository.
+	AllTags  bool
+	Platform string // of a multi-platform image: this one only
+	Auth     *Credential
+	// Compression is "", "gzip", "zstd" or "zstd:chunked"'s plain form for
+	// layers whose compressed bytes are not kept; Level 0 is the default.
+	Compression string
+	Level       int
+	Force       bool // recompress even what is kept
+	PlainHTTP   bool
+	SkipVerify  bool
+	Retries     int
+	RetryDelay  time.Duration
+	Progress    func(Progress)
+}
+
+// Pushed tells what Push did for one name.
+type Pushed struct {
+	Name   string
+	Digest digest.Digest
+	Size   int64 // of the manifest
+	// Sent counts layer bytes that really went over the wire.
+	Sent int64
+}
+
+// ListOptions selects images. Filters are docker's and podman's words: before,
+// since, after, dangling, label, label!, reference, until, id, containers,
+// readonly, intermediate, manifest, digest.
+type ListOptions struct {
+	All     bool
+	Filters map[string][]string
+}
+
+// RemoveOptions is rmi's.
+type RemoveOptions struct {
+	Force   bool
+	NoPrune bool
+	// InUse tells which containers use an image; nil means none.
+	InUse func(id digest.Digest) (containers []InUse)
+}
+
+// InUse is a container that keeps an image.
+type InUse struct {
+	Container string // short id
+	Running   bool
+}
+
+// Removed is one line of rmi: exactly one of the two is set.
+type Removed struct {
+	Untagged string // familiar name
+	Deleted  digest.Digest
+}
+
+// PruneOptions is image prune's.
+type PruneOptions struct {
+	All     bool
+	Filters map[string][]string
+	InUse   func(id digest.Digest) []InUse
+}
+
+// Pruned is what was removed and what that gave back.
+type Pruned struct {
+	Removed   []Removed
+	Reclaimed int64
+}
+
+// Layer is one line of history or tree.
+type Layer struct {
+	ID        digest.Digest // image id on the top line, else ""
+	Created   time.Time
+	CreatedBy string
+	Comment   string
+	Size      int64
+	Empty     bool
+	Tags      []string
+	DiffID    digest.Digest
+}
+
+// Details is all that inspect says of one image.
+type Details struct {
+	Image
+	Config      ocispec.Image
+	RawConfig   []byte
+	RawManifest []byte
+	History     []Layer
+	// GraphDriver's folders: lower, upper, merged as Docker prints them.
+	LowerDir, UpperDir, WorkDir string
+}
+
+// LoadOptions is load's.
+type LoadOptions struct {
+	Platform string
+	Progress func(Progress)
+	// Name is given to an archive without names (podman's load [NAME]).
+	Name string
+}
+
+// Loaded is one image of an archive.
+type Loaded struct {
+	Name string // canonical, "" for an image without a name
+	ID   digest.Digest
+}
+
+// Format is the form of a saved archive.
+type Format string
+
+const (
+	FormatDocker     Format = "docker-archive"
+	FormatOCI        Format = "oci-archive"
+	FormatOCIDir     Format = "oci-dir"
+	FormatDockerDir  Format = "docker-dir"
+	FormatCompressed Format = "compressed"
+)
+
+// SaveOptions is save's.
+type SaveOptions struct {
+	Format   Format
+	Platform string
+	Compress bool
+	Dir      string // for the two folder forms
+	Progress func(Progress)
+}
+
+// ImportOptions is import's: a root file system becomes an image.
+type ImportOptions struct {
+	Name     string // canonical, may be empty
+	Message  string
+	Changes  []string // Dockerfile instructions
+	Platform string
+	Source   io.Reader
+}
+
+// Usage is the image half of system df.
+type Usage struct {
+	Images      []ImageUsage
+	Size        int64 // on disk, shared parts once
+	Reclaimable int64
+	Blobs       int64 // kept compressed bytes
+}
+
+// ImageUsage is one line of system df -v.
+type ImageUsage struct {
+	Image
+	Shared, Unique int64
+	Containers     int
+}
+
+// Finding is one thing that check saw, and what --repair did about it.
+type Finding struct {
+	Object   string
+	Trouble  string
+	Repaired string
+	// Harm is false for what only takes space until the next collection.
+	Harm bool
+}
