@@ -263,7 +263,7 @@ func (c *counting) Read(p []byte) (int, error) {
 // PushManifest sends a manifest or index under r's tag, or under its digest if
 // r has no tag, and gives the digest.
 func (c *Client) PushManifest(ctx context.Context, r ref.Ref, mediaType string, body []byte) (digest.Digest, error) {
-	d := digest.FromBytes(body)
+	d := digestOf(digest.SHA256, body)
 	if len(body) > maxManifest {
 		return "", fault.New(fault.Invalid, "push manifest %s to %s: larger than %d bytes", d, r.FamiliarName(), maxManifest)
 	}

@@ -15,7 +15,7 @@
 //   - nothing goes from https to http: no redirect, no token server;
 //   - the `urls` of a descriptor are asked without any credential.
 //
-// There is one lock, Client.mu; it is never held across a request.
+// There is one lock, caller.mu; it is never held across a request.
 package registry
 
 import (
@@ -63,7 +63,11 @@ type Options struct {
 }
 
 // Client is safe for concurrent use. It keeps connections and tokens.
-type Client struct {
+type Client struct{ *caller }
+
+// caller is the lower half of a client: single requests, what they must show,
+// and what is done when they fail. It knows no manifest and no blob.
+type caller struct {
 	o Options
 
 	mu         sync.Mutex
@@ -102,14 +106,14 @@ func New(o Options) *Client {
 	if o.Proxy == nil {
 		o.Proxy = http.ProxyFromEnvironment
 	}
-	return &Client{
+	return &Client{&caller{
 		o:          o,
 		transports: map[string]*http.Transport{},
 		challenges: map[string]challenge{},
 		tokens:     map[string]*token{},
 		bad:        map[string]time.Time{},
 		scheme:     map[string]string{},
-	}
+	}}
 }
 
 // Close closes the connections that are idle.

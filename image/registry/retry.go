@@ -19,7 +19,7 @@ const badFor = 30 * time.Second
 // each asks the endpoints one after the other until f succeeds. A mirror gets
 // one try; the registry itself is tried again. The error is the registry's,
 // with the mirrors' beside it if the registry could not be reached at all.
-func (c *Client) each(ctx context.Context, what string, list []hosts.Endpoint, f func(hosts.Endpoint) error) (hosts.Endpoint, error) {
+func (c *caller) each(ctx context.Context, what string, list []hosts.Endpoint, f func(hosts.Endpoint) error) (hosts.Endpoint, error) {
 	list = c.usable(list)
 	var mirrors []error
 	for i, ep := range list {
@@ -72,7 +72,7 @@ func withMirrors(err error, mirrors []error) error {
 
 // usable leaves out mirrors that failed just now, and the form, https or http,
 // that an insecure host was found not to speak.
-func (c *Client) usable(list []hosts.Endpoint) []hosts.Endpoint {
+func (c *caller) usable(list []hosts.Endpoint) []hosts.Endpoint {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
@@ -103,14 +103,14 @@ func paired(list []hosts.Endpoint, ep hosts.Endpoint) bool {
 }
 
 // speaks notes that an endpoint answered.
-func (c *Client) speaks(ep hosts.Endpoint) {
+func (c *caller) speaks(ep hosts.Endpoint) {
 	c.mu.Lock()
 	c.scheme[ep.Host] = ep.Scheme
 	c.mu.Unlock()
 }
 
 // distrust leaves a mirror alone for a while, unless it only lacks something.
-func (c *Client) distrust(ep hosts.Endpoint, err error) {
+func (c *caller) distrust(ep hosts.Endpoint, err error) {
 	var e *Error
 	if !ep.Mirror || errors.As(err, &e) && e.Status < 500 && e.Status != 429 {
 		return
@@ -121,7 +121,7 @@ func (c *Client) distrust(ep hosts.Endpoint, err error) {
 }
 
 // retry calls f until it succeeds, fails for good, or has failed tries times.
-func (c *Client) retry(ctx context.Context, what string, tries int, f func() error) error {
+func (c *caller) retry(ctx context.Context, what string, tries int, f func() error) error {
 	for n := 1; ; n++ {
 		err := f()
 		if err == nil || n >= tries || !mayPass(err) || ctx.Err() != nil {
@@ -135,7 +135,7 @@ func (c *Client) retry(ctx context.Context, what string, tries int, f func() err
 
 // pause waits before try n+1: longer each time, a little by chance, or as long
 // as the registry asked for. It gives cause back if that is too long.
-func (c *Client) pause(ctx context.Context, what string, n int, cause error) error {
+func (c *caller) pause(ctx context.Context, what string, n int, cause error) error {
 	d := min(c.o.Delay<<min(n-1, 16), 30*time.Second)
 	d += rand.N(d/4 + 1)
 	var e *Error

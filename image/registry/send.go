@@ -49,7 +49,7 @@ func endpointURL(k call) *url.URL {
 // send performs a call: with what the endpoint wants to see of us, refreshed
 // once after a 401, and with redirects followed for GET and HEAD. An answer of
 // 300 and above is an *Error.
-func (c *Client) send(ctx context.Context, k call) (*http.Response, error) {
+func (c *caller) send(ctx context.Context, k call) (*http.Response, error) {
 	var ch challenge
 	c.mu.Lock()
 	ch = c.challenges[originOf(k.ep)]
@@ -84,7 +84,7 @@ func (c *Client) send(ctx context.Context, k call) (*http.Response, error) {
 // follow sends the request and goes where redirects lead. away tells that the
 // answer comes from another place than the endpoint: our secrets and headers
 // did not go there, and once away we do not take them up again.
-func (c *Client) follow(ctx context.Context, k call, auth string) (resp *http.Response, away bool, err error) {
+func (c *caller) follow(ctx context.Context, k call, auth string) (resp *http.Response, away bool, err error) {
 	u := endpointURL(k)
 	from := k.ep
 	away = origin(u.Scheme, u.Host) != originOf(k.ep)
@@ -134,13 +134,13 @@ func (c *Client) follow(ctx context.Context, k call, auth string) (resp *http.Re
 // elsewhere is how the target of a redirect is verified: by the settings of
 // its own host, and by the authorities of the endpoint that sent us there. Our
 // client certificate stays here.
-func (c *Client) elsewhere(ep hosts.Endpoint, u *url.URL) (hosts.TLS, error) {
+func (c *caller) elsewhere(ep hosts.Endpoint, u *url.URL) (hosts.TLS, error) {
 	t, err := c.o.Hosts.TLSOf(u.Host)
 	t.CA = append(t.CA[:len(t.CA):len(t.CA)], ep.TLS.CA...)
 	return t, err
 }
 
-func (c *Client) request(ctx context.Context, k call, u *url.URL) (*http.Request, error) {
+func (c *caller) request(ctx context.Context, k call, u *url.URL) (*http.Request, error) {
 	req, err := http.NewRequestWithContext(ctx, k.method, u.String(), nil)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%s %s: %w", k.method, shown(u), err)
@@ -196,7 +196,7 @@ func location(u *url.URL, s string) (*url.URL, error) {
 
 // roundTrip is one request that never hangs: the answer must begin within
 // wait, and each read of it must bring a byte within Stall.
-func (c *Client) roundTrip(req *http.Request, t *http.Transport, wait time.Duration) (*http.Response, error) {
+func (c *caller) roundTrip(req *http.Request, t *http.Transport, wait time.Duration) (*http.Response, error) {
 	if wait <= 0 {
 		wait = c.o.Stall
 	}

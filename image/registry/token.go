@@ -32,7 +32,7 @@ func pushScope(repository string) string { return "repository:" + repository + "
 
 // authorization is the header for a call, "" for none. fresh asks for a new
 // token, because the last answer was a 401.
-func (c *Client) authorization(ctx context.Context, k call, ch challenge, fresh bool) (string, error) {
+func (c *caller) authorization(ctx context.Context, k call, ch challenge, fresh bool) (string, error) {
 	if ch.scheme == "" {
 		return "", nil
 	}
@@ -60,7 +60,7 @@ func basic(cred credential.Credential) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(cred.Username+":"+cred.Password))
 }
 
-func (c *Client) credential(ctx context.Context, ep hosts.Endpoint) (credential.Credential, error) {
+func (c *caller) credential(ctx context.Context, ep hosts.Endpoint) (credential.Credential, error) {
 	if c.o.Credentials == nil || ep.Registry == "" {
 		return credential.Credential{}, nil
 	}
@@ -69,7 +69,7 @@ func (c *Client) credential(ctx context.Context, ep hosts.Endpoint) (credential.
 
 // bearer gives a token from the cache or fetches one. Callers who want the
 // same wait for the one who fetches.
-func (c *Client) bearer(ctx context.Context, k call, ch challenge, cred credential.Credential, fresh bool) (string, error) {
+func (c *caller) bearer(ctx context.Context, k call, ch challenge, cred credential.Credential, fresh bool) (string, error) {
 	scopes := slices.Clone(k.scopes)
 	if fresh {
 		scopes = append(scopes, strings.Fields(ch.params["scope"])...)
@@ -119,7 +119,7 @@ func (t *token) ended() bool {
 }
 
 // fetchToken asks the token server that the registry named.
-func (c *Client) fetchToken(ctx context.Context, ep hosts.Endpoint, ch challenge, scopes []string, cred credential.Credential) (string, time.Time, error) {
+func (c *caller) fetchToken(ctx context.Context, ep hosts.Endpoint, ch challenge, scopes []string, cred credential.Credential) (string, time.Time, error) {
 	none := time.Time{}
 	realm, err := realmOf(ep, ch.params["realm"], !cred.Empty())
 	if err != nil {
@@ -152,7 +152,7 @@ func (c *Client) fetchToken(ctx context.Context, ep hosts.Endpoint, ch challenge
 }
 
 // readToken checks what a token server sent.
-func (c *Client) readToken(realm *url.URL, r io.Reader) (string, time.Time, error) {
+func (c *caller) readToken(realm *url.URL, r io.Reader) (string, time.Time, error) {
 	body, whole := readUpTo(r, maxToken)
 	if !whole {
 		return "", time.Time{}, fault.New(fault.Invalid, "read the token of %s: cut off, or larger than %d bytes", shown(realm), maxToken)
@@ -206,7 +206,7 @@ func realmOf(ep hosts.Endpoint, s string, secret bool) (*url.URL, error) {
 
 // tokenRequest is GET with basic authentication, or POST if there is an
 // identity token to be exchanged (docker's oauth2 form).
-func (c *Client) tokenRequest(ctx context.Context, realm *url.URL, service string, scopes []string, cred credential.Credential) (*http.Request, error) {
+func (c *caller) tokenRequest(ctx context.Context, realm *url.URL, service string, scopes []string, cred credential.Credential) (*http.Request, error) {
 	u := *realm
 	q := u.Query()
 	if service != "" {

@@ -21,7 +21,7 @@ import (
 const maxPEM = 1 << 20
 
 // transport gives the connections of endpoints that are verified alike.
-func (c *Client) transport(t hosts.TLS, dial time.Duration) (*http.Transport, error) {
+func (c *caller) transport(t hosts.TLS, dial time.Duration) (*http.Transport, error) {
 	key := fmt.Sprint(t, dial)
 	c.mu.Lock()
 	have := c.transports[key]
@@ -42,7 +42,7 @@ func (c *Client) transport(t hosts.TLS, dial time.Duration) (*http.Transport, er
 	return made, nil
 }
 
-func (c *Client) newTransport(t hosts.TLS, dial time.Duration) (*http.Transport, error) {
+func (c *caller) newTransport(t hosts.TLS, dial time.Duration) (*http.Transport, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: t.SkipVerify}
 	if len(t.CA) > 0 {
 		pool, err := x509.SystemCertPool()

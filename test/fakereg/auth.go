@@ -44,7 +44,7 @@ func (s *Server) ExpireTokens() {
 }
 
 // allowed answers 401 itself.
-func (s *Server) allowed(w http.ResponseWriter, r *http.Request, repository string) bool {
+func (s answers) allowed(w http.ResponseWriter, r *http.Request, repository string) bool {
 	s.mu.Lock()
 	a := s.auth
 	scopes, known := a.tokens[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
@@ -91,7 +91,7 @@ func grants(scope, repository, action string) bool {
 
 // serveToken is the token server: GET with basic authentication or POST with
 // an identity token, which GET with offline_token hands out.
-func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
+func (s answers) serveToken(w http.ResponseWriter, r *http.Request) {
 	_ = r.ParseForm()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -77,23 +77,23 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}()
 	f := s.faultFor(r)
 	if f == nil {
-		s.answer(out, r)
+		answers{s}.answer(out, r)
 		return
 	}
 	switch f.Kind {
 	case NoRange:
 		r.Header.Del("Range")
-		s.answer(out, r)
+		answers{s}.answer(out, r)
 	case ResetUpload:
 		r.Body = &limited{r.Body, f.After}
-		s.answer(httptest.NewRecorder(), r)
+		answers{s}.answer(httptest.NewRecorder(), r)
 		hangUp(w, true)
 	default:
 		if f.instead(out, r) {
 			return
 		}
 		b := &broken{ResponseWriter: hijackable{out, w}, r: r, fault: f}
-		s.answer(b, r)
+		answers{s}.answer(b, r)
 		b.after()
 	}
 }
@@ -108,8 +108,11 @@ func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.below.(http.Hijacker).Hijack()
 }
 
+// answers is the server as seen from the protocol.
+type answers struct{ *Server }
+
 // answer is the registry when nothing goes wrong.
-func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
+func (s answers) answer(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	switch {
 	case path == "/token":
@@ -165,7 +168,7 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"errors": []any{map[string]string{"code": code, "message": message}}})
 }
 
-func (s *Server) serveBlob(w http.ResponseWriter, r *http.Request, repository string, d digest.Digest) {
+func (s answers) serveBlob(w http.ResponseWriter, r *http.Request, repository string, d digest.Digest) {
 	s.mu.Lock()
 	b, ok := s.blobs[d]
 	ok = ok && s.in[repository][d]
@@ -192,7 +195,7 @@ func (s *Server) serveBlob(w http.ResponseWriter, r *http.Request, repository st
 	http.ServeContent(w, r, "", time.Time{}, f)
 }
 
-func (s *Server) serveManifest(w http.ResponseWriter, r *http.Request, repository, name string) {
+func (s answers) serveManifest(w http.ResponseWriter, r *http.Request, repository, name string) {
 	if r.Method == http.MethodPut {
 		s.putManifest(w, r, repository, name)
 		return
@@ -223,7 +226,7 @@ func (s *Server) serveManifest(w http.ResponseWriter, r *http.Request, repositor
 }
 
 // putManifest refuses a manifest whose blobs are not there.
-func (s *Server) putManifest(w http.ResponseWriter, r *http.Request, repository, name string) {
+func (s answers) putManifest(w http.ResponseWriter, r *http.Request, repository, name string) {
 	data, err := io.ReadAll(io.LimitReader(r.Body, 4<<20))
 	var in struct {
 		Config *struct{ Digest digest.Digest }  `json:"config"`
@@ -257,7 +260,7 @@ func (s *Server) putManifest(w http.ResponseWriter, r *http.Request, repository,
 }
 
 // serveTags lists by pages: n at a time, from behind last.
-func (s *Server) serveTags(w http.ResponseWriter, r *http.Request, repository string) {
+func (s answers) serveTags(w http.ResponseWriter, r *http.Request, repository string) {
 	s.mu.Lock()
 	docs, ok := s.docs[repository]
 	tags := []string{}
@@ -283,7 +286,7 @@ func (s *Server) serveTags(w http.ResponseWriter, r *http.Request, repository st
 	_ = json.NewEncoder(w).Encode(map[string]any{"name": repository, "tags": tags})
 }
 
-func (s *Server) serveSearch(w http.ResponseWriter, r *http.Request) {
+func (s answers) serveSearch(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	found := slices.Clone(s.found)
 	s.mu.Unlock()

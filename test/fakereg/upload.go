@@ -18,7 +18,7 @@ type session struct {
 }
 
 // serveUpload is POST, PATCH, PUT, GET and DELETE of blobs/uploads.
-func (s *Server) serveUpload(w http.ResponseWriter, r *http.Request, repository, id string) {
+func (s answers) serveUpload(w http.ResponseWriter, r *http.Request, repository, id string) {
 	if id == "" {
 		s.beginUpload(w, r, repository)
 		return
@@ -70,7 +70,7 @@ func at(w http.ResponseWriter, repository, id string, u *session, status int) {
 	w.WriteHeader(status)
 }
 
-func (s *Server) beginUpload(w http.ResponseWriter, r *http.Request, repository string) {
+func (s answers) beginUpload(w http.ResponseWriter, r *http.Request, repository string) {
 	d, from := digest.Digest(r.URL.Query().Get("mount")), r.URL.Query().Get("from")
 	s.mu.Lock()
 	if d != "" && !s.NoMount && s.in[from][d] {
@@ -89,7 +89,7 @@ func (s *Server) beginUpload(w http.ResponseWriter, r *http.Request, repository 
 	at(w, repository, id, u, http.StatusAccepted)
 }
 
-func (s *Server) endUpload(w http.ResponseWriter, r *http.Request, id string, u *session) {
+func (s answers) endUpload(w http.ResponseWriter, r *http.Request, id string, u *session) {
 	if _, err := io.Copy(&u.data, r.Body); err != nil {
 		return
 	}
