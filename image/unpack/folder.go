@@ -205,11 +205,10 @@ func (x *extractor) replaceWhiteout(parent int, name, base string, f *folder) er
 
 // finish gives all folders what they are to have, when nothing is made any more.
 func (x *extractor) finish() error {
-	if root := x.folders[""]; root.opaque {
+	if x.folders[""].opaque {
 		if err := x.ask(request{Op: opHide}, nil); err != nil {
 			return fmt.Errorf("hide the layers below: %w", err)
 		}
-		root.opaque = false // overlay does not look for the xattr there
 	}
 	for name, f := range x.folders {
 		if !f.named {
@@ -237,7 +236,7 @@ func (x *extractor) inherit(name string, f *folder) error {
 	for dir := name; dir != ""; {
 		dir, _ = cut(dir)
 		if above := x.folders[dir]; above != nil && above.opaque {
-			return nil
+			return nil // what the layers below have there is hidden
 		}
 	}
 	var r reply
@@ -256,7 +255,7 @@ func (x *extractor) finishFolder(name string, f *folder) error {
 		return err
 	}
 	defer unix.Close(fd)
-	if f.opaque {
+	if f.opaque && name != "" { // overlay does not look for it on a layer's root
 		if err := x.setOpaque(fd, name); err != nil {
 			return err
 		}

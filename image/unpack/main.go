@@ -2,7 +2,6 @@ package unpack
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -43,6 +42,7 @@ func WorkerMain(args []string) int {
 		return 1
 	}
 	control := os.NewFile(controlFD, "control")
+	defer control.Close()
 	if err := confineSelf(); err != nil {
 		_ = write(control, &reply{Fail: toWire(err)})
 		return 1
@@ -87,11 +87,8 @@ func confineSelf() error {
 	if e != 0 {
 		return fmt.Errorf("drop capabilities: %w", e)
 	}
-	// Files are bound by each layer's thread.
-	free := confine.Read | confine.Write | confine.Make | confine.Whiteouts
-	if _, err := confine.Restrict(confine.AllThreads, &confine.Files{Free: free}); err != nil && !errors.Is(err, confine.ErrNoLandlock) {
-		return fmt.Errorf("confine with Landlock: %w", err)
-	}
+	// Landlock comes with each layer, thread by thread: a rule for all of them
+	// would forbid hard links between the folders of layers yet to come.
 	if err := confine.Forbid(confine.AllThreads, &confine.Calls{}); err != nil {
 		return fmt.Errorf("confine with seccomp: %w", err)
 	}
@@ -144,7 +141,7 @@ func serve(o *order, dir, source, sock int) {
 	var res *Result
 	err := bindTo(dir)
 	if err == nil {
-		s := startStream(in, o.Compression, o.Limits)
+		s := startStream(in, o.Compression, o.Limits, func() error { return bindTo(-1) })
 		defer s.close()
 		go peer.listen(func() { s.close(); in.Close() })
 		res, err = extract(o, dir, s, peer)
@@ -156,15 +153,17 @@ func serve(o *order, dir, source, sock int) {
 	_ = write(peer.sock, &final)
 }
 
-// bindTo leaves the calling thread the files below dir.
+// bindTo leaves the calling thread the files below dir; with -1 none at all.
 func bindTo(dir int) error {
 	if confine.Supported() < 2 { // the first ABI would forbid links between folders
 		return nil
 	}
-	access := confine.Read | confine.Write | confine.Make | confine.Whiteouts
-	_, err := confine.Restrict(confine.ThisThread, &confine.Files{Paths: []confine.Path{{Dir: dir, Access: access}}})
-	if err != nil {
-		return fmt.Errorf("confine the layer's thread with Landlock: %w", err)
+	var f confine.Files
+	if dir >= 0 {
+		f.Paths = []confine.Path{{Dir: dir, Access: confine.Read | confine.Write | confine.Make | confine.Whiteouts}}
+	}
+	if _, err := confine.Restrict(confine.ThisThread, &f); err != nil {
+		return fmt.Errorf("confine a thread with Landlock: %w", err)
 	}
 	return nil
 }

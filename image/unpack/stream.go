@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -68,8 +69,9 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// startStream begins to decompress source. close ends it.
-func startStream(source io.Reader, kind Compression, limits Limits) *stream {
+// startStream begins to decompress source, in a thread that confine was called
+// in. close ends it.
+func startStream(source io.Reader, kind Compression, limits Limits, confine func() error) *stream {
 	s := &stream{
 		limits: limits, wantedKind: kind, sum: sha256.New(),
 		free: make(chan *chunk, chunkCount), toHash: make(chan *chunk, chunkCount), toRead: make(chan *chunk, chunkCount),
@@ -85,7 +87,7 @@ func startStream(source io.Reader, kind Compression, limits Limits) *stream {
 			s.release(c)
 		}
 	})
-	go s.decompress()
+	go s.decompress(confine)
 	return s
 }
 
@@ -100,7 +102,7 @@ func (s *stream) release(c *chunk) {
 }
 
 // decompress fills chunks until the source ends or something is wrong.
-func (s *stream) decompress() {
+func (s *stream) decompress(confine func() error) {
 	defer close(s.end)
 	defer close(s.toHash)
 	defer close(s.toRead)
@@ -109,6 +111,10 @@ func (s *stream) decompress() {
 			s.err = fault.New(fault.Invalid, "decompress: %v", p)
 		}
 	}()
+	runtime.LockOSThread() // and never unlocked: the thread ends with its confinement
+	if s.err = confine(); s.err != nil {
+		return
+	}
 	in := bufio.NewReaderSize(&s.in, inputSize)
 	r, done, err := s.open(in)
 	if err != nil {

@@ -72,16 +72,15 @@ type Path struct {
 }
 
 // Files says what is left of the file system and of TCP; all else is
-// forbidden, except on descriptors that are already open.
+// forbidden, except on descriptors that are already open. Links and renames from
+// one folder to another need Make on a folder above both in every call of
+// Restrict: landlock.rst, LANDLOCK_ACCESS_FS_REFER.
 type Files struct {
 	Paths []Path
 	// Bind and Connect are the TCP ports that may be used; nil for none.
 	Bind, Connect []uint16
 	// AnyTCP leaves TCP alone.
 	AnyTCP bool
-	// Free is what stays allowed everywhere: for a process whose root and
-	// descriptors already bound what it reaches.
-	Free Access
 	// Signals lets the process send signals to, and connect abstract sockets of,
 	// processes that are not confined by the same call.
 	Signals bool
@@ -126,7 +125,7 @@ func (a Access) rights() (fs uint64) {
 
 // handled is what a kernel's ABI can forbid.
 func handled(abi int, f *Files) unix.LandlockRulesetAttr {
-	fs := fsAll &^ f.Free.rights()
+	fs := uint64(fsAll)
 	if abi < abiRefer {
 		fs &^= unix.LANDLOCK_ACCESS_FS_REFER
 	}
