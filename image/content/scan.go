@@ -60,12 +60,7 @@ func (s *Store) scan(ctx context.Context, fn func(Blob) error) error {
 // tagged is the set of files of labels: most blobs have none, and to open one
 // in vain for each takes time.
 func (t *tags) tagged(algorithm string) (map[string]bool, error) {
-	d, err := os.Open(filepath.Join(t.opts.Dir, "labels", algorithm))
-	if err != nil {
-		return nil, fmt.Errorf("list labels: %w", err)
-	}
-	defer d.Close()
-	files, err := d.Readdirnames(-1)
+	files, err := namesIn(filepath.Join(t.opts.Dir, "labels", algorithm))
 	if err != nil {
 		return nil, fmt.Errorf("list labels: %w", err)
 	}
@@ -116,13 +111,35 @@ func (t *tags) Relabeled(since time.Time) ([]digest.Digest, error) {
 // OrphanLabels lists files in labels/ that belong to no blob and are older
 // than limit: what a killed commit or removal leaves, or a stranger.
 func (t *tags) OrphanLabels(limit time.Time) ([]string, error) {
+	blobs := map[string]bool{} // ALGORITHM:HEX, spares two calls for nearly all
+	for _, algorithm := range []string{"sha256", "sha512"} {
+		files, err := namesIn(filepath.Join(t.opts.Dir, "blobs", algorithm))
+		if err != nil {
+			return nil, fmt.Errorf("list content: %w", err)
+		}
+		for _, f := range files {
+			blobs[algorithm+":"+f] = true
+		}
+	}
 	var out []string
 	err := t.eachLabels(func(path string, d digest.Digest, e os.DirEntry) {
-		if stat, err := e.Info(); err == nil && stat.ModTime().Before(limit) && t.orphan(d) {
+		if blobs[string(d)] || !t.orphan(d) {
+			return
+		}
+		if stat, err := e.Info(); err == nil && stat.ModTime().Before(limit) {
 			out = append(out, path)
 		}
 	})
 	return out, err
+}
+
+func namesIn(dir string) ([]string, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
 }
 
 func (t *tags) orphan(d digest.Digest) bool {

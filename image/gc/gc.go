@@ -116,7 +116,7 @@ func (r *Result) freed(kind, id string, bytes int64) {
 	r.Bytes += bytes
 }
 
-// slice is how long a sweep holds the lock at most, but for one removal.
+// slice is for how long a sweep holds the lock, but for its last removal.
 const slice = 50 * time.Millisecond
 
 // Collect marks and sweeps. The error says what kept it from collecting at

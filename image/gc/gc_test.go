@@ -454,6 +454,8 @@ func TestWhatIsLeasedAfterTheMarkStays(t *testing.T) {
 	i := makeSample(0, 10)
 	s.add(t, i, false)
 	s.Names.Delete(ctx, i.name)
+	root := s.write(t, []byte("root"), map[string]string{"containerd.io/gc.root": "x"})
+	old := s.write(t, []byte("old"), nil)
 	writer, _ := flock.Shared(filepath.Join(s.root, "locks/gc"))
 	done := make(chan gc.Result)
 	go func() {
@@ -466,6 +468,10 @@ func TestWhatIsLeasedAfterTheMarkStays(t *testing.T) {
 	time.Sleep(200 * time.Millisecond) // it has marked, and waits for the writer
 	l, _ := s.Leases.Create(ctx)
 	s.Leases.AddResource(ctx, l, lease.Resource{ID: string(i.target.Digest), Type: lease.ContentType})
+	refers := map[string]string{"containerd.io/gc.ref.content.x": string(old)}
+	if _, err := s.Content.Update(ctx, core.Info{Digest: root, Labels: refers}, "labels.containerd.io/gc.ref.content.x"); err != nil {
+		t.Fatal(err)
+	}
 	younger := s.write(t, []byte("made after the mark"), nil)
 	writer.Unlock()
 	if r := <-done; len(r.Freed) != 0 {
@@ -474,8 +480,10 @@ func TestWhatIsLeasedAfterTheMarkStays(t *testing.T) {
 	if b, l := s.has(i); b != 5 || l != 2 {
 		t.Errorf("%d blobs, %d layers", b, l)
 	}
-	if _, err := s.Content.Info(ctx, younger); err != nil {
-		t.Error(err)
+	for _, d := range []digest.Digest{younger, old} {
+		if _, err := s.Content.Info(ctx, d); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -132,10 +132,13 @@ func (s *sweep) turn(ctx context.Context) error {
 			time.Sleep(time.Millisecond) // those who wait shall get it first
 		}
 	}()
+	began := time.Now()
 	if err := s.again(ctx); err != nil {
 		return err
 	}
-	for until := time.Now().Add(slice); len(s.jobs) > 0 && time.Now().Before(until); {
+	// In a big store looking again takes longer; it shall be worth it.
+	hold := max(slice, 4*time.Since(began))
+	for until := time.Now().Add(hold); len(s.jobs) > 0 && time.Now().Before(until); {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
