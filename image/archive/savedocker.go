@@ -80,7 +80,7 @@ func (s *saver) name(d v1.Descriptor, out dockerImage, names []ref.Ref) {
 		s.docker = append(s.docker, out)
 	}
 	for _, n := range names {
-		if tag := n.Familiar(); n.Tag != "" && !slices.Contains(s.docker[i].RepoTags, tag) {
+		if tag := n.String(); n.Tag != "" && !slices.Contains(s.docker[i].RepoTags, tag) {
 			s.docker[i].RepoTags = append(s.docker[i].RepoTags, tag)
 		}
 	}
