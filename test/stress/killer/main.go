@@ -101,11 +101,23 @@ func (t *tracer) start(words []string) error {
 	if _, err := unix.Wait4(t.main, &ws, unix.WALL, nil); err != nil || !ws.Stopped() {
 		return fmt.Errorf("wait for the start: %v %v", ws, err)
 	}
-	if err := unix.PtraceSetOptions(t.main, options); err != nil {
-		return fmt.Errorf("ptrace options: %w", err)
+	// Exchanged for PTRACE_SEIZE: only then do new processes of the command
+	// not begin with a SIGSTOP, which would stay with those that are let go.
+	const seize = 0x4206
+	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_DETACH, uintptr(t.main), 0, uintptr(unix.SIGSTOP), 0, 0); errno != 0 {
+		return fmt.Errorf("ptrace detach: %w", errno)
+	}
+	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, seize, uintptr(t.main), 0, options, 0, 0); errno != 0 {
+		return fmt.Errorf("ptrace seize: %w", errno)
+	}
+	if _, err := unix.Wait4(t.main, &ws, unix.WALL, nil); err != nil || !ws.Stopped() {
+		return fmt.Errorf("wait for the stop: %v %v", ws, err)
 	}
 	t.task(t.main)
 	t.stopped.Store(time.Now().UnixNano())
+	if err := unix.Kill(t.main, unix.SIGCONT); err != nil {
+		return err
+	}
 	return unix.PtraceSyscall(t.main, 0)
 }
 
@@ -208,7 +220,6 @@ func (t *tracer) gone(tid int, ws unix.WaitStatus) {
 
 // stop handles one stop of a thread and lets it go on.
 func (t *tracer) stop(tid int, ws unix.WaitStatus) {
-	_, known := t.tasks[tid]
 	pid := t.task(tid)
 	signal := 0
 	switch s := ws.StopSignal(); {
@@ -221,8 +232,8 @@ func (t *tracer) stop(tid int, ws unix.WaitStatus) {
 			_ = unix.PtraceDetach(tid)
 			return
 		}
-	case s == unix.SIGTRAP && ws.TrapCause() > 0, s == unix.SIGSTOP && !known:
-		// A new thread or process begins with SIGSTOP.
+	case s == unix.SIGTRAP && ws.TrapCause() > 0:
+		// A new thread or process, or one that makes it.
 	default:
 		signal = int(s)
 	}
@@ -267,8 +278,8 @@ func (t *tracer) entry(tid, pid int) bool {
 }
 
 // private are the calls that nobody outside of the process can tell: memory,
-// signals of its own, time, and questions. A kill at one of them is a kill at
-// the next one that is not private.
+// signals of its own, time, and questions; and its own end. A kill at one of
+// them is a kill at the next one that is not private.
 var private = func() map[uint64]bool {
 	all := map[uint64]bool{}
 	for _, nr := range []uint64{unix.SYS_BRK, unix.SYS_MMAP, unix.SYS_MUNMAP, unix.SYS_MPROTECT, unix.SYS_MADVISE,
@@ -277,7 +288,7 @@ var private = func() map[uint64]bool {
 		unix.SYS_GETRANDOM, unix.SYS_SET_ROBUST_LIST, unix.SYS_SET_TID_ADDRESS, unix.SYS_RSEQ, unix.SYS_FUTEX,
 		unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_EVENTFD2, unix.SYS_FCNTL, unix.SYS_FSTAT,
 		unix.SYS_GETUID, unix.SYS_GETEUID, unix.SYS_GETGID, unix.SYS_GETEGID, unix.SYS_UNAME, unix.SYS_TGKILL, unix.SYS_LSEEK,
-		unix.SYS_PREAD64, unix.SYS_READLINKAT, unix.SYS_FSTATFS, unix.SYS_STATFS, unix.SYS_TIMER_CREATE,
+		unix.SYS_PREAD64, unix.SYS_EXIT, unix.SYS_EXIT_GROUP, unix.SYS_READLINKAT, unix.SYS_FSTATFS, unix.SYS_STATFS, unix.SYS_TIMER_CREATE,
 		unix.SYS_TIMER_SETTIME, unix.SYS_TIMER_DELETE, unix.SYS_GETDENTS64} {
 		all[nr] = true
 	}
