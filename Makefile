@@ -1,5 +1,5 @@
 # make                 the static programs, in bin/
-# make install         PREFIX=/usr/local DESTDIR=
+# make install         PREFIX=/usr/local DESTDIR= LINKS="docker podman"
 # make test            everything, as root, on Debian 12; 60 minutes at most
 # make test-quick      no root, under 3 minutes
 # make test-sweep      make test with nothing left out (hours); SEED=n
@@ -58,6 +58,12 @@ install: all
 	@bin/berth-oci completion bash > $(SHARE)/bash-completion/completions/berth-oci
 	@bin/berth-oci completion zsh > $(SHARE)/zsh/site-functions/_berth-oci
 	@bin/berth-oci completion fish > $(SHARE)/fish/vendor_completions.d/berth-oci.fish
+	@install -d $(SHARE)/man/man1
+	@bin/berth man --dir $(SHARE)/man/man1
+	@bin/berth completion bash > $(SHARE)/bash-completion/completions/berth
+	@bin/berth completion zsh > $(SHARE)/zsh/site-functions/_berth
+	@bin/berth completion fish > $(SHARE)/fish/vendor_completions.d/berth.fish
+	@for l in $(LINKS); do echo "link $$l to berth"; ln -sf berth $(DESTDIR)$(PREFIX)/bin/$$l || exit 1; done
 
 test:
 	tools/ci/run

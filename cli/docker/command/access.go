@@ -1,0 +1,92 @@
+package command
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"berth/image"
+)
+
+// Access is podman's flags on how a registry is reached.
+type Access struct {
+	AuthFile  string
+	certDir   string
+	creds     string
+	tlsVerify bool
+	Retries   int
+	Delay     time.Duration
+}
+
+// Flags adds them.
+func (a *Access) Flags(f *pflag.FlagSet) {
+	f.StringVar(&a.AuthFile, "authfile", os.Getenv("REGISTRY_AUTH_FILE"), "Path of the authentication file")
+	f.StringVar(&a.certDir, "cert-dir", "", "Folder with TLS certificates and keys")
+	f.StringVar(&a.creds, "creds", "", "Credentials (USERNAME:PASSWORD) for the registry")
+	f.BoolVar(&a.tlsVerify, "tls-verify", true, "Require HTTPS and verify certificates")
+	f.Lookup("authfile").DefValue = ""
+	Extra(f, "authfile", "cert-dir", "creds", "tls-verify")
+}
+
+// RetryFlags adds --retry and --retry-delay.
+func (a *Access) RetryFlags(f *pflag.FlagSet) {
+	f.IntVar(&a.Retries, "retry", 0, "How often to try again after a failure")
+	f.DurationVar(&a.Delay, "retry-delay", 0, "Wait between two tries")
+	Extra(f, "retry", "retry-delay")
+}
+
+// Insecure reports --tls-verify=false.
+func (a *Access) Insecure() bool { return !a.tlsVerify }
+
+// Credential is that of --creds, nil without it.
+func (a *Access) Credential() (*image.Credential, error) {
+	if a.certDir != "" {
+		return nil, errors.New("--cert-dir is not served: put the certificates into certs.d/REGISTRY of the configuration folder")
+	}
+	if a.creds == "" {
+		return nil, nil
+	}
+	user, password, _ := strings.Cut(a.creds, ":")
+	if user == "" {
+		return nil, errors.New("credentials can't be empty")
+	}
+	return &image.Credential{Username: user, Password: password}, nil
+}
+
+// Platform is podman's --os, --arch and --variant beside --platform.
+type Platform struct{ platform, os, arch, variant string }
+
+// Flags adds --platform, and podman's three as one.
+func (p *Platform) Flags(f *pflag.FlagSet, usage string) {
+	f.StringVar(&p.platform, "platform", "", usage)
+	f.StringVar(&p.os, "os", "", "Operating system in the place of this one's")
+	f.StringVar(&p.arch, "arch", "", "Architecture in the place of this machine's")
+	f.StringVar(&p.variant, "variant", "", "Variant of the architecture")
+	Extra(f, "os", "arch", "variant")
+}
+
+// Value is os/arch/variant, "" if nothing was asked for. hostArch fills in for
+// --os or --variant alone.
+func (p *Platform) Value(hostArch string) (string, error) {
+	if p.os == "" && p.arch == "" && p.variant == "" {
+		return p.platform, nil
+	}
+	if p.platform != "" {
+		return "", errors.New("--platform option can not be specified with --arch or --os")
+	}
+	os, arch := p.os, p.arch
+	if os == "" {
+		os = "linux"
+	}
+	if arch == "" {
+		arch = hostArch
+	}
+	s := os + "/" + arch
+	if p.variant != "" {
+		s += "/" + p.variant
+	}
+	return s, nil
+}

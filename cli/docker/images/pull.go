@@ -1,0 +1,92 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"berth/cli/docker/command"
+	"berth/engine"
+	"berth/image"
+)
+
+// Pull is pull.
+type Pull struct {
+	all, quiet, noTrust bool
+	policy              string
+	platform            command.Platform
+	access              command.Access
+}
+
+func (v *Pull) Flags(f *pflag.FlagSet) {
+	f.BoolVarP(&v.all, "all-tags", "a", false, "Download all tagged images in the repository")
+	f.BoolVar(&v.noTrust, "disable-content-trust", true, "Skip image verification")
+	f.BoolVarP(&v.quiet, "quiet", "q", false, "Suppress verbose output")
+	f.StringVar(&v.policy, "policy", string(image.PullAlways), "When to ask the registry (always, missing, never, newer)")
+	v.platform.Flags(f, "Set platform if server is multi-platform capable")
+	v.access.Flags(f)
+	v.access.RetryFlags(f)
+	command.Extra(f, "policy")
+}
+
+// request is one name's request; it has no effects.
+func (v *Pull) request(typed string) (engine.PullRequest, error) {
+	typed = strings.TrimPrefix(typed, "docker://")
+	if v.all && hasTag(typed) {
+		return engine.PullRequest{}, errors.New("tag can't be used with --all-tags/-a")
+	}
+	policy := image.Policy(v.policy)
+	switch policy {
+	case image.PullAlways, image.PullMissing, image.PullNever, image.PullNewer:
+	default:
+		return engine.PullRequest{}, fmt.Errorf("unsupported pull policy %q", v.policy)
+	}
+	platform, err := v.platform.Value(runtime.GOARCH)
+	if err != nil {
+		return engine.PullRequest{}, err
+	}
+	auth, err := v.access.Credential()
+	if err != nil {
+		return engine.PullRequest{}, err
+	}
+	insecure := v.access.Insecure()
+	return engine.PullRequest{
+		PullRequest: image.PullRequest{
+			Name: typed, AllTags: v.all, Policy: policy, Platform: platform, Auth: auth,
+			PlainHTTP: insecure, SkipVerify: insecure, Retries: v.access.Retries, RetryDelay: v.access.Delay,
+		},
+		AuthFile: v.access.AuthFile,
+	}, nil
+}
+
+func (v *Pull) Run(ctx context.Context, c *command.Call, words []string) error {
+	var requests []engine.PullRequest
+	for _, w := range words {
+		r, err := v.request(w)
+		if err != nil {
+			return err
+		}
+		requests = append(requests, r)
+	}
+	e, err := c.Open()
+	if err != nil {
+		return err
+	}
+	for _, r := range requests {
+		view := newPullView(c, e, r, v.quiet)
+		if err := view.begin(); err != nil {
+			return err
+		}
+		r.Named, r.Progress = view.named, view.progress
+		pulled, err := engine.Pull(ctx, e, r)
+		if err != nil {
+			return view.fail(err)
+		}
+		view.end(pulled)
+	}
+	return nil
+}

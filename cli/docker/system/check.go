@@ -1,0 +1,50 @@
+package system
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"berth/cli/docker/command"
+	"berth/cli/term"
+	"berth/engine"
+)
+
+// Check is check, podman's system check: the whole store is verified.
+type Check struct{ repair, quiet bool }
+
+func (v *Check) Flags(f *pflag.FlagSet) {
+	f.BoolVar(&v.repair, "repair", false, "Mend what can be mended")
+	f.BoolVarP(&v.quiet, "quiet", "q", false, "Say nothing, the exit code tells")
+}
+
+func (v *Check) Run(ctx context.Context, c *command.Call, _ []string) error {
+	e, err := c.Open()
+	if err != nil {
+		return err
+	}
+	findings, err := engine.Check(ctx, e, v.repair)
+	if err != nil {
+		return command.FromEngine(err)
+	}
+	left := 0
+	for _, f := range findings {
+		text := term.Clean(f.Object + ": " + f.Trouble)
+		if f.Repaired == "" {
+			left++
+		} else {
+			text += " (mended: " + term.Clean(f.Repaired) + ")"
+		}
+		if !v.quiet {
+			fmt.Fprintln(c.Out, text)
+		}
+	}
+	if left > 0 {
+		return &command.Exit{Code: 1}
+	}
+	if len(findings) == 0 && !v.quiet {
+		fmt.Fprintln(c.Out, "The store is whole.")
+	}
+	return nil
+}

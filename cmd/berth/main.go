@@ -1,0 +1,27 @@
+// Command berth is a container engine on one command line: docker's and
+// podman's words, under its own name or under theirs. It only builds the parts
+// and hands the words to the dialect that they are spoken in. Row 7.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"berth/cli/docker"
+	"berth/image"
+)
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == image.WorkerWord {
+		os.Exit(image.Worker(os.Args[2:]))
+	}
+	// The first interrupt lets the verb put things in order, a second one ends
+	// the program at once.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop)
+	os.Exit(docker.Main(ctx, docker.Request{
+		Args: os.Args, In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Load: load, Open: open,
+	}))
+}

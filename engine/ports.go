@@ -1,0 +1,87 @@
+package engine
+
+import (
+	"context"
+	"io"
+
+	"github.com/opencontainers/go-digest"
+
+	"berth/image"
+)
+
+// Images is the image store as the verbs need it: *image.Store.
+type Images interface {
+	Looks
+	Travels
+	Changes
+	Archives
+	Trees
+	Keeps
+}
+
+// Looks tell what is.
+type Looks interface {
+	Name(typed string) (canonical string, err error)
+	Familiar(canonical string) string
+	Find(ctx context.Context, nameOrID string) (image.Image, error)
+	List(ctx context.Context, o image.ListOptions) ([]image.Image, error)
+	Inspect(ctx context.Context, nameOrID string) (image.Details, error)
+}
+
+// Travels move images from and to registries.
+type Travels interface {
+	Pull(ctx context.Context, r image.PullRequest) ([]image.Pulled, error)
+	Push(ctx context.Context, r image.PushRequest) ([]image.Pushed, error)
+}
+
+// Changes change names and remove images.
+type Changes interface {
+	Tag(ctx context.Context, source, target string) error
+	Untag(ctx context.Context, source string, names []string) ([]image.Removed, error)
+	Remove(ctx context.Context, namesOrIDs []string, o image.RemoveOptions, each func(arg string, r []image.Removed, err error)) error
+	Prune(ctx context.Context, o image.PruneOptions) (image.Pruned, error)
+}
+
+// Archives move images from and to files, and from other engines.
+type Archives interface {
+	Load(ctx context.Context, r io.Reader, path string, o image.LoadOptions) ([]image.Loaded, error)
+	Save(ctx context.Context, w io.Writer, names []string, o image.SaveOptions) error
+	Import(ctx context.Context, o image.ImportOptions) (digest.Digest, error)
+}
+
+// Trees show what is inside an image.
+type Trees interface {
+	Mount(ctx context.Context, nameOrID string) (string, error)
+	Unmount(ctx context.Context, nameOrID string, force bool) error
+	Mounted(ctx context.Context) (map[digest.Digest]string, error)
+}
+
+// Keeps count and verify the whole store.
+type Keeps interface {
+	Usage(ctx context.Context, inUse func(digest.Digest) []image.InUse) (image.Usage, error)
+	Check(ctx context.Context, repair bool) ([]image.Finding, error)
+}
+
+// Lists makes manifest lists by hand: *image.Lists.
+type Lists interface {
+	Create(ctx context.Context, list string, members []string, amend, all bool) (digest.Digest, error)
+	Add(ctx context.Context, list string, members []string, all bool, a image.Annotation) (digest.Digest, error)
+	Annotate(ctx context.Context, list, member string, a image.Annotation) (digest.Digest, error)
+	Remove(ctx context.Context, list string, members []digest.Digest) (digest.Digest, error)
+	Inspect(ctx context.Context, name string, r image.PullRequest) ([]byte, error)
+	Push(ctx context.Context, list string, all bool, r image.PushRequest) (image.Pushed, error)
+}
+
+// Registries asks registries about other things: *image.Registries.
+type Registries interface {
+	Search(ctx context.Context, term string, limit int, filters map[string][]string) ([]image.Found, error)
+	Login(ctx context.Context, registry, file string, c image.Credential, skipVerify bool) (string, error)
+	Logout(ctx context.Context, registry, file string, all bool) error
+	LoggedIn(ctx context.Context, registry, file string) (image.Credential, error)
+}
+
+// Containers is what image verbs ask of containers.
+type Containers interface {
+	// ImageUsers tells for each image which containers are made of it.
+	ImageUsers(ctx context.Context) (map[digest.Digest][]image.InUse, error)
+}

@@ -1,0 +1,42 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+
+	"berth/image"
+)
+
+// PushRequest is push as a person asks for it: Source and Name are as typed,
+// an empty Name is Source's own.
+type PushRequest struct {
+	image.PushRequest
+	// AuthFile holds the credentials in the place of the dialect's own file.
+	AuthFile string
+	// Named is told the canonical destination before the registry is asked.
+	Named func(canonical string)
+}
+
+// Push sends an image, or all tags of a repository, to a registry.
+func Push(ctx context.Context, e *Engine, r PushRequest) ([]image.Pushed, error) {
+	name, err := e.Images.Name(cmp.Or(r.Name, r.Source))
+	if err != nil {
+		return nil, err
+	}
+	p := r.PushRequest
+	p.Name = name
+	if r.Named != nil {
+		r.Named(name)
+	}
+	if !p.AllTags {
+		if _, err := e.find(ctx, p.Source); err != nil {
+			return nil, err
+		}
+	}
+	if p.Auth == nil && r.AuthFile != "" {
+		if p.Auth, err = e.authOf(ctx, name, r.AuthFile); err != nil {
+			return nil, err
+		}
+	}
+	return e.Images.Push(ctx, p)
+}
