@@ -49,7 +49,7 @@ func work(dir string) error {
 		if rand.IntN(2) == 0 {
 			parent = chain()
 		}
-		switch rand.IntN(10) {
+		switch rand.IntN(11) {
 		case 0, 1, 2:
 			err = pullLayer(ctx, o, chain(), parent)
 		case 3:
@@ -65,6 +65,8 @@ func work(dir string) error {
 		case 8:
 			err = o.Cleanup(ctx)
 		case 9:
+			err = o.Commit(ctx, chain(), key)
+		case 10:
 			if err = o.Walk(ctx, func(context.Context, snapshots.Info) error { return nil }); err == nil {
 				_, err = o.Mounts(ctx, key)
 			}

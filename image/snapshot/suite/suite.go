@@ -165,7 +165,11 @@ func lineage(b *bench) {
 	for _, key := range []string{"one", "two"} {
 		b.is("remove "+key, b.other.Remove(b.ctx, key), errdefs.ErrFailedPrecondition)
 	}
-	for _, key := range []string{"box", "two", "one"} {
+	b.ok(b.Commit(b.ctx, "three", "box"))
+	for _, key := range []string{"one", "two"} {
+		b.is("remove "+key, b.other.Remove(b.ctx, key), errdefs.ErrFailedPrecondition)
+	}
+	for _, key := range []string{"three", "two", "one"} {
 		b.ok(b.other.Remove(b.ctx, key))
 		_, err := b.Stat(b.ctx, key)
 		b.is("stat of the removed "+key, err, errdefs.ErrNotFound)
