@@ -426,6 +426,20 @@ func TestRangedRefusesHolesAndWrongBytes(t *testing.T) {
 	if err := r.Commit(ctx); !errdefs.IsFailedPrecondition(err) {
 		t.Fatalf("wrong bytes: %v", err)
 	}
+	if _, err := s.Status(ctx, "r"); !errdefs.IsNotFound(err) {
+		t.Errorf("wrong bytes were kept: %v", err)
+	}
+	w := writer(t, s, "w", ocispec.Descriptor{Size: 4, Digest: digest.FromString("good")})
+	w.Write([]byte("evil"))
+	if err := w.Commit(ctx, 4, digest.FromString("good")); !errdefs.IsFailedPrecondition(err) {
+		t.Fatalf("wrong bytes in order: %v", err)
+	}
+	if _, err := s.Status(ctx, "w"); !errdefs.IsNotFound(err) {
+		t.Errorf("wrong bytes in order were kept: %v", err)
+	}
+	r, _ = s.OpenRanged(ctx, "r", 1000, digest.FromBytes(b))
+	r.WriteAt(b[:500], 0)
+	r.Close()
 	// Another blob under the same ref begins anew.
 	r, err = s.OpenRanged(ctx, "r", 10, digest.FromBytes(b[:10]))
 	if err != nil || len(r.Missing()) != 1 || r.Missing()[0].End != 10 {

@@ -22,10 +22,23 @@ func (p *place) guard() (*flock.Held, error) {
 	return flock.Shared(filepath.Join(p.opts.Locks, "gc"))
 }
 
-// commit verifies what an ingest holds and makes it a blob. actual is the
-// digest of its size bytes. The ingest is closed in every case, and removed
-// when it became a blob or the blob was there already.
-func (in *ingest) commit(ctx context.Context, size int64, actual, expected digest.Digest, opts []content.Opt) error {
+// mismatch is the error for bytes of another digest.
+func (in *ingest) mismatch(actual, expected digest.Digest) error {
+	return fault.New(fault.Invalid, "commit ingest %q: digest is %s, not %s: %w", in.ref, actual, expected, errdefs.ErrFailedPrecondition)
+}
+
+// reject throws away what is whole and wrong: nobody could go on with it.
+func (in *ingest) reject(actual, expected digest.Digest) error {
+	if err := in.drop(); err != nil {
+		return err
+	}
+	return in.mismatch(actual, expected)
+}
+
+// commit makes what an ingest holds, whose digest is actual, a blob. The
+// ingest is closed in every case, and removed when it became a blob or the
+// blob was there already.
+func (in *ingest) commit(ctx context.Context, actual digest.Digest, opts []content.Opt) error {
 	defer in.close()
 	var info content.Info
 	for _, o := range opts {
@@ -36,9 +49,6 @@ func (in *ingest) commit(ctx context.Context, size int64, actual, expected diges
 	labels, err := cleaned(info.Labels)
 	if err != nil {
 		return fmt.Errorf("commit ingest %q: %w", in.ref, err)
-	}
-	if expected != "" && expected != actual {
-		return fault.New(fault.Invalid, "commit ingest %q: digest is %s, not %s: %w", in.ref, actual, expected, errdefs.ErrFailedPrecondition)
 	}
 	if in.store.syncing() {
 		if err := in.data.Sync(); err != nil {

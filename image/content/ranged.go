@@ -241,6 +241,7 @@ func (r *Ranged) Close() error {
 
 // Commit makes the bytes a blob once none is missing. Nobody may write any
 // more. It closes the writer in every case; errors as for a Writer's Commit.
+// If all are there and their digest is wrong, they are thrown away.
 func (r *Ranged) Commit(ctx context.Context, opts ...content.Opt) error {
 	defer r.Close()
 	r.hashing.Lock()
@@ -257,7 +258,11 @@ func (r *Ranged) Commit(ctx context.Context, opts ...content.Opt) error {
 	if err := r.advance(ctx, r.size); err != nil {
 		return fmt.Errorf("commit ingest %q: %w", r.in.ref, err)
 	}
-	return r.in.commit(ctx, r.size, sum(r.in.state.Algorithm, r.hash), r.expected, opts)
+	actual := sum(r.in.state.Algorithm, r.hash)
+	if actual != r.expected {
+		return r.in.reject(actual, r.expected)
+	}
+	return r.in.commit(ctx, actual, opts)
 }
 
 var (

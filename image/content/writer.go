@@ -27,7 +27,8 @@ type writer struct {
 // does not wait for another one: errdefs.ErrUnavailable, as containerd's
 // helpers expect. errdefs.ErrAlreadyExists if the descriptor's digest is here.
 // More bytes than the descriptor's size are thrown away. A commit that fails
-// for its digest keeps the bytes: Abort the ref before you try again.
+// for its digest keeps the bytes (another commit may know better), unless they
+// are as many as the descriptor said: then the ref begins anew.
 func (s *Store) Writer(ctx context.Context, opts ...content.WriterOpt) (content.Writer, error) {
 	var o content.WriterOpts
 	for _, opt := range opts {
@@ -235,10 +236,13 @@ func (w *writer) Commit(ctx context.Context, size int64, expected digest.Digest,
 	}
 	actual := w.Digest()
 	if expected != "" && expected != actual {
-		// so that the next writer of this ref need not hash all again
-		_ = w.in.save(w.hash, w.offset)
+		if expected == st.Expected && w.offset == st.Total {
+			return w.in.reject(actual, expected)
+		}
+		defer w.Close()
+		return w.in.mismatch(actual, expected)
 	}
-	err := w.in.commit(ctx, w.offset, actual, expected, opts)
+	err := w.in.commit(ctx, actual, opts)
 	if err == nil {
 		w.final = actual
 	}
