@@ -57,7 +57,7 @@ var attacks = []struct {
 }
 
 func TestAttacks(t *testing.T) {
-	w := startWorker(t, Options{UserXattr: !isRoot()})
+	w := startWorker(t, usual())
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
 			top := t.TempDir()
@@ -113,7 +113,7 @@ func must(t testing.TB, err error) {
 
 // A failed layer leaves the worker whole for the next one.
 func TestErrorsHaveKinds(t *testing.T) {
-	w := startWorker(t, Options{UserXattr: !isRoot()})
+	w := startWorker(t, usual())
 	good := makeTar(t, file("f", "x"))
 	for name, c := range map[string]struct {
 		stream []byte

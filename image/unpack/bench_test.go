@@ -18,7 +18,7 @@ func BenchmarkLayer(b *testing.B) {
 	if path == "" {
 		b.Skip("needs hardware: a big layer, named by BERTH_UNPACK_BENCH")
 	}
-	w := startWorker(b, Options{UserXattr: !isRoot()})
+	w := startWorker(b, usual())
 	for b.Loop() {
 		b.StopTimer()
 		d := layerDir(b)

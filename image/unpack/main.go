@@ -130,27 +130,31 @@ func emptyRoot() error {
 // serve unpacks one layer, in a thread that ends with it.
 func serve(o *order, dir, source, sock int) {
 	runtime.LockOSThread() // and never unlocked: Landlock stays with the thread
-	defer unix.Close(dir)
-	// Close must reach a Read that waits.
-	_ = unix.SetNonblock(source, true)
-	in := os.NewFile(uintptr(source), "source")
-	defer in.Close()
 	peer := &peer{sock: os.NewFile(uintptr(sock), "layer"), replies: make(chan *reply)}
 	defer peer.sock.Close()
-
-	var res *Result
-	err := bindTo(dir)
-	if err == nil {
-		s := startStream(in, o.Compression, o.Limits, func() error { return bindTo(-1) })
-		defer s.close()
-		go peer.listen(func() { s.close(); in.Close() })
-		res, err = extract(o, dir, s, peer)
-	}
+	res, err := unpack(o, dir, source, peer)
 	final := request{Op: opDone, Result: res}
 	if err != nil {
 		final = request{Op: opFail, Fail: toWire(err)}
 	}
 	_ = write(peer.sock, &final)
+}
+
+// unpack takes dir and source over and closes them: when the caller hears of the
+// end, the worker has nothing of the layer any more.
+func unpack(o *order, dir, source int, p *peer) (*Result, error) {
+	defer unix.Close(dir)
+	// Close must reach a Read that waits.
+	_ = unix.SetNonblock(source, true)
+	in := os.NewFile(uintptr(source), "source")
+	defer in.Close()
+	if err := bindTo(dir); err != nil {
+		return nil, err
+	}
+	s := startStream(in, o.Compression, o.Limits, func() error { return bindTo(-1) })
+	defer s.close()
+	go p.listen(func() { s.close(); in.Close() })
+	return extract(o, dir, s, p)
 }
 
 // bindTo leaves the calling thread the files below dir; with -1 none at all.

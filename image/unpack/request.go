@@ -127,6 +127,9 @@ func (l *layer) parent(ctx context.Context, name string) (*attributes, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the folder in the layer %s below: %w", f.Name(), err)
 		}
+		if a != nil && l.w.oneID {
+			a.UID, a.GID = 0, 0 // another owner is among its xattrs
+		}
 		if a != nil || !below {
 			return a, nil
 		}

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -30,6 +29,9 @@ func TestMain(m *testing.M) {
 
 // Every test runs as whoever runs the tests; root has more of them.
 func isRoot() bool { return os.Getuid() == 0 }
+
+// usual are the options for whoever runs the tests.
+func usual() Options { return Options{UserXattr: !isRoot() || inUserns()} }
 
 func needRoot(t testing.TB) {
 	t.Helper()
@@ -157,7 +159,7 @@ func stat(t testing.TB, d *os.File, name string) *unix.Stat_t {
 }
 
 func TestFirst(t *testing.T) {
-	w := startWorker(t, Options{UserXattr: !isRoot()})
+	w := startWorker(t, usual())
 	d := mustUnpack(t, w, makeTar(t, dir("./", 0o755), dir("usr/", 0o755), file("usr/a", "hello"), hardlink("usr/b", "/usr/a"), symlink("c", "/etc/passwd")))
 	b, err := os.ReadFile(filepath.Join(d.Name(), "usr/b"))
 	if err != nil || string(b) != "hello" {
@@ -170,7 +172,6 @@ func TestFirst(t *testing.T) {
 	if st := stat(t, d, "usr"); st.Mtim.Nano() != someTime.UnixNano() {
 		t.Errorf("%+v", st)
 	}
-	fmt.Fprintln(io.Discard)
 }
 
 var children = map[string]func() int{}

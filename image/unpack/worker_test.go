@@ -1,0 +1,257 @@
+package unpack
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/base/fault"
+)
+
+func gnuTar(t testing.TB, dir string, args []string) []byte {
+	t.Helper()
+	cmd := exec.Command("/usr/bin/tar", append(append([]string{"-S"}, args...), "-C", dir, "-c", ".")...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	must(t, err)
+	return out
+}
+
+// What /proc says of a worker: the rights that it has left.
+func TestConfined(t *testing.T) {
+	w := startWorker(t, Options{})
+	// One that has unpacked already.
+	mustUnpack(t, w, makeTar(t, file("f", "x")))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.PID()))
+	must(t, err)
+	for _, want := range []string{"NoNewPrivs:\t1", "Seccomp:\t2", fmt.Sprintf("CapEff:\t%016x", uint64(keptCaps)), fmt.Sprintf("CapPrm:\t%016x", uint64(keptCaps)), "CapInh:\t0000000000000000"} {
+		if !strings.Contains(string(b), want+"\n") {
+			t.Errorf("no line %q in\n%s", want, b)
+		}
+	}
+	for _, ns := range []string{"user", "mnt", "net", "pid", "ipc", "uts"} {
+		ours, err := os.Readlink("/proc/self/ns/" + ns)
+		must(t, err)
+		if theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", w.PID(), ns)); err == nil && ours == theirs {
+			t.Errorf("the worker shares the %s namespace", ns)
+		}
+	}
+	if !isRoot() {
+		return // nobody may look into its root
+	}
+	root := fmt.Sprintf("/proc/%d/root", w.PID())
+	if names, err := os.ReadDir(root); err != nil || len(names) > 0 {
+		t.Errorf("the worker's root has %v, %v", names, err)
+	}
+	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", w.PID()))
+	must(t, err)
+	if n := bytes.Count(mounts, []byte("\n")); n != 1 || !bytes.Contains(mounts, []byte("ro,nosuid,nodev,noexec")) {
+		t.Errorf("the worker's mounts:\n%s", mounts)
+	}
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", w.PID()))
+	must(t, err)
+	for _, fd := range fds {
+		to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", w.PID(), fd.Name()))
+		if strings.HasPrefix(to, "/") && to != "/dev/null" && !strings.HasPrefix(to, "/sys/fs/cgroup") && !strings.HasPrefix(to, "/cpu") { // Go's runtime looks at its quota
+			t.Errorf("the worker has %s open", to)
+		}
+	}
+}
+
+// gone waits for a process to end; a zombie has ended.
+func gone(pid int) bool {
+	for range 200 {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(b), ") Z ") {
+			return true
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return false
+}
+
+// endless is a layer without an end.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	time.Sleep(time.Millisecond)
+	clear(p)
+	return len(p), nil
+}
+
+func endlessLayer() io.Reader {
+	b := make([]byte, 512)
+	copy(b, "big")
+	copy(b[100:], "0000644\x000000000\x000000000\x00\x80\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x0000000000000\x00") // 64 GiB
+	b[156] = '0'
+	copy(b[257:], "ustar\x0000")
+	fixChecksum(b)
+	return io.MultiReader(bytes.NewReader(b), endless{})
+}
+
+func TestKilledWorker(t *testing.T) {
+	w := startWorker(t, Options{})
+	time.AfterFunc(100*time.Millisecond, func() { unix.Kill(w.PID(), unix.SIGKILL) })
+	_, err := w.Layer(context.Background(), Job{Dir: layerDir(t), Source: endlessLayer()})
+	if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "killed") {
+		t.Errorf("%v, kind %v", err, fault.KindOf(err))
+	}
+	if _, err := w.Layer(context.Background(), Job{Dir: layerDir(t), Source: bytes.NewReader(nil)}); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("a layer for a dead worker: %v", err)
+	}
+	w.Close()
+	if !gone(w.PID()) {
+		t.Error("the worker is still there")
+	}
+}
+
+// Close ends layers that are under way.
+func TestClose(t *testing.T) {
+	w := startWorker(t, Options{})
+	time.AfterFunc(100*time.Millisecond, func() { w.Close() })
+	if _, err := w.Layer(context.Background(), Job{Dir: layerDir(t), Source: endlessLayer()}); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("%v", err)
+	}
+	if !gone(w.PID()) {
+		t.Error("the worker is still there")
+	}
+}
+
+// The worker does not outlive a caller that is killed in the middle of a layer.
+func TestKilledParent(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), "UNPACK_TEST_CHILD=endless", "UNPACK_TEST_DIR="+layerDir(t).Name())
+	out, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	var worker int
+	if _, err := fmt.Fscan(out, &worker); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond)
+	if err := unix.Kill(worker, 0); err != nil {
+		t.Fatalf("the worker %d: %v", worker, err)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	if !gone(worker) {
+		t.Error("the worker outlived its caller")
+	}
+}
+
+// A bomb in a worker of little memory is an error, not the end of the worker.
+func TestLittleMemory(t *testing.T) {
+	if isRoot() && inUserns() {
+		t.Skip("needs root: of the host")
+	}
+	w := startWorker(t, Options{})
+	must(t, unix.Prlimit(w.PID(), unix.RLIMIT_DATA, &unix.Rlimit{Cur: 160 << 20, Max: 160 << 20}, nil))
+	bomb := compress(t, Gzip, makeTar(t, manyFiles(20_000)...))
+	for _, src := range []struct {
+		name   string
+		b      []byte
+		limits Limits
+		fails  bool
+	}{
+		{"zeros", compress(t, Zstd, makeTar(t, file("z", strings.Repeat("\x00", 64<<20)))), Limits{RatioFloor: 1 << 20}, true},
+		{"zstd window of 1 GiB", append([]byte("\x28\xb5\x2f\xfd\x00\xa0"), make([]byte, 100)...), Limits{}, true},
+		{"entries", bomb, Limits{Entries: 1000}, true},
+		{"entries that are allowed", bomb, Limits{}, false},
+	} {
+		_, err := w.Layer(context.Background(), Job{Dir: layerDir(t), Source: bytes.NewReader(src.b), Limits: src.limits})
+		if (err != nil) != src.fails || fault.Is(err, fault.Unavailable) {
+			t.Errorf("%s: %v", src.name, err)
+		}
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.PID()))
+	must(t, err)
+	for line := range strings.SplitSeq(string(b), "\n") {
+		if strings.HasPrefix(line, "VmHWM") {
+			t.Log(line)
+		}
+	}
+}
+
+func init() {
+	children["endless"] = func() int {
+		w, err := Start(context.Background(), Options{})
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		fmt.Println(w.PID())
+		d, _ := os.Open(os.Getenv("UNPACK_TEST_DIR"))
+		_, err = w.Layer(context.Background(), Job{Dir: d, Source: endlessLayer()})
+		fmt.Println(err)
+		return 1
+	}
+}
+
+// TestAsUser and TestAsRange run the other tests again as somebody else.
+func TestAsUser(t *testing.T) {
+	needRoot(t)
+	if inUserns() {
+		t.Skip("needs root: of the host")
+	}
+	again(t, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65533, Gid: 65533}}, 65533)
+}
+
+// A root of a user namespace with 65,536 ids, as in a rootless engine.
+func TestAsRange(t *testing.T) {
+	needRoot(t)
+	if inUserns() {
+		t.Skip("needs root: of the host")
+	}
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 300_000, Size: 65536}}
+	again(t, &syscall.SysProcAttr{Credential: &syscall.Credential{}, Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true}, 300_000)
+}
+
+func again(t *testing.T, attr *syscall.SysProcAttr, owner int) {
+	t.Helper()
+	tmp, err := os.MkdirTemp("", "unpack-again-")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(tmp) })
+	must(t, os.Chown(tmp, owner, owner))
+	cmd := exec.Command("/proc/self/exe", "-test.run", "Test(Attacks|ErrorsHaveKinds|Model|Compressions|Sources|Limits|Together|Cancel|Parents|Sparse|Confined|KilledWorker|KilledParent|Close|Owners)$", "-rapid.checks", "30", "-rapid.nofailfile")
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+	cmd.Dir = tmp
+	cmd.SysProcAttr = attr
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// Owners that the worker has no id for are kept or refused, never changed.
+func TestOwners(t *testing.T) {
+	w := startWorker(t, usual())
+	e := file("f", "x")
+	e.Uid, e.Gid = 100_000, 5
+	d, _, err := unpackTar(t, w, makeTar(t, e))
+	switch {
+	case isRoot() && inUserns():
+		if err == nil || !strings.Contains(err.Error(), "subordinate") {
+			t.Errorf("%v", err)
+		}
+	case isRoot():
+		if st := stat(t, d, "f"); err != nil || st.Uid != 100_000 || st.Gid != 5 {
+			t.Errorf("%v %+v", err, st)
+		}
+	default:
+		if got := readXattrs(t, filepath.Join(d.Name(), "f")); err != nil || len(got) != 1 || got[0] != `user.containers.override_stat="100000:5:0644:file"` {
+			t.Errorf("%v %q", err, got)
+		}
+	}
+	if w.OneID() == isRoot() {
+		t.Errorf("OneID %v", w.OneID())
+	}
+}
