@@ -34,75 +34,91 @@ func bigFile(name string, size int64) io.Reader {
 	return io.MultiReader(&b, io.LimitReader(zeros{}, size), bytes.NewReader(make([]byte, 1024)))
 }
 
-func TestLoadHostile(t *testing.T) {
+// hostile is an archive that must be refused, and how.
+type hostile struct {
+	name string
+	data []byte
+	want string
+}
+
+func with(t *testing.T, base []file, more ...file) []byte {
+	return makeTar(t, append(append([]file{}, base...), more...)...)
+}
+
+func without(t *testing.T, base []file, part string) []byte {
+	var list []file
+	for _, f := range base {
+		if !strings.Contains(f.name, part) {
+			list = append(list, f)
+		}
+	}
+	return makeTar(t, list...)
+}
+
+func changed(t *testing.T, base []file, name, old, new string) []byte {
+	list := append([]file{}, base...)
+	for i, f := range list {
+		if strings.HasSuffix(f.name, name) {
+			list[i].data = strings.Replace(f.data, old, new, 1)
+		}
+	}
+	return makeTar(t, list...)
+}
+
+func TestLoadHostileDocker(t *testing.T) {
 	good := dockerFiles(t)
-	oci, _ := ociFiles(t)
-	with := func(base []file, more ...file) []byte {
-		return makeTar(t, append(append([]file{}, base...), more...)...)
-	}
-	without := func(base []file, part string) []byte {
-		var list []file
-		for _, f := range base {
-			if !strings.Contains(f.name, part) {
-				list = append(list, f)
-			}
-		}
-		return makeTar(t, list...)
-	}
-	changed := func(base []file, name, old, new string) []byte {
-		list := append([]file{}, base...)
-		for i, f := range list {
-			if strings.HasSuffix(f.name, name) {
-				list[i].data = strings.Replace(f.data, old, new, 1)
-			}
-		}
-		return makeTar(t, list...)
-	}
 	plain := makeTar(t, good...)
-	layer := oci[5].name
-	for _, c := range []struct {
-		name string
-		data []byte
-		want string
-	}{
+	refuse(t, []hostile{
 		{"nothing", nil, "it is empty"},
 		{"no tar", bytes.Repeat([]byte("x"), 2000), "no whole tar"},
 		{"cut off", plain[:5000], "no whole tar"},
 		{"cut gzip", gzipped(t, plain)[:300], "unexpected EOF"},
 		{"xz", []byte("\xfd7zXZ\x00..............."), "xz compression is not supported"},
 		{"no archive of images", makeTar(t, file{name: "etc/passwd", data: "x"}), "a root file system is taken by import"},
-		{"old docker", without(good, "manifest.json"), "docker before 1.10"},
-		{"traversal", with(good, file{name: "../../etc/cron.d/x", data: "x"}), "no name inside the archive"},
-		{"absolute", with(good, file{name: "/etc/passwd", data: "x"}), "no name inside the archive"},
-		{"link out", with(good, file{name: "x", kind: tar.TypeSymlink, link: "../../etc/passwd"}), "no name inside the archive"},
-		{"absolute link", with(good, file{name: "x", kind: tar.TypeSymlink, link: "/etc/passwd"}), "no name inside the archive"},
-		{"device", with(good, file{name: "x", kind: tar.TypeChar}), "no file, folder or link"},
-		{"fifo", with(good, file{name: "x", kind: tar.TypeFifo}), "no file, folder or link"},
-		{"circle", changed(append([]file{{name: "x", kind: tar.TypeSymlink, link: "y"}, {name: "y", kind: tar.TypeSymlink, link: "x"}}, good...),
+		{"old docker", without(t, good, "manifest.json"), "docker before 1.10"},
+		{"traversal", with(t, good, file{name: "../../etc/cron.d/x", data: "x"}), "no name inside the archive"},
+		{"absolute", with(t, good, file{name: "/etc/passwd", data: "x"}), "no name inside the archive"},
+		{"link out", with(t, good, file{name: "x", kind: tar.TypeSymlink, link: "../../etc/passwd"}), "no name inside the archive"},
+		{"absolute link", with(t, good, file{name: "x", kind: tar.TypeSymlink, link: "/etc/passwd"}), "no name inside the archive"},
+		{"device", with(t, good, file{name: "x", kind: tar.TypeChar}), "no file, folder or link"},
+		{"fifo", with(t, good, file{name: "x", kind: tar.TypeFifo}), "no file, folder or link"},
+		{"circle", changed(t, append([]file{{name: "x", kind: tar.TypeSymlink, link: "y"}, {name: "y", kind: tar.TypeSymlink, link: "x"}}, good...),
 			"manifest.json", strings.Repeat("a", 64)+"/layer.tar", "x"), "in a circle"},
-		{"config outside", changed(good, "manifest.json", `"Config":"`, `"Config":"../../`), "no name inside the archive"},
-		{"layer is missing", without(good, strings.Repeat("b", 64)), "is missing in the archive"},
-		{"config is missing", without(good, dig(configOf(layerOf(t, "a"))).Encoded()), "is missing in the archive"},
-		{"other layer", changed(good, strings.Repeat("b", 64)+"/layer.tar", "hello", "jello"), "the config says"},
-		{"layer counts", changed(good, "manifest.json", `,"`+strings.Repeat("b", 64)+`/layer.tar"`, ""), "layers length mismatch: expected 2, got 1"},
-		{"manifest twice", with(good, file{name: "manifest.json", data: "[]"}), "stands twice"},
-		{"config twice", with(good, file{name: dig(configOf(layerOf(t, "a"))).Encoded() + ".json", data: "{}"}), "stands twice"},
-		{"name of two", changed(good, "repositories", "two", "one"), ""},
-		{"tag of two", changed(good, "manifest.json", `"RepoTags":null`, `"RepoTags":["one:1"]`), "one:1 is the name of two images"},
-		{"bad tag", changed(good, "manifest.json", `"one:1"`, `"One:1"`), "invalid tag"},
-		{"manifest is no list", changed(good, "manifest.json", `[`, `{"a":[`), "manifest.json"},
-		{"empty list", with(nil, file{name: "manifest.json", data: "[]"}), "it holds no image"},
-		{"deep", with(nil, file{name: "manifest.json", data: strings.Repeat("[", 100000)}), "manifest.json"},
-		{"oci blob is missing", without(oci, layer), "is missing in the archive"},
-		{"oci wrong blob", changed(oci, layer, "\x1f", "\x1e"), "its digest is"},
-		{"oci no layout", without(oci, "oci-layout"), "but no oci-layout"},
-		{"oci other layout", changed(oci, "oci-layout", "1.0.0", "2.0.0"), "not of version"},
-		{"oci digest", changed(oci, "index.json", "sha256:", "sha256:../../"), "digest"},
-		{"oci blob name", with(oci, file{name: "blobs/sha256/x", data: "x"}), "checksum digest"},
-		{"oci size", changed(oci, "index.json", `"size":`, `"size":1`), "bytes, not"},
-		{"oci name", changed(oci, "index.json", "library/multi", "library/Multi"), "must be lowercase"},
-		{"oci wrong type", changed(oci, "index.json", "image.index.v1", "image.manifest.v1"), "read manifest"},
-	} {
+		{"config outside", changed(t, good, "manifest.json", `"Config":"`, `"Config":"../../`), "no name inside the archive"},
+		{"layer is missing", without(t, good, strings.Repeat("b", 64)), "is missing in the archive"},
+		{"config is missing", without(t, good, dig(configOf(layerOf(t, "a"))).Encoded()), "is missing in the archive"},
+		{"other layer", changed(t, good, strings.Repeat("b", 64)+"/layer.tar", "hello", "jello"), "the config says"},
+		{"layer counts", changed(t, good, "manifest.json", `,"`+strings.Repeat("b", 64)+`/layer.tar"`, ""), "layers length mismatch: expected 2, got 1"},
+		{"manifest twice", with(t, good, file{name: "manifest.json", data: "[]"}), "stands twice"},
+		{"config twice", with(t, good, file{name: dig(configOf(layerOf(t, "a"))).Encoded() + ".json", data: "{}"}), "stands twice"},
+		{"name of two", changed(t, good, "repositories", "two", "one"), ""},
+		{"tag of two", changed(t, good, "manifest.json", `"RepoTags":null`, `"RepoTags":["one:1"]`), "one:1 is the name of two images"},
+		{"bad tag", changed(t, good, "manifest.json", `"one:1"`, `"One:1"`), "invalid tag"},
+		{"manifest is no list", changed(t, good, "manifest.json", `[`, `{"a":[`), "manifest.json"},
+		{"empty list", with(t, nil, file{name: "manifest.json", data: "[]"}), "it holds no image"},
+		{"deep", with(t, nil, file{name: "manifest.json", data: strings.Repeat("[", 100000)}), "manifest.json"},
+	})
+}
+
+func TestLoadHostileOCI(t *testing.T) {
+	oci, _ := ociFiles(t)
+	layer := oci[5].name
+	refuse(t, []hostile{
+		{"oci blob is missing", without(t, oci, layer), "is missing in the archive"},
+		{"oci wrong blob", changed(t, oci, layer, "\x1f", "\x1e"), "its digest is"},
+		{"oci no layout", without(t, oci, "oci-layout"), "but no oci-layout"},
+		{"oci other layout", changed(t, oci, "oci-layout", "1.0.0", "2.0.0"), "not of version"},
+		{"oci digest", changed(t, oci, "index.json", "sha256:", "sha256:../../"), "digest"},
+		{"oci blob name", with(t, oci, file{name: "blobs/sha256/x", data: "x"}), "checksum digest"},
+		{"oci size", changed(t, oci, "index.json", `"size":`, `"size":1`), "bytes, not"},
+		{"oci name", changed(t, oci, "index.json", "library/multi", "library/Multi"), "must be lowercase"},
+		{"oci wrong type", changed(t, oci, "index.json", "image.index.v1", "image.manifest.v1"), "read manifest"},
+	})
+}
+
+// refuse loads each and wants one clear line and nothing left.
+func refuse(t *testing.T, list []hostile) {
+	for _, c := range list {
 		store := newStore(t) // its end says that no writer is left
 		images, err := Load(t.Context(), store, bytes.NewReader(c.data), LoadOptions{})
 		switch {

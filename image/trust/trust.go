@@ -5,7 +5,7 @@
 // transparency log and no certificates. Row 3 (image); it imports ref and
 // manifest.
 //
-//	policy.toml ─ ParsePolicy ─► Policy ─ Check(name, digests) ─► nil, or why not
+//	trust.toml ─ ParsePolicy ─► Policy ─ Check(name, digests) ─► nil, or why not
 //	                                        │ a rule that wants signatures
 //	                                        ▼
 //	          Fetcher: manifest of tag sha256-HEX.sig, its payloads ─► Verify
