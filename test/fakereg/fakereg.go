@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	// The digests that it knows.
 	_ "crypto/sha256"
@@ -38,6 +39,7 @@ type Server struct {
 	requests []Request
 	auth     auth
 	counter  int
+	active   int // requests being answered
 
 	// NoMount makes it answer a mount with an ordinary upload, NoRange serve
 	// whole blobs only, NoHead refuse HEAD, NoPatch forget what a broken PATCH
@@ -262,8 +264,19 @@ type Request struct {
 	Received      int64 // bytes of the request's body
 }
 
-// Requests gives all that was answered so far, in the order of the answers.
+// Requests gives all that was answered so far, in the order of the answers. A
+// client may have its last byte before the answer is over, so it waits a little
+// for what is still being answered.
 func (s *Server) Requests() []Request {
+	for range 1000 {
+		s.mu.Lock()
+		busy := s.active > 0
+		s.mu.Unlock()
+		if !busy {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.requests)
@@ -271,6 +284,7 @@ func (s *Server) Requests() []Request {
 
 // Forget empties the record of requests.
 func (s *Server) Forget() {
+	s.Requests() // what is under way belongs to the past too
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests = nil

@@ -69,9 +69,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body := &countedBody{ReadCloser: r.Body}
 	r.Body = body
 	out := &counted{ResponseWriter: w}
+	s.mu.Lock()
+	s.active++
+	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.active--
 		s.requests = append(s.requests, Request{r.Method, r.URL.Path, r.URL.RawQuery, r.Header.Get("Range"),
 			r.Header.Get("Authorization"), r.Header, out.status, out.sent, body.n})
 	}()
