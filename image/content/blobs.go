@@ -196,6 +196,11 @@ func (s *Store) trust(ctx context.Context, d digest.Digest, path string, stat fs
 	if stat.Mode().Perm() == synced || sinceBoot(stat) {
 		return nil
 	}
+	if _, err := s.readLabels(d); fault.Is(err, fault.Invalid) {
+		if err := s.DropLabels(ctx, d); err != nil { // not synced either
+			return err
+		}
+	}
 	err := s.Verify(ctx, d)
 	if fault.Is(err, fault.Invalid) {
 		if _, err := s.remove(d, func(now fs.FileInfo) bool { return os.SameFile(now, stat) }, os.Remove); err != nil && !fault.Is(err, fault.Conflict) {

@@ -164,6 +164,9 @@ func (s *store) has(i sample) (blobs, layers int) {
 			blobs++
 		}
 	}
+	if s.Snapshots == nil {
+		return blobs, 0
+	}
 	s.Snapshots.Walk(ctx, func(_ context.Context, info snapshots.Info) error {
 		if info.Name == string(i.chain) || info.Name == string(i.chain)+"-below" {
 			layers++
