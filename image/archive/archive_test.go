@@ -75,6 +75,27 @@ func makeTar(t testing.TB, files ...file) []byte {
 	return b.Bytes()
 }
 
+func readTar(t testing.TB, data []byte, each func(name string, data []byte)) {
+	t.Helper()
+	for r := tar.NewReader(bytes.NewReader(data)); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue
+		}
+		content, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		each(h.Name, content)
+	}
+}
+
 func dig(s string) digest.Digest { return digest.FromString(s) }
 
 func blobFile(data string) file { return file{name: blobName(dig(data)), data: data} }

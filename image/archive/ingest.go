@@ -43,6 +43,11 @@ func newIngest(store Store, opts LoadOptions) *ingest {
 // put reads one file to its end. size is -1 if it is not known, expected "" if
 // the archive does not say; if it says, other bytes are an error.
 func (in *ingest) put(ctx context.Context, name string, r io.Reader, size int64, expected digest.Digest) (b blob, err error) {
+	if expected != "" { // before it is looked for: then it stays
+		if err := in.added(ctx, expected); err != nil {
+			return blob{}, err
+		}
+	}
 	in.n++
 	key := in.prefix + strconv.Itoa(in.n)
 	w, err := content.OpenWriter(ctx, in.store, content.WithRef(key),
@@ -71,11 +76,10 @@ func (in *ingest) put(ctx context.Context, name string, r io.Reader, size int64,
 	if expected != "" && expected.Algorithm() == b.digest.Algorithm() && b.digest != expected {
 		return blob{}, fault.New(fault.Invalid, "store %s: its digest is %s", name, b.digest)
 	}
+	b.compression, _ = magic(head)
 	if expected != "" {
 		b.digest = expected
-	}
-	b.compression, _ = magic(head)
-	if err := in.added(ctx, b.digest); err != nil {
+	} else if err := in.added(ctx, b.digest); err != nil {
 		return blob{}, err
 	}
 	err = w.Commit(ctx, n, expected)
@@ -91,9 +95,6 @@ func (in *ingest) put(ctx context.Context, name string, r io.Reader, size int64,
 // known is for a file whose digest the store has: its bytes are looked at all
 // the same, for a wrong file under a right name is a damaged archive.
 func (in *ingest) known(ctx context.Context, name string, r io.Reader, size int64, expected digest.Digest) (blob, error) {
-	if err := in.added(ctx, expected); err != nil {
-		return blob{}, err
-	}
 	v := hasher(expected)
 	c := copier{ctx: ctx, name: name, total: size, progress: in.opts.Progress}
 	n, head, err := c.copy(v, r, in.buf)

@@ -2,12 +2,10 @@ package archive
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/opencontainers/go-digest"
@@ -55,8 +53,8 @@ func load(ctx context.Context, in *ingest, f *files) ([]Image, error) {
 	var err error
 	switch {
 	case isOCI:
-		if err = l.oci(ctx); err == nil && len(l.images) == 0 && isDocker {
-			err = l.docker(ctx)
+		if err = l.oci(ctx); err == nil && isDocker {
+			err = l.both(ctx)
 		}
 	case isDocker:
 		err = l.docker(ctx)
@@ -117,108 +115,4 @@ func (l *loader) read(ctx context.Context, name string, b blob) ([]byte, error) 
 		return nil, fmt.Errorf("read %.200q: %w", name, err)
 	}
 	return raw, nil
-}
-
-// docker makes images of manifest.json.
-func (l *loader) docker(ctx context.Context) error {
-	var list []dockerImage
-	if err := json.Unmarshal(l.f.docs[dockerFile], &list); err != nil {
-		return fault.New(fault.Invalid, "%s: %w", dockerFile, err)
-	}
-	tags := l.legacyTags()
-	for i, d := range list {
-		if err := l.dockerImage(ctx, d, tags); err != nil {
-			return fmt.Errorf("image %d: %w", i, err)
-		}
-	}
-	return nil
-}
-
-func (l *loader) dockerImage(ctx context.Context, d dockerImage, tags map[string][]string) error {
-	b, err := l.f.blob(ctx, d.Config)
-	if err != nil {
-		return fmt.Errorf("config: %w", err)
-	}
-	raw, err := l.read(ctx, d.Config, b)
-	if err != nil {
-		return err
-	}
-	config, err := manifest.DecodeConfig(raw)
-	if err != nil {
-		return err
-	}
-	diffs := config.RootFS.DiffIDs
-	if len(diffs) != len(d.Layers) {
-		return fault.New(fault.Invalid, "invalid manifest, layers length mismatch: expected %d, got %d", len(diffs), len(d.Layers))
-	}
-	m := v1.Manifest{MediaType: manifest.DockerManifest,
-		Config: v1.Descriptor{MediaType: manifest.DockerConfig, Digest: b.digest, Size: b.size}}
-	for i, name := range d.Layers {
-		layer, err := l.dockerLayer(ctx, name, diffs[i])
-		if err != nil {
-			return fmt.Errorf("layer %d: %w", i, err)
-		}
-		m.Layers = append(m.Layers, layer)
-	}
-	doc, err := manifest.NewManifest(m)
-	if err != nil {
-		return err
-	}
-	if err := l.in.document(ctx, doc); err != nil {
-		return err
-	}
-	img := Image{Target: doc.Descriptor(), Kind: doc.Kind()}
-	if d.RepoTags == nil && len(d.Layers) > 0 {
-		d.RepoTags = tags[d.Layers[len(d.Layers)-1]]
-	}
-	for _, tag := range d.RepoTags {
-		r, err := ref.Docker(tag)
-		if err != nil {
-			return fault.New(fault.Invalid, "invalid tag %.200q: %w", tag, err)
-		}
-		img.Names = append(img.Names, r.OrLatest())
-	}
-	return l.add(img)
-}
-
-// dockerLayer finds a layer. An uncompressed one must be what the config says;
-// a compressed one is known when it is unpacked.
-func (l *loader) dockerLayer(ctx context.Context, name string, diffID digest.Digest) (v1.Descriptor, error) {
-	b, err := l.f.blob(ctx, name)
-	if err != nil {
-		return v1.Descriptor{}, err
-	}
-	desc := v1.Descriptor{MediaType: manifest.DockerLayer, Digest: b.digest, Size: b.size}
-	switch b.compression {
-	case manifest.Gzip:
-		desc.MediaType = manifest.DockerLayerGzip
-	case manifest.Zstd:
-		desc.MediaType = manifest.DockerLayerZstd
-	default:
-		if diffID.Algorithm() == b.digest.Algorithm() && b.digest != diffID {
-			return v1.Descriptor{}, fault.New(fault.Invalid, "%.200q has digest %s, the config says %s", name, b.digest, diffID)
-		}
-		err = l.in.label(ctx, b.digest, map[string]string{manifest.UncompressedLabel: string(diffID)})
-	}
-	return desc, err
-}
-
-// legacyTags reads the file repositories: names by the layer on top. It is
-// asked only for an image that manifest.json does not speak of names for.
-func (l *loader) legacyTags() map[string][]string {
-	tags := map[string][]string{}
-	var repos map[string]map[string]string
-	if json.Unmarshal(l.f.docs[legacyFile], &repos) != nil {
-		return tags
-	}
-	for repo, byTag := range repos {
-		for tag, id := range byTag {
-			top := id + "/layer.tar"
-			tags[top] = append(tags[top], repo+":"+tag)
-		}
-	}
-	for _, list := range tags {
-		slices.Sort(list)
-	}
-	return tags
 }
