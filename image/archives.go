@@ -13,6 +13,7 @@ import (
 	"berth/base/fault"
 	"berth/image/archive"
 	"berth/image/lease"
+	"berth/image/library"
 	"berth/image/manifest"
 	"berth/image/ref"
 )
@@ -20,13 +21,13 @@ import (
 // Load reads an archive from r, or from the file or folder path if r is nil:
 // one sync for all its images, however many.
 func (s *Store) Load(ctx context.Context, r io.Reader, path string, o LoadOptions) (out []Loaded, err error) {
-	h, err := s.hold(ctx, "load")
+	h, err := s.lib.Hold(ctx, "load")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, h.release(ctx)) }()
+	defer func() { err = errors.Join(err, h.Release(ctx)) }()
 	opts := archive.LoadOptions{Added: func(ctx context.Context, d digest.Digest) error {
-		return h.keep(ctx, lease.ContentType, string(d))
+		return h.Keep(ctx, lease.ContentType, string(d))
 	}}
 	if o.Progress != nil {
 		opts.Progress = func(name string, done, total int64) {
@@ -38,10 +39,10 @@ func (s *Store) Load(ctx context.Context, r io.Reader, path string, o LoadOption
 		if images, err = loadPath(ctx, s, path, opts); err != nil {
 			return nil, err
 		}
-	} else if images, err = archive.Load(ctx, s.content, r, opts); err != nil {
+	} else if images, err = archive.Load(ctx, s.lib.Content, r, opts); err != nil {
 		return nil, err
 	}
-	return s.adopt(ctx, h, images, o)
+	return adopt(ctx, s, h, images, o)
 }
 
 func loadPath(ctx context.Context, s *Store, path string, opts archive.LoadOptions) ([]archive.Image, error) {
@@ -54,13 +55,13 @@ func loadPath(ctx context.Context, s *Store, path string, opts archive.LoadOptio
 		if err != nil {
 			return nil, err
 		}
-		return archive.LoadFolder(ctx, s.content, path, opts)
+		return archive.LoadFolder(ctx, s.lib.Content, path, opts)
 	}
-	return archive.Load(ctx, s.content, f, opts)
+	return archive.Load(ctx, s.lib.Content, f, opts)
 }
 
 // adopt unpacks and names the images whose blobs an archive brought.
-func (s *Store) adopt(ctx context.Context, h *held, images []archive.Image, o LoadOptions) ([]Loaded, error) {
+func adopt(ctx context.Context, s *Store, h *library.Held, images []archive.Image, o LoadOptions) ([]Loaded, error) {
 	want := manifest.Host()
 	if o.Platform != "" {
 		var err error
@@ -70,16 +71,16 @@ func (s *Store) adopt(ctx context.Context, h *held, images []archive.Image, o Lo
 	}
 	var out []Loaded
 	var made []digest.Digest
-	var names []naming
+	var names []library.Naming
 	for _, img := range images {
 		if img.Kind != manifest.ImageKind && img.Kind != manifest.IndexKind {
 			continue
 		}
-		docs, err := s.read(ctx, img.Target, want)
+		docs, err := s.lib.Read(ctx, img.Target, want)
 		if err != nil {
 			return out, err
 		}
-		fresh, err := s.unpackLayers(ctx, h, docs, func(Progress) {}, s.stored(h))
+		fresh, err := s.lib.Unpack(ctx, h, docs, func(Progress) {}, s.lib.Stored(h))
 		if err != nil {
 			return out, err
 		}
@@ -93,36 +94,22 @@ func (s *Store) adopt(ctx context.Context, h *held, images []archive.Image, o Lo
 			given = []ref.Ref{r}
 		}
 		if len(given) == 0 {
-			names = append(names, naming{dangling + string(img.Target.Digest), img.Target, ""})
-			out = append(out, Loaded{ID: docs.config.Digest()})
+			names = append(names, library.Naming{Name: library.Dangling + string(img.Target.Digest), Target: img.Target})
+			out = append(out, Loaded{ID: docs.Config.Digest()})
 		}
 		for _, r := range given {
 			name := r.OrLatest().Pinned().String()
-			names = append(names, naming{name, img.Target, ""})
-			out = append(out, Loaded{Name: name, ID: docs.config.Digest()})
+			names = append(names, library.Naming{Name: name, Target: img.Target})
+			out = append(out, Loaded{Name: name, ID: docs.Config.Digest()})
 		}
 	}
 	if len(out) == 0 {
 		return nil, fault.New(fault.Invalid, "the archive holds no image")
 	}
-	if err := s.sync(ctx, made); err != nil {
+	if err := s.lib.Sync(ctx, made); err != nil {
 		return nil, err
 	}
-	return out, s.name(ctx, names...)
-}
-
-// stored opens layers whose blobs are here.
-func (s *Store) stored(h *held) func(context.Context, ocispec.Descriptor, digest.Digest) (*stream, error) {
-	return func(ctx context.Context, desc ocispec.Descriptor, diff digest.Digest) (*stream, error) {
-		if err := h.keep(ctx, lease.ContentType, string(desc.Digest)); err != nil {
-			return nil, err
-		}
-		info, err := s.content.Info(ctx, desc.Digest)
-		if err != nil {
-			return nil, err
-		}
-		return s.kept(ctx, info, desc, map[string]string{manifest.UncompressedLabel: string(diff)})
-	}
+	return out, s.lib.Name(ctx, names...)
 }
 
 // Save writes images to w, or to o.Dir for the folder forms.
@@ -144,28 +131,28 @@ func (s *Store) Save(ctx context.Context, w io.Writer, names []string, o SaveOpt
 	if o.Progress != nil {
 		opts.Progress = func(name string, size int64) { o.Progress(Progress{Detail: name, Step: StepPreparing, Total: size}) }
 	}
-	h, err := s.hold(ctx, "save")
+	h, err := s.lib.Hold(ctx, "save")
 	if err != nil {
 		return err
 	}
-	sources, err := s.sources(ctx, h, names)
+	sources, err := saveSources(ctx, s, h, names)
 	if err == nil {
 		switch o.Format {
 		case FormatOCIDir:
-			err = archive.SaveFolder(ctx, o.Dir, s.content, sources, opts)
+			err = archive.SaveFolder(ctx, o.Dir, s.lib.Content, sources, opts)
 		case FormatDockerDir, FormatCompressed:
 			err = fault.New(fault.Unsupported, "save as %s: take docker-archive, oci-archive or oci-dir", o.Format)
 		default:
-			err = archive.Save(ctx, w, s.content, archive.Blobs(s.content), sources, opts)
+			err = archive.Save(ctx, w, s.lib.Content, archive.Blobs(s.lib.Content), sources, opts)
 		}
 	}
-	return errors.Join(err, h.release(ctx))
+	return errors.Join(err, h.Release(ctx))
 }
 
 // sources are the images of a save: a name saves that tag, a repository all its
 // tags, an id no name at all.
-func (s *Store) sources(ctx context.Context, h *held, names []string) ([]archive.Source, error) {
-	all, err := s.catalog(ctx)
+func saveSources(ctx context.Context, s *Store, h *library.Held, names []string) ([]archive.Source, error) {
+	all, err := s.lib.Catalog(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +178,7 @@ func (s *Store) sources(ctx context.Context, h *held, names []string) ([]archive
 			for i := range all {
 				for _, n := range all[i].Names {
 					if t, err := ref.Stored(n); err == nil && t.Repository() == r.Repository() {
-						kept, err := s.names.Get(ctx, n)
+						kept, err := s.lib.Names.Get(ctx, n)
 						if err != nil {
 							return nil, err
 						}
@@ -204,7 +191,7 @@ func (s *Store) sources(ctx context.Context, h *held, names []string) ([]archive
 				continue
 			}
 		}
-		img, name, err := s.find(ctx, typed)
+		img, name, err := findImage(ctx, s, typed)
 		if err != nil {
 			return nil, err
 		}
@@ -212,7 +199,7 @@ func (s *Store) sources(ctx context.Context, h *held, names []string) ([]archive
 			add(img.Target, nil)
 			continue
 		}
-		n, err := s.names.Get(ctx, name)
+		n, err := s.lib.Names.Get(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -223,7 +210,7 @@ func (s *Store) sources(ctx context.Context, h *held, names []string) ([]archive
 		add(n.Target, &r)
 	}
 	for _, src := range out {
-		if err := h.keep(ctx, lease.ContentType, string(src.Target.Digest)); err != nil {
+		if err := h.Keep(ctx, lease.ContentType, string(src.Target.Digest)); err != nil {
 			return nil, err
 		}
 	}
@@ -232,38 +219,38 @@ func (s *Store) sources(ctx context.Context, h *held, names []string) ([]archive
 
 // Import makes an image of a root file system's tar and gives its id.
 func (s *Store) Import(ctx context.Context, o ImportOptions) (id digest.Digest, err error) {
-	h, err := s.hold(ctx, "import")
+	h, err := s.lib.Hold(ctx, "import")
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, h.release(ctx)) }()
+	defer func() { err = errors.Join(err, h.Release(ctx)) }()
 	opts := archive.ImportOptions{Changes: o.Changes, Message: o.Message, Created: time.Now().UTC(),
 		Limits: archive.LoadOptions{Added: func(ctx context.Context, d digest.Digest) error {
-			return h.keep(ctx, lease.ContentType, string(d))
+			return h.Keep(ctx, lease.ContentType, string(d))
 		}}}
 	if o.Platform != "" {
 		if opts.Platform, err = manifest.ParsePlatform(o.Platform); err != nil {
 			return "", err
 		}
 	}
-	img, err := archive.Import(ctx, s.content, o.Source, opts)
+	img, err := archive.Import(ctx, s.lib.Content, o.Source, opts)
 	if err != nil {
 		return "", err
 	}
-	docs, err := s.read(ctx, img.Target, manifest.Host())
+	docs, err := s.lib.Read(ctx, img.Target, manifest.Host())
 	if err != nil {
 		return "", err
 	}
-	made, err := s.unpackLayers(ctx, h, docs, func(Progress) {}, s.stored(h))
+	made, err := s.lib.Unpack(ctx, h, docs, func(Progress) {}, s.lib.Stored(h))
 	if err != nil {
 		return "", err
 	}
-	if err := s.sync(ctx, made); err != nil {
+	if err := s.lib.Sync(ctx, made); err != nil {
 		return "", err
 	}
 	name := o.Name
 	if name == "" {
-		name = dangling + string(img.Target.Digest)
+		name = library.Dangling + string(img.Target.Digest)
 	}
-	return docs.config.Digest(), s.name(ctx, naming{name, img.Target, ""})
+	return docs.Config.Digest(), s.lib.Name(ctx, library.Naming{Name: name, Target: img.Target})
 }

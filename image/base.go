@@ -14,11 +14,12 @@ import (
 
 	"berth/image/builtin"
 	"berth/image/lease"
+	"berth/image/library"
 	"berth/image/manifest"
 )
 
 // provideBase makes the built-in image in this store: it needs no registry.
-func (s *Store) provideBase(ctx context.Context) error {
+func provideBase(ctx context.Context, s *Store) error {
 	layer, err := builtin.Layer()
 	if err != nil {
 		return err
@@ -31,15 +32,15 @@ func (s *Store) provideBase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.compose(ctx, builtin.Name, raw, []ocispec.Descriptor{layer}, func(context.Context, ocispec.Descriptor, digest.Digest) (*stream, error) {
+	return compose(ctx, s, builtin.Name, raw, []ocispec.Descriptor{layer}, func(context.Context, ocispec.Descriptor, digest.Digest) (*library.Stream, error) {
 		pr, pw := io.Pipe()
 		go func() { pw.CloseWithError(builtin.Tar(pw)) }()
-		return &stream{Reader: pr, close: func() { pr.Close() }, commit: func(ctx context.Context) error {
+		return &library.Stream{Reader: pr, Close: func() { pr.Close() }, Commit: func(ctx context.Context) error {
 			var b bytes.Buffer
 			if err := builtin.Tar(&b); err != nil {
 				return err
 			}
-			err := content.WriteBlob(ctx, s.content, "layer-"+string(layer.Digest), &b, layer,
+			err := content.WriteBlob(ctx, s.lib.Content, "layer-"+string(layer.Digest), &b, layer,
 				content.WithLabels(map[string]string{manifest.UncompressedLabel: string(layer.Digest)}))
 			if errdefs.IsAlreadyExists(err) {
 				err = nil
@@ -50,9 +51,9 @@ func (s *Store) provideBase(ctx context.Context) error {
 }
 
 // compose makes and names an image out of a configuration and layers.
-func (s *Store) compose(ctx context.Context, name string, config []byte, layers []ocispec.Descriptor,
-	open func(context.Context, ocispec.Descriptor, digest.Digest) (*stream, error)) error {
-	h, err := s.hold(ctx, "make "+name)
+func compose(ctx context.Context, s *Store, name string, config []byte, layers []ocispec.Descriptor,
+	open func(context.Context, ocispec.Descriptor, digest.Digest) (*library.Stream, error)) error {
+	h, err := s.lib.Hold(ctx, "make "+name)
 	if err != nil {
 		return err
 	}
@@ -69,32 +70,32 @@ func (s *Store) compose(ctx context.Context, name string, config []byte, layers 
 	for _, l := range layers {
 		keep = append(keep, string(l.Digest))
 	}
-	if err := h.keep(ctx, lease.ContentType, keep...); err != nil {
+	if err := h.Keep(ctx, lease.ContentType, keep...); err != nil {
 		return err
 	}
-	if err := s.put(ctx, doc.Manifest.Config, config, nil); err != nil {
+	if err := s.lib.Put(ctx, doc.Manifest.Config, config, nil); err != nil {
 		return err
 	}
-	if err := s.put(ctx, doc.Descriptor(), doc.Raw(), doc.GCLabels(nil)); err != nil {
+	if err := s.lib.Put(ctx, doc.Descriptor(), doc.Raw(), doc.GCLabels(nil)); err != nil {
 		return err
 	}
-	made, err := s.unpackLayers(ctx, h, documents{manifest: doc, config: cfg}, func(Progress) {}, open)
+	made, err := s.lib.Unpack(ctx, h, library.Documents{Manifest: doc, Config: cfg}, func(Progress) {}, open)
 	if err != nil {
 		return err
 	}
-	if err := s.sync(ctx, made); err != nil {
+	if err := s.lib.Sync(ctx, made); err != nil {
 		return err
 	}
-	if err := s.name(ctx, naming{name, doc.Descriptor(), ""}); err != nil {
+	if err := s.lib.Name(ctx, library.Naming{Name: name, Target: doc.Descriptor()}); err != nil {
 		return err
 	}
-	return h.release(ctx)
+	return h.Release(ctx)
 }
 
 // pulledBase answers a pull of the built-in image: it is always up to date.
-func (s *Store) pulledBase(ctx context.Context) (Pulled, error) {
-	_, err := s.names.Get(ctx, builtin.Name)
+func pulledBase(ctx context.Context, s *Store) (Pulled, error) {
+	_, err := s.lib.Names.Get(ctx, builtin.Name)
 	fresh := errdefs.IsNotFound(err)
-	img, _, err := s.find(ctx, builtin.Name)
+	img, _, err := findImage(ctx, s, builtin.Name)
 	return Pulled{Image: img, Name: builtin.Name, Digest: img.Target.Digest, New: fresh}, err
 }

@@ -26,19 +26,19 @@ func (c Credential) kept() credential.Credential {
 }
 
 // client makes a client for one verb; the caller closes it.
-func (s *Store) client(r reach) (*registry.Client, error) {
-	table, err := s.hosts()
+func (d dialect) client(r reach) (*registry.Client, error) {
+	table, err := d.hosts()
 	if err != nil {
 		return nil, err
 	}
 	if r.anyTLS {
-		o := s.hostOptions()
+		o := d.hostOptions()
 		o.Insecure = append(o.Insecure, "*")
 		if table, err = hosts.Load(o); err != nil {
 			return nil, err
 		}
 	}
-	keeper := s.keeper
+	keeper := d.credentials("")
 	if r.authSource != nil {
 		keeper = r.authSource
 	}

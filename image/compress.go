@@ -43,7 +43,7 @@ func (p *pusher) compressed(ctx context.Context, l ocispec.Descriptor) (ocispec.
 	if kind.Compression == want && !p.r.Force || kind.Compression != manifest.Uncompressed && (p.r.Compression == "" || !p.r.Force) {
 		return l, nil
 	}
-	info, err := p.s.content.Info(ctx, l.Digest)
+	info, err := p.s.lib.Content.Info(ctx, l.Digest)
 	if err != nil {
 		return l, err
 	}
@@ -56,10 +56,10 @@ func (p *pusher) compressed(ctx context.Context, l ocispec.Descriptor) (ocispec.
 		made.Digest = digest.Digest(text)
 		made.Size, err = strconv.ParseInt(size, 10, 64)
 		if err == nil && made.Digest.Validate() == nil {
-			if err := p.lease.keep(ctx, lease.ContentType, text); err != nil {
+			if err := p.lease.Keep(ctx, lease.ContentType, text); err != nil {
 				return l, err
 			}
-			if have, err := p.s.content.Info(ctx, made.Digest); err == nil && have.Size == made.Size {
+			if have, err := p.s.lib.Content.Info(ctx, made.Digest); err == nil && have.Size == made.Size {
 				return made, nil
 			}
 		}
@@ -68,7 +68,7 @@ func (p *pusher) compressed(ctx context.Context, l ocispec.Descriptor) (ocispec.
 	if err := p.compress(ctx, l, diff, want, &made); err != nil {
 		return l, fmt.Errorf("compress layer %s: %w", l.Digest, err)
 	}
-	return made, p.s.label(ctx, info, map[string]string{key: fmt.Sprintf("%s,%d", made.Digest, made.Size), manifest.GCRefContent + want.String(): string(made.Digest)})
+	return made, p.s.lib.Label(ctx, info, map[string]string{key: fmt.Sprintf("%s,%d", made.Digest, made.Size), manifest.GCRefContent + want.String(): string(made.Digest)})
 }
 
 // layerType keeps the words of the manifest: docker's or OCI's.
@@ -84,16 +84,16 @@ func layerType(was string, c manifest.Compression) string {
 
 // compress writes a layer's tar once more, compressed, into the store.
 func (p *pusher) compress(ctx context.Context, l ocispec.Descriptor, diff digest.Digest, c manifest.Compression, made *ocispec.Descriptor) error {
-	tar, _, err := archive.Blobs(p.s.content).OpenTar(ctx, diff, l)
+	tar, _, err := archive.Blobs(p.s.lib.Content).OpenTar(ctx, diff, l)
 	if err != nil {
 		return err
 	}
 	defer tar.Close()
-	name := fmt.Sprintf("compress-%s-%s-%d-%s", l.Digest, c, p.r.Level, p.lease.id)
-	if err := p.lease.keep(ctx, lease.IngestType, name); err != nil {
+	name := fmt.Sprintf("compress-%s-%s-%d-%s", l.Digest, c, p.r.Level, p.lease.ID())
+	if err := p.lease.Keep(ctx, lease.IngestType, name); err != nil {
 		return err
 	}
-	w, err := p.s.content.Writer(ctx, content.WithRef(name))
+	w, err := p.s.lib.Content.Writer(ctx, content.WithRef(name))
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (p *pusher) compress(ctx context.Context, l ocispec.Descriptor, diff digest
 		return err
 	}
 	made.Digest, made.Size = w.Digest(), st.Offset
-	if err := p.lease.keep(ctx, lease.ContentType, string(made.Digest)); err != nil {
+	if err := p.lease.Keep(ctx, lease.ContentType, string(made.Digest)); err != nil {
 		return err
 	}
 	err = w.Commit(ctx, made.Size, made.Digest, content.WithLabels(map[string]string{manifest.UncompressedLabel: string(diff)}))

@@ -15,24 +15,24 @@ import (
 
 // Inspect reads the whole configuration too.
 func (s *Store) Inspect(ctx context.Context, nameOrID string) (Details, error) {
-	img, _, err := s.find(ctx, nameOrID)
+	img, _, err := findImage(ctx, s, nameOrID)
 	if err != nil {
 		return Details{}, err
 	}
-	docs, err := s.read(ctx, img.Target, manifest.Host())
+	docs, err := s.lib.Read(ctx, img.Target, manifest.Host())
 	if err != nil {
 		return Details{}, err
 	}
-	d := Details{Image: img, RawConfig: docs.config.Raw(), RawManifest: docs.manifest.Raw()}
+	d := Details{Image: img, RawConfig: docs.Config.Raw(), RawManifest: docs.Manifest.Raw()}
 	if err := json.Unmarshal(d.RawConfig, &d.Config); err != nil {
 		return Details{}, err
 	}
-	if d.History, err = s.history(ctx, img, docs.config); err != nil {
+	if d.History, err = historyOf(ctx, s, img, docs.Config); err != nil {
 		return Details{}, err
 	}
 	var lower []string
 	for _, c := range identity.ChainIDs(slices.Clone(img.Layers)) {
-		dir, err := s.layers.Folder(ctx, string(c))
+		dir, err := s.lib.Layers.Folder(ctx, string(c))
 		if errdefs.IsNotFound(err) {
 			break
 		}
@@ -51,7 +51,7 @@ func (s *Store) Inspect(ctx context.Context, nameOrID string) (Details, error) {
 }
 
 // history lists an image's steps, newest first, with the sizes of their layers.
-func (s *Store) history(ctx context.Context, img Image, cfg *manifest.Config) ([]Layer, error) {
+func historyOf(ctx context.Context, s *Store, img Image, cfg *manifest.Config) ([]Layer, error) {
 	steps, _ := cfg.Steps()
 	chains := identity.ChainIDs(slices.Clone(img.Layers))
 	var out []Layer
@@ -62,7 +62,7 @@ func (s *Store) history(ctx context.Context, img Image, cfg *manifest.Config) ([
 			l.Created = *step.Created
 		}
 		if step.DiffID != "" && at < len(chains) {
-			u, err := s.layers.Usage(ctx, string(chains[at]))
+			u, err := s.lib.Layers.Usage(ctx, string(chains[at]))
 			if err != nil && !errdefs.IsNotFound(err) {
 				return nil, err
 			}

@@ -1,10 +1,8 @@
 package image
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -17,6 +15,7 @@ import (
 	"berth/base/fault"
 	imagecontent "berth/image/content"
 	"berth/image/lease"
+	"berth/image/library"
 	"berth/image/manifest"
 	"berth/image/ref"
 	"berth/image/registry"
@@ -28,7 +27,7 @@ type fetcher struct {
 	client *registry.Client
 	ref    ref.Ref
 	target digest.Digest // what the name led to
-	lease  *held
+	lease  *library.Held
 	tell   func(Progress)
 }
 
@@ -46,10 +45,10 @@ const busyPause = 50 * time.Millisecond
 // document fetches a manifest or an index and keeps it with labels that hold
 // its children.
 func (f *fetcher) document(ctx context.Context, desc ocispec.Descriptor, keep func(*manifest.Document) func(int) bool) (*manifest.Document, error) {
-	if err := f.lease.keep(ctx, lease.ContentType, string(desc.Digest)); err != nil {
+	if err := f.lease.Keep(ctx, lease.ContentType, string(desc.Digest)); err != nil {
 		return nil, err
 	}
-	raw, err := content.ReadBlob(ctx, f.s.content, desc)
+	raw, err := content.ReadBlob(ctx, f.s.lib.Content, desc)
 	if err != nil {
 		if raw, err = f.client.Manifest(ctx, f.ref, desc); err != nil {
 			return nil, err
@@ -63,34 +62,7 @@ func (f *fetcher) document(ctx context.Context, desc ocispec.Descriptor, keep fu
 	if keep != nil {
 		only = keep(doc)
 	}
-	return doc, f.s.put(ctx, desc, raw, doc.GCLabels(only))
-}
-
-// put keeps a small blob, and adds the labels if it is there already.
-func (s *Store) put(ctx context.Context, desc ocispec.Descriptor, raw []byte, labels map[string]string) error {
-	if info, err := s.content.Info(ctx, desc.Digest); err == nil {
-		return s.label(ctx, info, labels)
-	}
-	desc = ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: int64(len(raw))}
-	err := content.WriteBlob(ctx, s.content, "document-"+string(desc.Digest), bytes.NewReader(raw), desc, content.WithLabels(labels))
-	if err != nil {
-		return fmt.Errorf("keep %s: %w", desc.Digest, err)
-	}
-	return nil
-}
-
-func (s *Store) label(ctx context.Context, info content.Info, labels map[string]string) error {
-	var paths []string
-	for k, v := range labels {
-		if info.Labels[k] != v {
-			paths = append(paths, "labels."+k)
-		}
-	}
-	if len(paths) == 0 {
-		return nil
-	}
-	_, err := s.content.Update(ctx, content.Info{Digest: info.Digest, Labels: labels}, paths...)
-	return err
+	return doc, f.s.lib.Put(ctx, desc, raw, doc.GCLabels(only))
 }
 
 // config fetches an image's configuration.
@@ -99,19 +71,19 @@ func (f *fetcher) config(ctx context.Context, doc *manifest.Document) (*manifest
 	if !manifest.IsConfig(desc.MediaType) {
 		return nil, fault.New(fault.Unsupported, "%s is no image but an artifact of type %.100q", f.ref.Familiar(), desc.MediaType)
 	}
-	if desc.Size > maxDocument {
-		return nil, fault.New(fault.Invalid, "configuration %s has %d bytes, more than %d", desc.Digest, desc.Size, maxDocument)
+	if desc.Size > library.MaxDocument {
+		return nil, fault.New(fault.Invalid, "configuration %s has %d bytes, more than %d", desc.Digest, desc.Size, library.MaxDocument)
 	}
-	if err := f.lease.keep(ctx, lease.ContentType, string(desc.Digest)); err != nil {
+	if err := f.lease.Keep(ctx, lease.ContentType, string(desc.Digest)); err != nil {
 		return nil, err
 	}
-	raw, err := content.ReadBlob(ctx, f.s.content, desc)
+	raw, err := content.ReadBlob(ctx, f.s.lib.Content, desc)
 	if err != nil {
 		body, err := f.client.Blob(ctx, f.ref, desc, 0)
 		if err != nil {
 			return nil, err
 		}
-		raw, err = io.ReadAll(io.LimitReader(body, maxDocument+1))
+		raw, err = io.ReadAll(io.LimitReader(body, library.MaxDocument+1))
 		body.Close()
 		if err != nil {
 			return nil, err
@@ -124,24 +96,24 @@ func (f *fetcher) config(ctx context.Context, doc *manifest.Document) (*manifest
 	if err != nil {
 		return nil, err
 	}
-	return c, f.s.put(ctx, desc, raw, nil)
+	return c, f.s.lib.Put(ctx, desc, raw, nil)
 }
 
 // layer opens a layer's compressed bytes: from the store, or as they come.
-func (f *fetcher) layer(ctx context.Context, desc ocispec.Descriptor, diff digest.Digest) (*stream, error) {
-	if err := f.lease.keep(ctx, lease.ContentType, string(desc.Digest)); err != nil {
+func (f *fetcher) layer(ctx context.Context, desc ocispec.Descriptor, diff digest.Digest) (*library.Stream, error) {
+	if err := f.lease.Keep(ctx, lease.ContentType, string(desc.Digest)); err != nil {
 		return nil, err
 	}
 	labels := map[string]string{manifest.UncompressedLabel: string(diff), manifest.SourceLabel + f.ref.Domain: f.ref.Path}
 	for {
-		if info, err := f.s.content.Info(ctx, desc.Digest); err == nil {
-			return f.s.kept(ctx, info, desc, labels)
+		if info, err := f.s.lib.Content.Info(ctx, desc.Digest); err == nil {
+			return f.s.lib.Kept(ctx, info, desc, labels)
 		}
 		name := "layer-" + string(desc.Digest)
-		if err := f.lease.keep(ctx, lease.IngestType, name); err != nil {
+		if err := f.lease.Keep(ctx, lease.IngestType, name); err != nil {
 			return nil, err
 		}
-		w, err := f.s.content.OpenRanged(ctx, name, desc.Size, desc.Digest)
+		w, err := f.s.lib.Content.OpenRanged(ctx, name, desc.Size, desc.Digest)
 		switch {
 		case err == nil:
 			return f.download(ctx, w, desc, labels), nil
@@ -157,22 +129,9 @@ func (f *fetcher) layer(ctx context.Context, desc ocispec.Descriptor, diff diges
 	}
 }
 
-// kept reads a layer that the store has.
-func (s *Store) kept(ctx context.Context, info content.Info, desc ocispec.Descriptor, labels map[string]string) (*stream, error) {
-	r, err := s.content.ReaderAt(ctx, desc)
-	if err != nil {
-		return nil, err
-	}
-	return &stream{
-		Reader: io.NewSectionReader(r, 0, r.Size()),
-		commit: func(ctx context.Context) error { return s.label(ctx, info, labels) },
-		close:  func() { r.Close() },
-	}, nil
-}
-
 // download fills w by one or more connections; the stream follows the bytes
 // that are there without a hole.
-func (f *fetcher) download(ctx context.Context, w *imagecontent.Ranged, desc ocispec.Descriptor, labels map[string]string) *stream {
+func (f *fetcher) download(ctx context.Context, w *imagecontent.Ranged, desc ocispec.Descriptor, labels map[string]string) *library.Stream {
 	ctx, cancel := context.WithCancel(ctx)
 	d := &download{f: f, w: w, desc: desc}
 	d.more.L = &d.mu
@@ -181,9 +140,9 @@ func (f *fetcher) download(ctx context.Context, w *imagecontent.Ranged, desc oci
 		defer close(done)
 		d.end(d.run(ctx))
 	}()
-	return &stream{
+	return &library.Stream{
 		Reader: d,
-		commit: func(ctx context.Context) error {
+		Commit: func(ctx context.Context) error {
 			<-done
 			if d.err != nil {
 				return d.err
@@ -195,7 +154,7 @@ func (f *fetcher) download(ctx context.Context, w *imagecontent.Ranged, desc oci
 			}
 			return err
 		},
-		close: func() {
+		Close: func() {
 			cancel()
 			<-done
 			if err := w.Close(); err != nil {

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,11 +17,11 @@ import (
 // List lists images, newest first. Error: kind Invalid for a filter that is
 // none.
 func (s *Store) List(ctx context.Context, o ListOptions) ([]Image, error) {
-	all, err := s.catalog(ctx)
+	all, err := s.lib.Catalog(ctx)
 	if err != nil {
 		return nil, err
 	}
-	keep, err := s.filter(ctx, o.Filters)
+	keep, err := filterBy(ctx, s, o.Filters)
 	if err != nil {
 		return nil, err
 	}
@@ -35,12 +36,12 @@ func (s *Store) List(ctx context.Context, o ListOptions) ([]Image, error) {
 
 // filter makes one question of many filters: all of them have to hold, and of
 // several values of one filter any, except for labels.
-func (s *Store) filter(ctx context.Context, filters map[string][]string) (func(*Image) bool, error) {
+func filterBy(ctx context.Context, s *Store, filters map[string][]string) (func(*Image) bool, error) {
 	var all []func(*Image) bool
 	for _, key := range slices.Sorted(mapKeys(filters)) {
 		var any []func(*Image) bool
 		for _, value := range filters[key] {
-			f, err := s.filterOne(ctx, key, value)
+			f, err := filterOne(ctx, s, key, value)
 			if err != nil {
 				return nil, err
 			}
@@ -76,7 +77,7 @@ func mapKeys(m map[string][]string) func(func(string) bool) {
 	}
 }
 
-func (s *Store) filterOne(ctx context.Context, key, value string) (func(*Image) bool, error) {
+func filterOne(ctx context.Context, s *Store, key, value string) (func(*Image) bool, error) {
 	switch key {
 	case "dangling":
 		want, err := strconv.ParseBool(value)
@@ -147,3 +148,17 @@ func moment(s string) (time.Time, error) {
 
 // ShortID is an id as lists print it: 12 digits.
 func ShortID(d digest.Digest) string { return ref.Short(d) }
+
+// matches is the filter reference=PATTERN: docker's, on familiar names.
+func matches(pattern, canonical string) bool {
+	r, err := ref.Stored(canonical)
+	if err != nil {
+		return false
+	}
+	for _, name := range []string{r.Familiar(), r.FamiliarName(), r.String(), r.Name()} {
+		if ok, _ := path.Match(pattern, name); ok {
+			return true
+		}
+	}
+	return false
+}

@@ -14,6 +14,7 @@ import (
 
 	"berth/base/fault"
 	"berth/image/lease"
+	"berth/image/library"
 	"berth/image/manifest"
 	"berth/image/ref"
 	"berth/image/registry"
@@ -21,7 +22,7 @@ import (
 
 // Lists makes manifest lists by hand: docker's and podman's manifest verbs. A
 // list is an OCI index under a name of this store; its members are images here,
-// or documents of a registry whose layers stay there.
+// or library.Documents of a registry whose layers stay there.
 type Lists struct{ store *Store }
 
 // Annotation changes one manifest's entry in a list; empty fields change
@@ -60,14 +61,14 @@ func (l *Lists) Create(ctx context.Context, list string, members []string, amend
 	if err != nil {
 		return "", err
 	}
-	_, err = l.store.names.Get(ctx, r.String())
+	_, err = l.store.lib.Names.Get(ctx, r.String())
 	if err == nil && !amend {
 		return "", fault.New(fault.Exists, "refusing to amend an existing manifest list with no --amend flag")
 	}
 	if err != nil && !errdefs.IsNotFound(err) {
 		return "", err
 	}
-	return l.change(ctx, r, err != nil, func(h *held, x *ocispec.Index) error {
+	return l.change(ctx, r, err != nil, func(h *library.Held, x *ocispec.Index) error {
 		return l.gather(ctx, h, x, members, all, Annotation{})
 	})
 }
@@ -78,7 +79,7 @@ func (l *Lists) Add(ctx context.Context, list string, members []string, all bool
 	if err != nil {
 		return "", err
 	}
-	return l.change(ctx, r, false, func(h *held, x *ocispec.Index) error { return l.gather(ctx, h, x, members, all, a) })
+	return l.change(ctx, r, false, func(h *library.Held, x *ocispec.Index) error { return l.gather(ctx, h, x, members, all, a) })
 }
 
 // Annotate changes a member's entry; member is a digest or a name.
@@ -87,7 +88,7 @@ func (l *Lists) Annotate(ctx context.Context, list, member string, a Annotation)
 	if err != nil {
 		return "", err
 	}
-	return l.change(ctx, r, false, func(h *held, x *ocispec.Index) error {
+	return l.change(ctx, r, false, func(h *library.Held, x *ocispec.Index) error {
 		wanted, err := l.memberDigest(ctx, h, member)
 		if err != nil {
 			return err
@@ -108,7 +109,7 @@ func (l *Lists) Remove(ctx context.Context, list string, members []digest.Digest
 	if err != nil {
 		return "", err
 	}
-	return l.change(ctx, r, false, func(_ *held, x *ocispec.Index) error {
+	return l.change(ctx, r, false, func(_ *library.Held, x *ocispec.Index) error {
 		for _, m := range members {
 			n := len(x.Manifests)
 			x.Manifests = slices.DeleteFunc(x.Manifests, func(d ocispec.Descriptor) bool { return d.Digest == m })
@@ -121,12 +122,12 @@ func (l *Lists) Remove(ctx context.Context, list string, members []digest.Digest
 }
 
 // change reads a list, lets f change it, and names the new one.
-func (l *Lists) change(ctx context.Context, r ref.Ref, fresh bool, f func(*held, *ocispec.Index) error) (_ digest.Digest, err error) {
-	h, err := l.store.hold(ctx, "manifest")
+func (l *Lists) change(ctx context.Context, r ref.Ref, fresh bool, f func(*library.Held, *ocispec.Index) error) (_ digest.Digest, err error) {
+	h, err := l.store.lib.Hold(ctx, "manifest")
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, h.release(ctx)) }()
+	defer func() { err = errors.Join(err, h.Release(ctx)) }()
 	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
 	if !fresh {
 		doc, err := l.local(ctx, r)
@@ -136,7 +137,7 @@ func (l *Lists) change(ctx context.Context, r ref.Ref, fresh bool, f func(*held,
 		index = *doc.Index
 		index.Manifests = slices.Clone(index.Manifests)
 		for _, m := range index.Manifests {
-			if err := h.keep(ctx, lease.ContentType, string(m.Digest)); err != nil {
+			if err := h.Keep(ctx, lease.ContentType, string(m.Digest)); err != nil {
 				return "", err
 			}
 		}
@@ -148,37 +149,37 @@ func (l *Lists) change(ctx context.Context, r ref.Ref, fresh bool, f func(*held,
 	if err != nil {
 		return "", err
 	}
-	if err := h.keep(ctx, lease.ContentType, string(doc.Digest)); err != nil {
+	if err := h.Keep(ctx, lease.ContentType, string(doc.Digest)); err != nil {
 		return "", err
 	}
 	here := func(i int) bool {
-		_, err := l.store.content.Info(ctx, index.Manifests[i].Digest)
+		_, err := l.store.lib.Content.Info(ctx, index.Manifests[i].Digest)
 		return err == nil
 	}
-	if err := l.store.put(ctx, doc.Descriptor(), doc.Raw(), doc.GCLabels(here)); err != nil {
+	if err := l.store.lib.Put(ctx, doc.Descriptor(), doc.Raw(), doc.GCLabels(here)); err != nil {
 		return "", err
 	}
-	if err := l.store.sync(ctx, nil); err != nil {
+	if err := l.store.lib.Sync(ctx, nil); err != nil {
 		return "", err
 	}
-	if old, err := l.store.names.Get(ctx, r.String()); err == nil && old.Target.Digest != doc.Digest {
+	if old, err := l.store.lib.Names.Get(ctx, r.String()); err == nil && old.Target.Digest != doc.Digest {
 		// A list that was changed is not kept: nobody had its old form.
-		if err := l.store.names.Delete(ctx, r.String()); err != nil {
+		if err := l.store.lib.Names.Delete(ctx, r.String()); err != nil {
 			return "", err
 		}
 	}
-	return doc.Digest, l.store.name(ctx, naming{r.String(), doc.Descriptor(), ""})
+	return doc.Digest, l.store.lib.Name(ctx, library.Naming{Name: r.String(), Target: doc.Descriptor()})
 }
 
 func (l *Lists) local(ctx context.Context, r ref.Ref) (*manifest.Document, error) {
-	n, err := l.store.names.Get(ctx, r.String())
+	n, err := l.store.lib.Names.Get(ctx, r.String())
 	if errdefs.IsNotFound(err) {
 		return nil, fault.New(fault.NotFound, "no such manifest: %s", r.Familiar())
 	}
 	if err != nil {
 		return nil, err
 	}
-	doc, err := l.store.document(ctx, n.Target)
+	doc, err := l.store.lib.Document(ctx, n.Target)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +191,7 @@ func (l *Lists) local(ctx context.Context, r ref.Ref) (*manifest.Document, error
 
 // gather adds the entries of members to an index, or replaces those of the same
 // digest.
-func (l *Lists) gather(ctx context.Context, h *held, x *ocispec.Index, members []string, all bool, a Annotation) error {
+func (l *Lists) gather(ctx context.Context, h *library.Held, x *ocispec.Index, members []string, all bool, a Annotation) error {
 	for _, m := range members {
 		entries, err := l.entries(ctx, h, m, all)
 		if err != nil {
@@ -205,7 +206,7 @@ func (l *Lists) gather(ctx context.Context, h *held, x *ocispec.Index, members [
 	return nil
 }
 
-func (l *Lists) memberDigest(ctx context.Context, h *held, member string) ([]digest.Digest, error) {
+func (l *Lists) memberDigest(ctx context.Context, h *library.Held, member string) ([]digest.Digest, error) {
 	if d := digest.Digest(member); d.Validate() == nil {
 		return []digest.Digest{d}, nil
 	}
@@ -218,16 +219,16 @@ func (l *Lists) memberDigest(ctx context.Context, h *held, member string) ([]dig
 }
 
 // entries are what a member puts into a list: found here, else in its registry.
-func (l *Lists) entries(ctx context.Context, h *held, member string, all bool) ([]ocispec.Descriptor, error) {
+func (l *Lists) entries(ctx context.Context, h *library.Held, member string, all bool) ([]ocispec.Descriptor, error) {
 	s := l.store
 	f := &fetcher{s: s, lease: h, tell: func(Progress) {}}
 	var target ocispec.Descriptor
-	img, name, err := s.find(ctx, member)
+	img, name, err := findImage(ctx, s, member)
 	switch {
 	case err == nil:
 		target = img.Target
 		if name != "" {
-			n, err := s.names.Get(ctx, name)
+			n, err := s.lib.Names.Get(ctx, name)
 			if err != nil {
 				return nil, err
 			}
@@ -319,7 +320,7 @@ func (l *Lists) Push(ctx context.Context, list string, all bool, r PushRequest) 
 		return Pushed{}, err
 	}
 	defer client.Close()
-	h, err := s.hold(ctx, "push")
+	h, err := s.lib.Hold(ctx, "push")
 	if err != nil {
 		return Pushed{}, err
 	}
@@ -329,7 +330,7 @@ func (l *Lists) Push(ctx context.Context, list string, all bool, r PushRequest) 
 		_, err = client.PushManifest(ctx, to, doc.MediaType, doc.Raw())
 	}
 	out := Pushed{Name: to.String(), Digest: doc.Digest, Size: int64(len(doc.Raw())), Sent: p.sent.Load()}
-	return out, errors.Join(err, h.release(ctx))
+	return out, errors.Join(err, h.Release(ctx))
 }
 
 func (p *pusher) members(ctx context.Context, client *registry.Client, doc *manifest.Document, all bool) error {
@@ -343,7 +344,7 @@ func (p *pusher) members(ctx context.Context, client *registry.Client, doc *mani
 				continue
 			}
 		}
-		one, err := p.s.document(ctx, m)
+		one, err := p.s.lib.Document(ctx, m)
 		if err != nil {
 			return err
 		}

@@ -23,20 +23,20 @@ import (
 // Root is an image's tree as a detached read-only mount, for callers that
 // attach it in a namespace of their own.
 func (s *Store) Root(ctx context.Context, nameOrID string) (*os.File, error) {
-	img, _, err := s.find(ctx, nameOrID)
+	img, _, err := findImage(ctx, s, nameOrID)
 	if err != nil {
 		return nil, err
 	}
-	return s.tree(ctx, img, "root-"+img.ID.Encoded())
+	return viewTree(ctx, s, img, "root-"+img.ID.Encoded())
 }
 
 // tree mounts an image through the view of a key, which is made if it is not
 // there.
-func (s *Store) tree(ctx context.Context, img Image, key string) (*os.File, error) {
+func viewTree(ctx context.Context, s *Store, img Image, key string) (*os.File, error) {
 	chain := identity.ChainID(slices.Clone(img.Layers))
-	mounts, err := s.layers.View(ctx, key, string(chain), snapshots.WithLabels(map[string]string{"containerd.io/gc.root": "mounted"}))
+	mounts, err := s.lib.Layers.View(ctx, key, string(chain), snapshots.WithLabels(map[string]string{"containerd.io/gc.root": "mounted"}))
 	if errdefs.IsAlreadyExists(err) {
-		mounts, err = s.layers.Mounts(ctx, key)
+		mounts, err = s.lib.Layers.Mounts(ctx, key)
 	}
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func (s *Store) mountPoint(id digest.Digest) string {
 // Mount shows an image's tree read-only below the run folder, in the caller's
 // mount namespace (podman image mount), and gives its path.
 func (s *Store) Mount(ctx context.Context, nameOrID string) (path string, err error) {
-	img, _, err := s.find(ctx, nameOrID)
+	img, _, err := findImage(ctx, s, nameOrID)
 	if err != nil {
 		return "", err
 	}
@@ -65,7 +65,7 @@ func (s *Store) Mount(ctx context.Context, nameOrID string) (path string, err er
 	}
 	var u undo.Stack
 	defer u.Unwind(&err)
-	tree, err := s.tree(ctx, img, "mount-"+img.ID.Encoded())
+	tree, err := viewTree(ctx, s, img, "mount-"+img.ID.Encoded())
 	if err != nil {
 		return "", err
 	}
@@ -91,7 +91,7 @@ func mounted(path string) bool {
 
 // Unmount takes back what Mount did. Kind Busy if it is in use, unless forced.
 func (s *Store) Unmount(ctx context.Context, nameOrID string, force bool) error {
-	img, _, err := s.find(ctx, nameOrID)
+	img, _, err := findImage(ctx, s, nameOrID)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (s *Store) Unmount(ctx context.Context, nameOrID string, force bool) error 
 	if err := os.Remove(path); err != nil {
 		return err
 	}
-	err = s.layers.Remove(ctx, "mount-"+img.ID.Encoded())
+	err = s.lib.Layers.Remove(ctx, "mount-"+img.ID.Encoded())
 	if errdefs.IsNotFound(err) {
 		return nil
 	}

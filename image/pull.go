@@ -5,16 +5,16 @@ import (
 	"slices"
 
 	"github.com/containerd/errdefs"
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"berth/base/fault"
+	"berth/image/library"
 	"berth/image/manifest"
 	"berth/image/ref"
 )
 
 // Pull brings an image, or all tags of a repository, into the store: resolve
-// the name → its documents → ask the trust policy → all layers at
+// the name → its library.Documents → ask the trust policy → all layers at
 // once, each streamed through the unpack worker → one sync → the name. What was
 // fetched of an interrupted pull is kept for a day and not fetched again.
 func (s *Store) Pull(ctx context.Context, r PullRequest) ([]Pulled, error) {
@@ -50,7 +50,7 @@ func (s *Store) Pull(ctx context.Context, r PullRequest) ([]Pulled, error) {
 	var out []Pulled
 	for _, one := range refs {
 		f := &fetcher{s: s, client: client, ref: one, tell: teller(r.Progress, one.Tag)}
-		p, err := s.pull(ctx, f, r)
+		p, err := pullOne(ctx, s, f, r)
 		if err != nil {
 			return out, err
 		}
@@ -59,19 +59,19 @@ func (s *Store) Pull(ctx context.Context, r PullRequest) ([]Pulled, error) {
 	return out, nil
 }
 
-func (s *Store) pull(ctx context.Context, f *fetcher, r PullRequest) (Pulled, error) {
+func pullOne(ctx context.Context, s *Store, f *fetcher, r PullRequest) (Pulled, error) {
 	name := f.ref.Pinned().String()
 	if isBase(name) {
-		return s.pulledBase(ctx)
+		return pulledBase(ctx, s)
 	}
-	if p, done, err := s.have(ctx, name, r); done || err != nil {
+	if p, done, err := fromStore(ctx, s, name, r); done || err != nil {
 		return p, err
 	}
 	desc, _, err := f.client.Resolve(ctx, f.ref.Pinned())
 	if err != nil {
 		if r.Policy == PullNewer && fault.Is(err, fault.Unavailable) {
 			r.Policy = PullMissing
-			if p, done, lerr := s.have(ctx, name, r); done || lerr != nil {
+			if p, done, lerr := fromStore(ctx, s, name, r); done || lerr != nil {
 				return p, lerr
 			}
 		}
@@ -81,38 +81,38 @@ func (s *Store) pull(ctx context.Context, f *fetcher, r PullRequest) (Pulled, er
 		return Pulled{}, fault.New(fault.Invalid, "pull %s: the registry answered with %s", f.ref.Familiar(), desc.Digest)
 	}
 	f.target = desc.Digest
-	if f.lease, err = s.hold(ctx, "pull"); err != nil {
+	if f.lease, err = s.lib.Hold(ctx, "pull"); err != nil {
 		return Pulled{}, err
 	}
-	defer f.lease.end()
-	fresh, err := s.fetch(ctx, f, desc, r.Platform)
+	defer f.lease.End()
+	fresh, err := fetchTarget(ctx, s, f, desc, r.Platform)
 	if err != nil {
 		return Pulled{}, err // the lease stays: the next pull goes on from here
 	}
-	old, err := s.names.Get(ctx, name)
+	old, err := s.lib.Names.Get(ctx, name)
 	if err != nil && !errdefs.IsNotFound(err) {
 		return Pulled{}, err
 	}
 	moved := err != nil || old.Target.Digest != desc.Digest || fresh
-	if err := s.name(ctx, naming{name, desc, string(desc.Digest)}); err != nil {
+	if err := s.lib.Name(ctx, library.Naming{Name: name, Target: desc, Source: string(desc.Digest)}); err != nil {
 		return Pulled{}, err
 	}
-	if err := f.lease.release(ctx); err != nil {
+	if err := f.lease.Release(ctx); err != nil {
 		return Pulled{}, err
 	}
-	img, _, err := s.find(ctx, name)
+	img, _, err := findImage(ctx, s, name)
 	return Pulled{Image: img, Name: name, Digest: desc.Digest, New: moved}, err
 }
 
 // have answers from the store alone if the policy allows that.
-func (s *Store) have(ctx context.Context, name string, r PullRequest) (Pulled, bool, error) {
+func fromStore(ctx context.Context, s *Store, name string, r PullRequest) (Pulled, bool, error) {
 	if r.Policy != PullMissing && r.Policy != PullNever {
 		return Pulled{}, false, nil
 	}
-	n, err := s.names.Get(ctx, name)
+	n, err := s.lib.Names.Get(ctx, name)
 	switch {
 	case err == nil:
-		img, _, err := s.find(ctx, name)
+		img, _, err := findImage(ctx, s, name)
 		if err == nil {
 			return Pulled{Image: img, Name: name, Digest: n.Target.Digest}, true, nil
 		}
@@ -128,9 +128,9 @@ func (s *Store) have(ctx context.Context, name string, r PullRequest) (Pulled, b
 	return Pulled{}, false, nil
 }
 
-// fetch brings a target whole: its documents, and the layers of the platforms
+// fetch brings a target whole: its library.Documents, and the layers of the platforms
 // that are wanted. fresh says whether anything was not there.
-func (s *Store) fetch(ctx context.Context, f *fetcher, desc ocispec.Descriptor, platform string) (fresh bool, err error) {
+func fetchTarget(ctx context.Context, s *Store, f *fetcher, desc ocispec.Descriptor, platform string) (fresh bool, err error) {
 	want, all := manifest.Host(), platform == "all"
 	if platform != "" && !all {
 		if want, err = manifest.ParsePlatform(platform); err != nil {
@@ -151,16 +151,16 @@ func (s *Store) fetch(ctx context.Context, f *fetcher, desc ocispec.Descriptor, 
 		return false, err
 	}
 	if doc.Index == nil {
-		return s.fetchImage(ctx, f, doc, nil, platform)
+		return fetchImage(ctx, s, f, doc, nil, platform)
 	}
 	for _, c := range chosen {
 		var got bool
 		if manifest.IsIndex(c.MediaType) {
-			got, err = s.fetch(ctx, f, c, platform)
+			got, err = fetchTarget(ctx, s, f, c, platform)
 		} else {
 			var child *manifest.Document
 			if child, err = f.document(ctx, c, nil); err == nil {
-				got, err = s.fetchImage(ctx, f, child, doc, "")
+				got, err = fetchImage(ctx, s, f, child, doc, "")
 			}
 		}
 		if err != nil {
@@ -185,18 +185,18 @@ func choose(d *manifest.Document, want manifest.Platform, all bool) ([]ocispec.D
 
 // fetchImage brings one manifest's configuration and layers. An image without
 // an index has to be of the platform that was asked for by name.
-func (s *Store) fetchImage(ctx context.Context, f *fetcher, doc, index *manifest.Document, platform string) (bool, error) {
+func fetchImage(ctx context.Context, s *Store, f *fetcher, doc, index *manifest.Document, platform string) (bool, error) {
 	if doc.Kind() != manifest.ImageKind {
 		return false, fault.New(fault.Unsupported, "%s is no image: its manifest %s is an artifact", f.ref.Familiar(), doc.Digest)
 	}
-	if err := s.trusted(ctx, f, f.target, doc.Digest); err != nil {
+	if err := trusted(ctx, s, f, f.target, doc.Digest); err != nil {
 		return false, err
 	}
 	cfg, err := f.config(ctx, doc)
 	if err != nil {
 		return false, err
 	}
-	img := documents{index: index, manifest: doc, config: cfg}
+	img := library.Documents{Index: index, Manifest: doc, Config: cfg}
 	if err := manifest.CheckLayers(doc.Manifest, cfg); err != nil {
 		return false, err
 	}
@@ -210,24 +210,9 @@ func (s *Store) fetchImage(ctx context.Context, f *fetcher, doc, index *manifest
 				f.ref.Familiar(), manifest.PlatformString(want), manifest.PlatformString(cfg.Platform()))
 		}
 	}
-	made, err := s.unpackLayers(ctx, f.lease, img, f.tell, f.layer)
+	made, err := s.lib.Unpack(ctx, f.lease, img, f.tell, f.layer)
 	if err != nil {
 		return false, err
 	}
-	return len(made) > 0, s.sync(ctx, made)
-}
-
-// sync makes what a verb has brought durable, before it is named.
-func (s *Store) sync(ctx context.Context, made []digest.Digest) error {
-	if err := s.content.Sync(ctx); err != nil {
-		return err
-	}
-	if len(made) == 0 {
-		return nil
-	}
-	keys := make([]string, len(made))
-	for i, d := range made {
-		keys[i] = string(d)
-	}
-	return s.layers.Sync(ctx, keys...)
+	return len(made) > 0, s.lib.Sync(ctx, made)
 }

@@ -14,6 +14,7 @@ import (
 
 	"berth/base/fault"
 	"berth/image/lease"
+	"berth/image/library"
 	"berth/image/manifest"
 	"berth/image/ref"
 	"berth/image/registry"
@@ -38,22 +39,22 @@ func (s *Store) Push(ctx context.Context, r PushRequest) ([]Pushed, error) {
 		return nil, err
 	}
 	defer client.Close()
-	h, err := s.hold(ctx, "push")
+	h, err := s.lib.Hold(ctx, "push")
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.pushAll(ctx, h, client, name, r)
-	return out, errors.Join(err, h.release(ctx))
+	out, err := pushAll(ctx, s, h, client, name, r)
+	return out, errors.Join(err, h.Release(ctx))
 }
 
-func (s *Store) pushAll(ctx context.Context, h *held, client *registry.Client, name ref.Ref, r PushRequest) ([]Pushed, error) {
+func pushAll(ctx context.Context, s *Store, h *library.Held, client *registry.Client, name ref.Ref, r PushRequest) ([]Pushed, error) {
 	type one struct {
 		source string
 		to     ref.Ref
 	}
 	list := []one{{r.Source, name.OrLatest()}}
 	if r.AllTags {
-		all, err := s.names.List(ctx)
+		all, err := s.lib.Names.List(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -83,7 +84,7 @@ func (s *Store) pushAll(ctx context.Context, h *held, client *registry.Client, n
 type pusher struct {
 	s      *Store
 	client *registry.Client
-	lease  *held
+	lease  *library.Held
 	to     ref.Ref
 	r      PushRequest
 	tell   func(Progress)
@@ -91,7 +92,7 @@ type pusher struct {
 }
 
 func (p *pusher) push(ctx context.Context, source string) (Pushed, error) {
-	img, name, err := p.s.find(ctx, source)
+	img, name, err := findImage(ctx, p.s, source)
 	if fault.Is(err, fault.NotFound) {
 		return Pushed{}, fault.New(fault.NotFound, "An image does not exist locally with the tag: %s", p.to.FamiliarName())
 	}
@@ -100,16 +101,16 @@ func (p *pusher) push(ctx context.Context, source string) (Pushed, error) {
 	}
 	target := img.Target
 	if name != "" {
-		n, err := p.s.names.Get(ctx, name)
+		n, err := p.s.lib.Names.Get(ctx, name)
 		if err != nil {
 			return Pushed{}, err
 		}
 		target = n.Target
 	}
-	if err := p.lease.keep(ctx, lease.ContentType, string(target.Digest)); err != nil {
+	if err := p.lease.Keep(ctx, lease.ContentType, string(target.Digest)); err != nil {
 		return Pushed{}, err
 	}
-	doc, err := p.s.document(ctx, target)
+	doc, err := p.s.lib.Document(ctx, target)
 	if err != nil {
 		return Pushed{}, err
 	}
@@ -125,7 +126,7 @@ func (p *pusher) push(ctx context.Context, source string) (Pushed, error) {
 		return Pushed{}, err
 	}
 	if name != "" && p.to.String() == name {
-		if err := p.s.name(ctx, naming{name, target, string(doc.Digest)}); err != nil {
+		if err := p.s.lib.Name(ctx, library.Naming{Name: name, Target: target, Source: string(doc.Digest)}); err != nil {
 			return Pushed{}, err
 		}
 	}
@@ -145,7 +146,7 @@ func (p *pusher) index(ctx context.Context, doc *manifest.Document) (*manifest.D
 		if err != nil {
 			return nil, err
 		}
-		one, err := p.s.document(ctx, child)
+		one, err := p.s.lib.Document(ctx, child)
 		if err != nil {
 			return nil, err
 		}
@@ -153,17 +154,17 @@ func (p *pusher) index(ctx context.Context, doc *manifest.Document) (*manifest.D
 	}
 	var here []ocispec.Descriptor
 	for _, m := range doc.Index.Manifests {
-		if _, err := p.s.content.Info(ctx, m.Digest); err == nil {
+		if _, err := p.s.lib.Content.Info(ctx, m.Digest); err == nil {
 			here = append(here, m)
 		}
 	}
 	if len(here) < len(doc.Index.Manifests) {
 		// Docker sends the one platform that it has.
-		child, err := p.s.present(ctx, doc, want)
+		child, err := p.s.lib.Present(ctx, doc, want)
 		if err != nil {
 			return nil, err
 		}
-		one, err := p.s.document(ctx, child)
+		one, err := p.s.lib.Document(ctx, child)
 		if err != nil {
 			return nil, err
 		}
@@ -184,7 +185,7 @@ func (p *pusher) image(ctx context.Context, doc *manifest.Document) (*manifest.D
 		p.tell(Progress{Digest: l.Digest, Step: StepPreparing, Total: l.Size})
 	}
 	group, inner := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
+	group.SetLimit(library.AtOnce)
 	for i := range m.Layers {
 		group.Go(func() error {
 			l, err := p.compressed(inner, m.Layers[i])
@@ -209,7 +210,7 @@ func (p *pusher) image(ctx context.Context, doc *manifest.Document) (*manifest.D
 	if err != nil {
 		return nil, err
 	}
-	return made, p.s.put(ctx, made.Descriptor(), made.Raw(), made.GCLabels(nil))
+	return made, p.s.lib.Put(ctx, made.Descriptor(), made.Raw(), made.GCLabels(nil))
 }
 
 // blob sends one blob unless it is there. shown is the layer as it is here.
@@ -227,7 +228,7 @@ func (p *pusher) blob(ctx context.Context, desc, shown ocispec.Descriptor) error
 		tell(StepPresent, desc.Size, "")
 		return nil
 	}
-	info, err := p.s.content.Info(ctx, desc.Digest)
+	info, err := p.s.lib.Content.Info(ctx, desc.Digest)
 	if err != nil {
 		return err
 	}
@@ -241,7 +242,7 @@ func (p *pusher) blob(ctx context.Context, desc, shown ocispec.Descriptor) error
 			return nil
 		}
 	}
-	r, err := p.s.content.ReaderAt(ctx, desc)
+	r, err := p.s.lib.Content.ReaderAt(ctx, desc)
 	if err != nil {
 		return err
 	}
@@ -259,7 +260,7 @@ func (p *pusher) blob(ctx context.Context, desc, shown ocispec.Descriptor) error
 	tell(StepPushed, desc.Size, "")
 	repos := strings.FieldsFunc(info.Labels[source], func(c rune) bool { return c == ',' })
 	if len(repos) < 16 && !slices.Contains(repos, p.to.Path) {
-		return p.s.label(ctx, info, map[string]string{source: strings.Join(append(repos, p.to.Path), ",")})
+		return p.s.lib.Label(ctx, info, map[string]string{source: strings.Join(append(repos, p.to.Path), ",")})
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strings"
 
@@ -12,7 +11,7 @@ import (
 	"github.com/opencontainers/image-spec/identity"
 
 	"berth/base/fault"
-	"berth/image/gc"
+	"berth/image/library"
 	"berth/image/ref"
 )
 
@@ -23,14 +22,14 @@ func (s *Store) Remove(ctx context.Context, namesOrIDs []string, o RemoveOptions
 	if o.InUse == nil {
 		o.InUse = func(digest.Digest) []InUse { return nil }
 	}
-	all, err := s.catalog(ctx)
+	all, err := s.lib.Catalog(ctx)
 	if err != nil {
 		return err
 	}
 	r := &removal{s: s, o: o, all: all}
 	type result struct {
 		removed []Removed
-		gone    *named
+		gone    *library.Entry
 		err     error
 	}
 	results := make([]result, len(namesOrIDs))
@@ -41,13 +40,13 @@ func (s *Store) Remove(ctx context.Context, namesOrIDs []string, o RemoveOptions
 	var layers map[string]bool
 	var collected error
 	if len(r.gone) > 0 {
-		layers, collected = s.collect(ctx)
+		layers, _, collected = s.lib.Collect(ctx)
 	}
 	var first error
 	for i, arg := range namesOrIDs {
 		res := results[i]
 		if res.gone != nil {
-			res.removed = append(res.removed, s.deleted(res.gone, layers)...)
+			res.removed = append(res.removed, deletedLines(s, res.gone, layers)...)
 		}
 		if each != nil {
 			each(arg, res.removed, res.err)
@@ -64,7 +63,7 @@ func (s *Store) Remove(ctx context.Context, namesOrIDs []string, o RemoveOptions
 
 // deleted are the lines of an image that is gone: its id, and in docker's words
 // the layers that went with it, the uppermost first.
-func (s *Store) deleted(img *named, layers map[string]bool) []Removed {
+func deletedLines(s *Store, img *library.Entry, layers map[string]bool) []Removed {
 	out := []Removed{{Deleted: img.ID}}
 	if s.opts.Podman {
 		return out
@@ -79,39 +78,24 @@ func (s *Store) deleted(img *named, layers map[string]bool) []Removed {
 	return out
 }
 
-// collect frees what nothing leads to, and names the layers that went.
-func (s *Store) collect(ctx context.Context) (layers map[string]bool, err error) {
-	res, err := s.collector().Collect(ctx, gc.Options{})
-	for _, p := range res.Problems {
-		s.opts.Warn(p)
-	}
-	layers = map[string]bool{}
-	for _, f := range res.Freed {
-		if f.Kind == gc.SnapshotKind {
-			layers[f.ID] = true
-		}
-	}
-	return layers, err
-}
-
 // removal is one rmi: the catalog as it changes from argument to argument.
 type removal struct {
 	s    *Store
 	o    RemoveOptions
-	all  []named
-	gone []*named
+	all  []library.Entry
+	gone []*library.Entry
 }
 
 // one removes what one argument names. gone is the image if nothing names it
 // any more.
-func (r *removal) one(ctx context.Context, arg string) (out []Removed, gone *named, err error) {
-	img, name, err := r.find(ctx, arg)
+func (r *removal) one(ctx context.Context, arg string) (out []Removed, gone *library.Entry, err error) {
+	img, name, err := r.s.findIn(r.all, arg)
 	if err != nil {
 		return nil, nil, err
 	}
 	use := r.o.InUse(img.ID)
 	if name != "" {
-		if len(img.keys) == 1 || single(img) {
+		if len(img.Keys) == 1 || single(img) {
 			if err := r.check(img, use, arg, true); err != nil {
 				return nil, nil, err
 			}
@@ -120,7 +104,7 @@ func (r *removal) one(ctx context.Context, arg string) (out []Removed, gone *nam
 		if rest := siblings(img, name); len(rest) > 0 {
 			drop = append(drop, rest...)
 		}
-		if out, err = r.untag(ctx, img, drop); err != nil || len(img.keys) > 0 {
+		if out, err = r.untag(ctx, img, drop); err != nil || len(img.Keys) > 0 {
 			return out, nil, err
 		}
 		return out, r.forget(ctx, img), nil
@@ -131,33 +115,24 @@ func (r *removal) one(ctx context.Context, arg string) (out []Removed, gone *nam
 	if err := r.check(img, use, arg, false); err != nil {
 		return nil, nil, err
 	}
-	if out, err = r.untag(ctx, img, slices.Clone(img.keys)); err != nil {
+	if out, err = r.untag(ctx, img, slices.Clone(img.Keys)); err != nil {
 		return out, nil, err
 	}
 	return out, r.forget(ctx, img), nil
 }
 
-// find finds an image in the removal's own catalog.
-func (r *removal) find(ctx context.Context, arg string) (*named, string, error) {
-	img, name, err := r.s.findIn(r.all, arg)
-	if err != nil && isBaseTyped(r.s, arg) {
-		return nil, "", r.s.noSuch(arg)
-	}
-	return img, name, err
-}
-
 // single says that at most one tag, with any digests, names the image.
-func single(img *named) bool { return len(img.Names) <= 1 }
+func single(img *library.Entry) bool { return len(img.Names) <= 1 }
 
 // siblings are the digest names of name's repository if name is its last tag.
-func siblings(img *named, name string) []string {
-	repo, isDigest := cutDigest(name)
+func siblings(img *library.Entry, name string) []string {
+	repo, isDigest := library.CutDigest(name)
 	if isDigest {
 		return nil
 	}
 	var out []string
-	for _, k := range img.keys {
-		other, otherDigest := cutDigest(k)
+	for _, k := range img.Keys {
+		other, otherDigest := library.CutDigest(k)
 		switch {
 		case k == name || other != repo:
 		case !otherDigest:
@@ -170,7 +145,7 @@ func siblings(img *named, name string) []string {
 }
 
 // check refuses to take an image from its containers.
-func (r *removal) check(img *named, use []InUse, arg string, byName bool) error {
+func (r *removal) check(img *library.Entry, use []InUse, arg string, byName bool) error {
 	for _, c := range use {
 		switch {
 		case c.Running && !byName:
@@ -186,25 +161,25 @@ func (r *removal) check(img *named, use []InUse, arg string, byName bool) error 
 
 // untag removes names; docker's lines also show the digests that went with
 // the last tag.
-func (r *removal) untag(ctx context.Context, img *named, keys []string) (out []Removed, err error) {
+func (r *removal) untag(ctx context.Context, img *library.Entry, keys []string) (out []Removed, err error) {
 	digests := slices.Clone(img.Digests)
 	for _, k := range keys {
-		n, err := r.s.names.Get(ctx, k)
+		n, err := r.s.lib.Names.Get(ctx, k)
 		if err == nil {
-			err = r.s.names.Delete(ctx, k, images.DeleteTarget(&n.Target))
+			err = r.s.lib.Names.Delete(ctx, k, images.DeleteTarget(&n.Target))
 		}
 		if err != nil && !errdefs.IsNotFound(err) {
 			return out, err
 		}
-		img.keys = slices.DeleteFunc(img.keys, func(x string) bool { return x == k })
+		img.Keys = slices.DeleteFunc(img.Keys, func(x string) bool { return x == k })
 		img.Names = slices.DeleteFunc(img.Names, func(x string) bool { return x == k })
-		if !strings.HasPrefix(k, dangling) {
+		if !strings.HasPrefix(k, library.Dangling) {
 			out = append(out, Removed{Untagged: r.s.Familiar(k)})
 		}
-		repo, isDigest := cutDigest(k)
+		repo, isDigest := library.CutDigest(k)
 		img.Digests = slices.DeleteFunc(img.Digests, func(d string) bool {
-			base, _ := cutDigest(d)
-			return d == k || !isDigest && base == repo && !slices.ContainsFunc(img.keys, func(x string) bool { o, _ := cutDigest(x); return o == repo })
+			base, _ := library.CutDigest(d)
+			return d == k || !isDigest && base == repo && !slices.ContainsFunc(img.Keys, func(x string) bool { o, _ := library.CutDigest(x); return o == repo })
 		})
 	}
 	for _, d := range digests {
@@ -217,19 +192,19 @@ func (r *removal) untag(ctx context.Context, img *named, keys []string) (out []R
 
 // forget takes an image out of the catalog. One that a container uses stays
 // with a name that nobody sees: the container's layers need it.
-func (r *removal) forget(ctx context.Context, img *named) *named {
+func (r *removal) forget(ctx context.Context, img *library.Entry) *library.Entry {
 	if len(r.o.InUse(img.ID)) > 0 {
-		if err := r.s.names.Put(ctx, images.Image{Name: dangling + string(img.Target.Digest), Target: img.Target}); err != nil {
+		if err := r.s.lib.Names.Put(ctx, images.Image{Name: library.Dangling + string(img.Target.Digest), Target: img.Target}); err != nil {
 			r.s.opts.Warn(err)
 		}
 		return nil
 	}
 	gone := *img
 	r.gone = append(r.gone, &gone)
-	for t := range img.targets {
-		removeSummary(r.s.summaryPath(t))
+	for t := range img.Targets {
+		library.RemoveSummary(r.s.lib.SummaryPath(t))
 	}
-	r.all = slices.DeleteFunc(r.all, func(n named) bool { return n.ID == gone.ID })
+	r.all = slices.DeleteFunc(r.all, func(n library.Entry) bool { return n.ID == gone.ID })
 	return &gone
 }
 
@@ -238,47 +213,33 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 	if o.InUse == nil {
 		o.InUse = func(digest.Digest) []InUse { return nil }
 	}
-	keep, err := s.filter(ctx, o.Filters)
+	keep, err := filterBy(ctx, s, o.Filters)
 	if err != nil {
 		return Pruned{}, err
 	}
-	all, err := s.catalog(ctx)
+	all, err := s.lib.Catalog(ctx)
 	if err != nil {
 		return Pruned{}, err
 	}
 	r := &removal{s: s, o: RemoveOptions{Force: true, InUse: o.InUse}, all: slices.Clone(all)}
 	var out Pruned
-	var gone []*named
+	var gone []*library.Entry
 	for i := range all {
 		img := &all[i]
 		if (!o.All && !img.Dangling()) || !keep(&img.Image) || len(o.InUse(img.ID)) > 0 {
 			continue
 		}
-		lines, err := r.untag(ctx, img, slices.Clone(img.keys))
+		lines, err := r.untag(ctx, img, slices.Clone(img.Keys))
 		out.Removed = append(out.Removed, lines...)
 		if err != nil {
 			return out, err
 		}
 		gone = append(gone, r.forget(ctx, img))
 	}
-	res, err := s.collector().Collect(ctx, gc.Options{})
-	layers := map[string]bool{}
-	for _, f := range res.Freed {
-		if f.Kind == gc.SnapshotKind {
-			layers[f.ID] = true
-		}
-	}
+	layers, freed, err := s.lib.Collect(ctx)
 	for _, img := range gone {
-		out.Removed = append(out.Removed, s.deleted(img, layers)...)
+		out.Removed = append(out.Removed, deletedLines(s, img, layers)...)
 	}
-	out.Reclaimed = res.Bytes
-	for _, p := range res.Problems {
-		err = errors.Join(err, p)
-	}
+	out.Reclaimed = freed
 	return out, err
-}
-
-func (s *Store) collector() *gc.Collector {
-	return &gc.Collector{Content: s.content, Names: s.names, Leases: s.leases, Snapshots: s.layers,
-		Locks: s.path("locks"), Quarantine: s.path("quarantine")}
 }

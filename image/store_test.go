@@ -127,7 +127,7 @@ func clean(t *testing.T, s *Store) {
 		t.Errorf("check: %v, %v", found, err)
 	}
 	for _, dir := range []string{"content/blobs/sha256", "content/ingest", "snapshots/by-key", "snapshots/d", "snapshots/trash", "leases", "names", "images"} {
-		entries, err := os.ReadDir(s.path(dir))
+		entries, err := os.ReadDir(s.lib.Path(dir))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -436,7 +436,7 @@ func TestPolicy(t *testing.T) {
 		if err := pull(policy); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", policy, err)
 		}
-		if entries, _ := os.ReadDir(there.path("snapshots/d")); len(entries) > 0 {
+		if entries, _ := os.ReadDir(there.lib.Path("snapshots/d")); len(entries) > 0 {
 			t.Errorf("%s: layers were unpacked before the policy was asked", policy)
 		}
 	}

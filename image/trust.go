@@ -13,6 +13,7 @@ import (
 
 	"berth/base/atomicfile"
 	"berth/base/fault"
+	"berth/image/library"
 	"berth/image/manifest"
 	"berth/image/ref"
 	"berth/image/registry"
@@ -23,7 +24,7 @@ import (
 const policyName = "trust.toml"
 
 // policy reads the trust policy; without one, everything is accepted.
-func (s *Store) policy() (*trust.Policy, error) {
+func readPolicy(s *Store) (*trust.Policy, error) {
 	path := filepath.Join(s.opts.ConfigDir, policyName)
 	raw, err := atomicfile.ReadCapped(path, trust.MaxPolicy)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -42,8 +43,8 @@ func (s *Store) policy() (*trust.Policy, error) {
 
 // trusted asks the policy whether an image may be unpacked. digests are what
 // the name led to, the manifest last.
-func (s *Store) trusted(ctx context.Context, f *fetcher, digests ...digest.Digest) error {
-	p, err := s.policy()
+func trusted(ctx context.Context, s *Store, f *fetcher, digests ...digest.Digest) error {
+	p, err := readPolicy(s)
 	if err != nil {
 		return err
 	}
@@ -68,15 +69,15 @@ func (s signatures) Manifest(ctx context.Context, name ref.Ref) (*manifest.Docum
 
 // Blob gives a small blob; whoever asked verifies it.
 func (s signatures) Blob(ctx context.Context, repository ref.Ref, d ocispec.Descriptor) ([]byte, error) {
-	if d.Size > maxDocument {
-		return nil, fault.New(fault.Invalid, "blob %s has %d bytes, more than %d", d.Digest, d.Size, maxDocument)
+	if d.Size > library.MaxDocument {
+		return nil, fault.New(fault.Invalid, "blob %s has %d bytes, more than %d", d.Digest, d.Size, library.MaxDocument)
 	}
 	body, err := s.client.Blob(ctx, repository, d, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer body.Close()
-	return io.ReadAll(io.LimitReader(body, maxDocument+1))
+	return io.ReadAll(io.LimitReader(body, library.MaxDocument+1))
 }
 
 // Sign signs what a registry has under a canonical name with a private key (PEM),

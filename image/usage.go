@@ -14,22 +14,23 @@ import (
 
 	"berth/base/fault"
 	"berth/image/gc"
+	"berth/image/library"
 	"berth/image/manifest"
 )
 
 // Usage is the image half of system df: nothing is counted anew, sizes are
 // those of when the layers came.
 func (s *Store) Usage(ctx context.Context, inUse func(digest.Digest) []InUse) (Usage, error) {
-	all, err := s.catalog(ctx)
+	all, err := s.lib.Catalog(ctx)
 	if err != nil {
 		return Usage{}, err
 	}
 	sizes := map[string]int64{}
-	if err := s.layers.Walk(ctx, func(ctx context.Context, i snapshots.Info) error {
+	if err := s.lib.Layers.Walk(ctx, func(ctx context.Context, i snapshots.Info) error {
 		if i.Kind != snapshots.KindCommitted {
 			return nil
 		}
-		u, err := s.layers.Usage(ctx, i.Name)
+		u, err := s.lib.Layers.Usage(ctx, i.Name)
 		sizes[i.Name] = u.Size
 		return err
 	}); err != nil {
@@ -66,13 +67,13 @@ func (s *Store) Usage(ctx context.Context, inUse func(digest.Digest) []InUse) (U
 			out.Reclaimable += sizes[c]
 		}
 	}
-	err = s.content.Walk(ctx, func(i content.Info) error { out.Blobs += i.Size; return nil })
+	err = s.lib.Content.Walk(ctx, func(i content.Info) error { out.Blobs += i.Size; return nil })
 	return out, err
 }
 
 // Check verifies the whole store; with repair it mends what it can.
 func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
-	found, err := s.collector().Check(ctx, gc.CheckOptions{Repair: repair})
+	found, err := s.lib.Collector().Check(ctx, gc.CheckOptions{Repair: repair})
 	var out []Finding
 	for _, f := range found {
 		out = append(out, Finding{Object: f.Object, Trouble: f.Problem, Repaired: f.Mended, Harm: f.Harm})
@@ -80,14 +81,14 @@ func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
 	if err != nil {
 		return out, err
 	}
-	more, err := s.checkImages(ctx, repair)
+	more, err := checkImages(ctx, s, repair)
 	return append(out, more...), err
 }
 
-// checkImages looks whether every image has its documents and layers. A layer
+// checkImages looks whether every image has its library.Documents and layers. A layer
 // that is missing is unpacked again from its blob.
-func (s *Store) checkImages(ctx context.Context, repair bool) ([]Finding, error) {
-	all, err := s.names.List(ctx)
+func checkImages(ctx context.Context, s *Store, repair bool) ([]Finding, error) {
+	all, err := s.lib.Names.List(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +99,7 @@ func (s *Store) checkImages(ctx context.Context, repair bool) ([]Finding, error)
 			continue
 		}
 		seen[n.Target.Digest] = true
-		lost, err := s.lostLayers(ctx, n.Target)
+		lost, err := lostLayers(ctx, s, n.Target)
 		if err == nil && len(lost) == 0 {
 			continue
 		}
@@ -110,8 +111,8 @@ func (s *Store) checkImages(ctx context.Context, repair bool) ([]Finding, error)
 			f.Trouble = "layer " + string(lost[0]) + " is missing"
 		}
 		if repair && err == nil {
-			removeSummary(s.summaryPath(n.Target.Digest))
-			if rerr := s.unpackAgain(ctx, n.Target); rerr == nil {
+			library.RemoveSummary(s.lib.SummaryPath(n.Target.Digest))
+			if rerr := unpackAgain(ctx, s, n.Target); rerr == nil {
 				f.Repaired = "unpacked it again"
 			} else if !fault.Is(rerr, fault.NotFound) {
 				f.Trouble += "; " + rerr.Error()
@@ -122,13 +123,13 @@ func (s *Store) checkImages(ctx context.Context, repair bool) ([]Finding, error)
 	return out, nil
 }
 
-func (s *Store) lostLayers(ctx context.Context, target ocispec.Descriptor) (lost []digest.Digest, err error) {
-	docs, err := s.read(ctx, target, manifest.Host())
+func lostLayers(ctx context.Context, s *Store, target ocispec.Descriptor) (lost []digest.Digest, err error) {
+	docs, err := s.lib.Read(ctx, target, manifest.Host())
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range identity.ChainIDs(slices.Clone(docs.config.RootFS.DiffIDs)) {
-		if _, err := s.layers.Stat(ctx, string(c)); errdefs.IsNotFound(err) {
+	for _, c := range identity.ChainIDs(slices.Clone(docs.Config.RootFS.DiffIDs)) {
+		if _, err := s.lib.Layers.Stat(ctx, string(c)); errdefs.IsNotFound(err) {
 			lost = append(lost, c)
 		} else if err != nil {
 			return nil, err
@@ -137,17 +138,17 @@ func (s *Store) lostLayers(ctx context.Context, target ocispec.Descriptor) (lost
 	return lost, nil
 }
 
-func (s *Store) unpackAgain(ctx context.Context, target ocispec.Descriptor) error {
-	h, err := s.hold(ctx, "check")
+func unpackAgain(ctx context.Context, s *Store, target ocispec.Descriptor) error {
+	h, err := s.lib.Hold(ctx, "check")
 	if err != nil {
 		return err
 	}
-	docs, err := s.read(ctx, target, manifest.Host())
+	docs, err := s.lib.Read(ctx, target, manifest.Host())
 	if err == nil {
 		var made []digest.Digest
-		if made, err = s.unpackLayers(ctx, h, docs, func(Progress) {}, s.stored(h)); err == nil {
-			err = s.sync(ctx, made)
+		if made, err = s.lib.Unpack(ctx, h, docs, func(Progress) {}, s.lib.Stored(h)); err == nil {
+			err = s.lib.Sync(ctx, made)
 		}
 	}
-	return errors.Join(err, h.release(ctx))
+	return errors.Join(err, h.Release(ctx))
 }

@@ -1,0 +1,85 @@
+package library
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"berth/image/lease"
+	"berth/image/manifest"
+)
+
+// Put keeps a small blob, and adds the labels if it is there already.
+func (l *Library) Put(ctx context.Context, desc ocispec.Descriptor, raw []byte, labels map[string]string) error {
+	if info, err := l.Content.Info(ctx, desc.Digest); err == nil {
+		return l.Label(ctx, info, labels)
+	}
+	desc = ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: int64(len(raw))}
+	err := content.WriteBlob(ctx, l.Content, "document-"+string(desc.Digest), bytes.NewReader(raw), desc, content.WithLabels(labels))
+	if err != nil {
+		return fmt.Errorf("keep %s: %w", desc.Digest, err)
+	}
+	return nil
+}
+
+// Label adds labels to a blob.
+func (l *Library) Label(ctx context.Context, info content.Info, labels map[string]string) error {
+	var paths []string
+	for k, v := range labels {
+		if info.Labels[k] != v {
+			paths = append(paths, "labels."+k)
+		}
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	_, err := l.Content.Update(ctx, content.Info{Digest: info.Digest, Labels: labels}, paths...)
+	return err
+}
+
+// Kept reads a layer that the store has.
+func (l *Library) Kept(ctx context.Context, info content.Info, desc ocispec.Descriptor, labels map[string]string) (*Stream, error) {
+	r, err := l.Content.ReaderAt(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	return &Stream{
+		Reader: io.NewSectionReader(r, 0, r.Size()),
+		Commit: func(ctx context.Context) error { return l.Label(ctx, info, labels) },
+		Close:  func() { r.Close() },
+	}, nil
+}
+
+// Stored opens layers whose blobs are here.
+func (l *Library) Stored(h *Held) func(context.Context, ocispec.Descriptor, digest.Digest) (*Stream, error) {
+	return func(ctx context.Context, desc ocispec.Descriptor, diff digest.Digest) (*Stream, error) {
+		if err := h.Keep(ctx, lease.ContentType, string(desc.Digest)); err != nil {
+			return nil, err
+		}
+		info, err := l.Content.Info(ctx, desc.Digest)
+		if err != nil {
+			return nil, err
+		}
+		return l.Kept(ctx, info, desc, map[string]string{manifest.UncompressedLabel: string(diff)})
+	}
+}
+
+// Sync makes what a verb has brought durable, before it is named.
+func (l *Library) Sync(ctx context.Context, made []digest.Digest) error {
+	if err := l.Content.Sync(ctx); err != nil {
+		return err
+	}
+	if len(made) == 0 {
+		return nil
+	}
+	keys := make([]string, len(made))
+	for i, d := range made {
+		keys[i] = string(d)
+	}
+	return l.Layers.Sync(ctx, keys...)
+}

@@ -1,0 +1,259 @@
+package library
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/identity"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"berth/base/atomicfile"
+	"berth/base/fault"
+	"berth/image/manifest"
+)
+
+// summary is STORE/images/HEX.json: what lists say of one target. It can be
+// made again from the documents and the layers at any time.
+type summary struct {
+	Version  int               `json:"version"`
+	ID       digest.Digest     `json:"id"`
+	Manifest digest.Digest     `json:"manifest"`
+	Created  time.Time         `json:"created"`
+	Size     int64             `json:"size"`
+	Platform ocispec.Platform  `json:"platform"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Layers   []digest.Digest   `json:"layers,omitempty"`
+}
+
+const (
+	summaryVersion = 1
+	maxSummary     = 1 << 20
+	MaxDocument    = 4 << 20
+)
+
+// Entry is an image as the catalog has it.
+type Entry struct {
+	Image
+	Targets map[digest.Digest]bool
+	Keys    []string // names of the store, dangling ones too
+}
+
+// SourceLabel, on a name, says that the registry of the name has this digest.
+const SourceLabel = "berth.registry-digest"
+
+// Catalog lists all images: the names of one id together, sorted by creation,
+// newest first. Broken ones are reported and left out.
+func (l *Library) Catalog(ctx context.Context) ([]Entry, error) {
+	all, err := l.Names.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	at := map[digest.Digest]int{}
+	summaries := map[digest.Digest]summary{}
+	var out []Entry
+	for _, n := range all {
+		sum, ok := summaries[n.Target.Digest]
+		if !ok {
+			if sum, err = l.summaryOf(ctx, n.Target); err != nil {
+				if ctx.Err() != nil {
+					return nil, ctx.Err()
+				}
+				l.warn(fmt.Errorf("image %s: %w", n.Name, err))
+				continue
+			}
+			summaries[n.Target.Digest] = sum
+		}
+		i, ok := at[sum.ID]
+		if !ok {
+			i = len(out)
+			at[sum.ID] = i
+			out = append(out, Entry{Image: Image{ID: sum.ID, Target: n.Target, Manifest: sum.Manifest, Created: sum.Created, Size: sum.Size,
+				Platform: sum.Platform, Labels: sum.Labels, Layers: sum.Layers}, Targets: map[digest.Digest]bool{}})
+		}
+		out[i].add(n.Name, n.Target.Digest, n.Labels[SourceLabel], n.UpdatedAt)
+	}
+	for i := range out {
+		slices.Sort(out[i].Names)
+		slices.Sort(out[i].Digests)
+		out[i].Digests = slices.Compact(out[i].Digests)
+	}
+	slices.SortStableFunc(out, func(a, b Entry) int {
+		if c := b.Created.Compare(a.Created); c != 0 {
+			return c
+		}
+		return strings.Compare(string(a.ID), string(b.ID))
+	})
+	return out, nil
+}
+
+func (n *Entry) add(name string, target digest.Digest, source string, updated time.Time) {
+	n.Targets[target] = true
+	n.Keys = append(n.Keys, name)
+	if updated.After(n.Added) {
+		n.Added = updated
+	}
+	repo, isDigest := CutDigest(name)
+	switch {
+	case strings.HasPrefix(name, Dangling):
+	case isDigest:
+		n.Digests = append(n.Digests, name)
+	default:
+		n.Names = append(n.Names, name)
+		if source != "" {
+			n.Digests = append(n.Digests, repo+"@"+source)
+		}
+	}
+}
+
+// CutDigest gives the repository of a canonical name, and whether it has a digest.
+func CutDigest(name string) (repo string, isDigest bool) {
+	if repo, _, ok := strings.Cut(name, "@"); ok {
+		return repo, true
+	}
+	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
+		return name[:i], false
+	}
+	return name, false
+}
+
+// SummaryPath is where the summary of a target is.
+func (l *Library) SummaryPath(target digest.Digest) string {
+	return l.Path("images", target.Algorithm().String()+"-"+target.Encoded()+".json")
+}
+
+// summaryOf reads the summary of a target, or makes it.
+func (l *Library) summaryOf(ctx context.Context, target ocispec.Descriptor) (summary, error) {
+	var sum summary
+	data, err := atomicfile.ReadCapped(l.SummaryPath(target.Digest), maxSummary)
+	if err == nil && json.Unmarshal(data, &sum) == nil && sum.Version == summaryVersion && sum.ID.Validate() == nil {
+		return sum, nil
+	}
+	if sum, err = l.summarize(ctx, target); err != nil {
+		return sum, err
+	}
+	l.writeSummary(target.Digest, sum)
+	return sum, nil
+}
+
+// writeSummary keeps a summary; a full disk is no reason to fail a list.
+func (l *Library) writeSummary(target digest.Digest, sum summary) {
+	if data, err := json.Marshal(sum); err == nil {
+		if err := atomicfile.Write(l.SummaryPath(target), data, 0o600); err != nil && !fault.Is(err, fault.NoSpace) && !errors.Is(err, fs.ErrPermission) {
+			l.warn(err)
+		}
+	}
+}
+
+// RemoveSummary drops the summary of an image that is gone; one that stays is
+// never read again.
+func RemoveSummary(path string) { _ = os.Remove(path) }
+
+func (l *Library) summarize(ctx context.Context, target ocispec.Descriptor) (summary, error) {
+	img, err := l.Read(ctx, target, manifest.Host())
+	if fault.Is(err, fault.NotFound) && img.Index != nil && img.Manifest == nil {
+		// A list whose members are all elsewhere stands for itself.
+		return summary{Version: summaryVersion, ID: target.Digest, Manifest: target.Digest}, nil
+	}
+	if err != nil {
+		return summary{}, err
+	}
+	sum := summary{Version: summaryVersion, ID: img.Config.Digest(), Manifest: img.Manifest.Digest, Platform: img.Config.Platform(),
+		Labels: img.Config.Defaults.Labels, Layers: img.Config.RootFS.DiffIDs}
+	if img.Config.Created != nil {
+		sum.Created = *img.Config.Created
+	}
+	for _, chain := range identity.ChainIDs(slices.Clone(sum.Layers)) {
+		u, err := l.Layers.Usage(ctx, string(chain))
+		if err != nil && !errdefs.IsNotFound(err) {
+			return summary{}, err
+		}
+		sum.Size += u.Size
+	}
+	return sum, nil
+}
+
+// Documents are an image's manifest and configuration, read and checked.
+type Documents struct {
+	Index    *manifest.Document // nil without one
+	Manifest *manifest.Document
+	Config   *manifest.Config
+}
+
+// Read follows a target to the manifest of a platform that is here.
+func (l *Library) Read(ctx context.Context, target ocispec.Descriptor, want manifest.Platform) (Documents, error) {
+	var d Documents
+	for range 4 { // indexes in indexes end here
+		doc, err := l.Document(ctx, target)
+		if err != nil {
+			return d, err
+		}
+		if doc.Manifest != nil {
+			d.Manifest = doc
+			raw, err := l.Blob(ctx, doc.Manifest.Config)
+			if err != nil {
+				return d, err
+			}
+			if !manifest.IsConfig(doc.Manifest.Config.MediaType) {
+				return d, fault.New(fault.Unsupported, "%s is no image but an artifact of type %.100q", target.Digest, doc.Manifest.Config.MediaType)
+			}
+			if d.Config, err = manifest.DecodeConfig(raw); err != nil {
+				return d, err
+			}
+			return d, manifest.CheckLayers(doc.Manifest, d.Config)
+		}
+		if d.Index == nil {
+			d.Index = doc
+		}
+		if target, err = l.Present(ctx, doc, want); err != nil {
+			return d, err
+		}
+	}
+	return d, fault.New(fault.Invalid, "index %s: indexes in indexes, too deep", target.Digest)
+}
+
+// Present selects the entry for a platform among those that are here, or any
+// that is here if none fits: an image pulled for another platform alone.
+func (l *Library) Present(ctx context.Context, doc *manifest.Document, want manifest.Platform) (ocispec.Descriptor, error) {
+	here := *doc.Index
+	here.Manifests = nil
+	for _, m := range manifest.Images(doc.Index) {
+		if _, err := l.Content.Info(ctx, m.Digest); err == nil {
+			here.Manifests = append(here.Manifests, m)
+		}
+	}
+	m, err := manifest.Select(&here, want)
+	if err != nil && len(here.Manifests) > 0 {
+		return here.Manifests[0], nil
+	}
+	return m, err
+}
+
+func (l *Library) Document(ctx context.Context, desc ocispec.Descriptor) (*manifest.Document, error) {
+	raw, err := l.Blob(ctx, desc)
+	if err != nil {
+		return nil, err
+	}
+	return manifest.DecodeBlob(desc, raw)
+}
+
+// Blob reads a small blob whole.
+func (l *Library) Blob(ctx context.Context, desc ocispec.Descriptor) ([]byte, error) {
+	if desc.Size > MaxDocument {
+		return nil, fault.New(fault.Invalid, "%s has %d bytes, more than %d", desc.Digest, desc.Size, MaxDocument)
+	}
+	raw, err := content.ReadBlob(ctx, l.Content, desc)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", desc.Digest, err)
+	}
+	return raw, nil
+}

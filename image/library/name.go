@@ -1,0 +1,83 @@
+package library
+
+import (
+	"context"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// Dangling is what the names of images without a name begin with; the digest
+// of the target follows. It is no reference, so nobody can type it.
+const Dangling = "dangling@"
+
+// Naming is a name that a target is to get. source is the digest that the
+// name's registry has for it, or "".
+type Naming struct {
+	Name   string
+	Target ocispec.Descriptor
+	Source string
+}
+
+// Name gives names to targets, durably and in one commit. What bore a name
+// before keeps another one.
+func (l *Library) Name(ctx context.Context, all ...Naming) error {
+	var put []images.Image
+	for _, n := range all {
+		labels := map[string]string{}
+		if n.Source != "" {
+			labels[SourceLabel] = n.Source
+		}
+		put = append(put, images.Image{Name: n.Name, Target: bare(n.Target), Labels: labels})
+		old, err := l.Names.Get(ctx, n.Name)
+		if err != nil && !errdefs.IsNotFound(err) {
+			return err
+		}
+		if err == nil && old.Target.Digest != n.Target.Digest {
+			rest, err := l.Orphan(ctx, old)
+			if err != nil {
+				return err
+			}
+			put = append(put, rest...)
+		}
+	}
+	if err := l.Names.Put(ctx, put...); err != nil {
+		return err
+	}
+	for _, n := range all {
+		if strings.HasPrefix(n.Name, Dangling) {
+			continue
+		}
+		if err := l.Names.Delete(ctx, Dangling+string(n.Target.Digest)); err != nil && !errdefs.IsNotFound(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// bare is a descriptor without what belongs to an index's entry.
+func bare(d ocispec.Descriptor) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
+}
+
+// Orphan says under which name a target stays that loses old.
+func (l *Library) Orphan(ctx context.Context, old images.Image) ([]images.Image, error) {
+	all, err := l.Names.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	source := old.Labels[SourceLabel]
+	repo, isDigest := CutDigest(old.Name)
+	byDigest := repo + "@" + source
+	for _, n := range all {
+		if n.Target.Digest == old.Target.Digest && n.Name != old.Name && (source == "" || n.Name == byDigest || strings.HasPrefix(n.Name, repo+":")) {
+			return nil, nil
+		}
+	}
+	if source != "" && !isDigest {
+		return []images.Image{{Name: byDigest, Target: old.Target}}, nil
+	}
+	return []images.Image{{Name: Dangling + string(old.Target.Digest), Target: old.Target}}, nil
+}
