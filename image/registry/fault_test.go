@@ -33,6 +33,7 @@ func TestBlobGoesOnWhereItBroke(t *testing.T) {
 		{"short without a length", fakereg.Fault{Kind: fakereg.Short, After: 100_000, Times: 2}, 1<<20 + 1},
 		{"stall", fakereg.Fault{Kind: fakereg.Stall, After: 300_000, Times: 2}, 1<<20 + 1},
 		{"stall at once", fakereg.Fault{Kind: fakereg.Stall, Times: 1}, 1<<20 + 1},
+		{"no answer", fakereg.Fault{Kind: fakereg.Hang, Times: 1}, 1<<20 + 1},
 		{"no ranges", fakereg.Fault{Kind: fakereg.NoRange, Skip: 1}, 2<<20 + 1},
 		{"burst of 5xx", fakereg.Fault{Kind: fakereg.Answer, Status: 503, Times: 3}, 1<<20 + 100},
 	} {
@@ -296,6 +297,7 @@ func TestPushFaults(t *testing.T) {
 		{"session lost", []fakereg.Fault{{Kind: fakereg.ResetUpload, Method: "PATCH", After: 1000, Times: 1}, {Kind: fakereg.Answer, Method: "GET", Status: 404, Times: 1}}, false},
 		{"401 in the middle", []fakereg.Fault{{Kind: fakereg.Answer, Method: "PATCH", Status: 401, Times: 1, Header: map[string]string{"WWW-Authenticate": "Basic realm=x"}}}, false},
 		{"stall", []fakereg.Fault{{Kind: fakereg.Stall, Method: "POST", Times: 1}}, false},
+		{"no answer", []fakereg.Fault{{Kind: fakereg.Hang, Method: "POST", Times: 1}}, false},
 	} {
 		t.Run(k.name, func(t *testing.T) {
 			s, host := serve(t)

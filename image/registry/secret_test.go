@@ -179,6 +179,27 @@ func TestChallengeOfAnotherHost(t *testing.T) {
 	clean(t, trap, true)
 }
 
+// Nor may its challenge name the token server that gets our credential.
+func TestChallengeOfAnotherHostNamesNoTokenServer(t *testing.T) {
+	s, host, ca := serveTLS(t)
+	trap, trapHost, trapCA := serveTLS(t)
+	s.RequireBasic("u", "p")
+	img := s.AddImage("a", "latest", "", v1.Image{}, noise(10, 1))
+	trap.RequireToken("u", "p", "", true, 0)
+	s.Inject(fakereg.Fault{Kind: fakereg.Redirect, Path: "/blobs/", To: "https://" + trapHost})
+	c := client(t, func(o *registry.Options) {
+		o.Credentials = as(host, "u", "p")
+		o.Hosts = table(t, certs(t, map[string]string{host: ca, trapHost: trapCA}))
+	})
+	if _, err := c.Blob(t.Context(), parse(t, host+"/a"), img.Layers[0], 0); !fault.Is(err, fault.Permission) {
+		t.Errorf("%v", err)
+	}
+	clean(t, trap, true)
+	if n := trap.Count("", "/token"); n != 0 {
+		t.Errorf("a token was fetched from the other host")
+	}
+}
+
 func TestNoWayFromHTTPSToHTTP(t *testing.T) {
 	s, host, ca := serveTLS(t)
 	trap, trapHost := serve(t)

@@ -175,6 +175,9 @@ func (b *broken) after() {
 func (f *Fault) instead(w http.ResponseWriter, r *http.Request) bool {
 	switch f.Kind {
 	case Answer, Endless:
+	case Hang:
+		<-r.Context().Done()
+		return true
 	case Redirect:
 		status := f.Status
 		if status == 0 {
