@@ -31,7 +31,16 @@ func ImageLoad(ctx context.Context, e *Engine, r LoadRequest) ([]image.Loaded, e
 
 // ImageSave writes images, named as typed, into an archive or a folder.
 func ImageSave(ctx context.Context, e *Engine, w io.Writer, names []string, o image.SaveOptions) error {
-	return e.Images.Save(ctx, w, names, o)
+	err := e.Images.Save(ctx, w, names, o)
+	if !isNotFound(err) {
+		return err
+	}
+	for _, name := range names {
+		if _, missing := e.Images.Find(ctx, name); isNotFound(missing) {
+			return &NoImage{Name: name, Err: err}
+		}
+	}
+	return err
 }
 
 // ImageImport makes an image of a root file system; a name is as typed.

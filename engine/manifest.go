@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 
 	"github.com/opencontainers/go-digest"
@@ -40,20 +39,18 @@ func ListDrop(ctx context.Context, e *Engine, list string, members []digest.Dige
 
 // ListInspect gives the document of a list here, or of a name at its registry.
 func ListInspect(ctx context.Context, e *Engine, name string, r image.PullRequest) ([]byte, error) {
-	canonical, err := e.Images.Name(name)
-	if err != nil {
-		return nil, err
-	}
-	r.Name = canonical
 	return e.Lists.Inspect(ctx, name, r)
 }
 
 // ListPush sends a list with its members; r.Name is as typed, the list's own if empty.
 func ListPush(ctx context.Context, e *Engine, list string, all bool, r image.PushRequest) (image.Pushed, error) {
-	name, err := e.Images.Name(cmp.Or(r.Name, list))
-	if err != nil {
-		return image.Pushed{}, err
+	if r.Name != "" {
+		name, err := e.Images.Name(r.Name)
+		if err != nil {
+			return image.Pushed{}, err
+		}
+		r.Name = name
 	}
-	r.Source, r.Name = list, name
+	r.Source = list
 	return e.Lists.Push(ctx, list, all, r)
 }

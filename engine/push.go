@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 
+	"berth/base/fault"
 	"berth/image"
 )
 
@@ -28,10 +29,8 @@ func Push(ctx context.Context, e *Engine, r PushRequest) ([]image.Pushed, error)
 	if r.Named != nil {
 		r.Named(name)
 	}
-	if !p.AllTags {
-		if _, err := e.find(ctx, p.Source); err != nil {
-			return nil, err
-		}
+	if err := e.isHere(ctx, p); err != nil {
+		return nil, err
 	}
 	if p.Auth == nil && r.AuthFile != "" {
 		if p.Auth, err = e.authOf(ctx, name, r.AuthFile); err != nil {
@@ -39,4 +38,18 @@ func Push(ctx context.Context, e *Engine, r PushRequest) ([]image.Pushed, error)
 		}
 	}
 	return e.Images.Push(ctx, p)
+}
+
+// isHere is a NoImage if there is nothing to push.
+func (e *Engine) isHere(ctx context.Context, p image.PushRequest) error {
+	if !p.AllTags {
+		_, err := e.find(ctx, p.Source)
+		return err
+	}
+	registry, path, _ := SplitName(p.Name)
+	found, err := e.Images.List(ctx, image.ListOptions{Filters: map[string][]string{"reference": {registry + "/" + path}}})
+	if err == nil && len(found) == 0 {
+		err = &NoImage{Name: p.Source, Err: fault.New(fault.NotFound, "no image here has a tag in %s/%s", registry, path)}
+	}
+	return err
 }

@@ -44,6 +44,9 @@ func Rows[T any](w io.Writer, f Form, head T, rows []T) error {
 	default:
 		source = f.Source
 	}
+	if table && f.Style == term.PodmanStyle {
+		source = strings.ReplaceAll(source, "}} {{", "}}\t{{")
+	}
 	source = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(source)
 	funcs := functions()
 	funcs["json"] = func(v any) (string, error) {

@@ -76,6 +76,8 @@ func (v *History) Run(ctx context.Context, c *command.Call, words []string) erro
 	form := format.Form{Source: v.format, Style: term.DockerStyle, Table: "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"}
 	if c.Podman() {
 		head.ID, form.Style = "ID", term.PodmanStyle
+	} else if !v.human {
+		form.Table = strings.Replace(form.Table, ".CreatedSince", ".CreatedAt", 1)
 	}
 	return format.Rows(c.Out, form, head, rows)
 }

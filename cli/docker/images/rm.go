@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -122,6 +123,8 @@ func removeCode(c *command.Call, err error) int {
 func printRemoved(c *command.Call, gone []image.Removed) {
 	for _, g := range gone {
 		switch {
+		case c.Podman() && strings.Contains(g.Untagged, "@"):
+			// podman does not count a name by digest as one.
 		case g.Untagged != "":
 			fmt.Fprintf(c.Out, "Untagged: %s\n", term.Clean(g.Untagged))
 		case c.Podman():

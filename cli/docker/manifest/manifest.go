@@ -35,6 +35,14 @@ func members(words []string) []string {
 	return out
 }
 
+// canonical is a name as docker repeats it in errors.
+func canonical(e *engine.Engine, word string) string {
+	if name, err := e.Images.Name(word); err == nil {
+		return name
+	}
+	return word
+}
+
 // noManifest gives what is not found docker's words.
 func noManifest(c *command.Call, word string, err error) error {
 	var no *engine.NoImage

@@ -54,15 +54,11 @@ func (v *Push) Run(ctx context.Context, c *command.Call, words []string) error {
 	if err != nil {
 		return err
 	}
-	name, err := e.Images.Name(words[0])
-	if err != nil {
-		return err
-	}
 	if found, err := engine.ImageExists(ctx, e, words[0]); err == nil && !found {
 		if c.Podman() {
 			return fmt.Errorf("%s: image not known", words[0])
 		}
-		return fmt.Errorf("No such manifest: %s", name)
+		return fmt.Errorf("No such manifest: %s", canonical(e, words[0]))
 	}
 	pushed, err := engine.ListPush(ctx, e, words[0], v.all, r)
 	if err != nil {

@@ -61,8 +61,8 @@ func (v *Remove) Run(ctx context.Context, c *command.Call, words []string) error
 	}
 	var failed []error
 	err = engine.ImageRemove(ctx, e, engine.RemoveImageRequest{Names: words, Each: func(word string, gone []image.Removed, err error) {
-		if name, nameErr := e.Images.Name(word); nameErr == nil && !c.Podman() {
-			word = name
+		if !c.Podman() {
+			word = canonical(e, word)
 		}
 		if err != nil {
 			failed = append(failed, noManifest(c, word, err))
@@ -74,7 +74,10 @@ func (v *Remove) Run(ctx context.Context, c *command.Call, words []string) error
 	if err != nil && len(failed) == 0 {
 		return command.FromEngine(err)
 	}
-	return errors.Join(failed...)
+	if len(failed) == 0 {
+		return nil
+	}
+	return &command.Exit{Code: 1, Err: errors.Join(failed...)}
 }
 
 func printGone(c *command.Call, gone []image.Removed) {
