@@ -172,37 +172,62 @@ func (o *records) moveRecord(from, to string) error {
 }
 
 // Sync makes snapshots durable by one syncfs(2), and those below them; see
-// Store. A name without a snapshot gives errdefs.ErrNotFound; nothing is
-// durable then.
+// Store. Committed ones that are durable already cost no sync, so a caller
+// names the top of every image that it is about to refer to, whoever made it:
+// another process may have been killed before its Sync. A name without a
+// snapshot gives errdefs.ErrNotFound; nothing is durable then.
 func (o *Overlay) Sync(ctx context.Context, keys ...string) error {
-	var recs []*record
-	var err error
-	if len(keys) == 0 {
-		recs, err = o.unsyncedOnes()
-	} else {
-		recs, err = o.lineages(keys)
-	}
+	recs, err := o.toSync(keys)
 	if err != nil {
 		return fmt.Errorf("sync snapshots: %w", err)
+	}
+	if err := stopped(ctx, "sync", "store"); err != nil || len(recs) == 0 {
+		return err
 	}
 	if err := o.syncFS(); err != nil {
 		return fmt.Errorf("sync snapshots: %w", err)
 	}
-	if err := stopped(ctx, "sync", "store"); err != nil {
-		return err
-	}
-	cleared := false
 	for _, rec := range recs {
-		did, err := o.clearUnsynced(rec)
-		if err != nil {
+		if err := o.clearUnsynced(rec); err != nil {
 			return fmt.Errorf("sync snapshot %s: %w", rec.Key, err)
 		}
-		cleared = cleared || did
-	}
-	if !cleared {
-		return nil
 	}
 	return atomicfile.SyncDir(o.path(unsyncedDir))
+}
+
+// toSync lists the snapshots and those below them which may not be on the disk.
+func (o *shelf) toSync(keys []string) ([]*record, error) {
+	if len(keys) == 0 {
+		return o.unsyncedOnes()
+	}
+	recs, err := o.lineages(keys)
+	if err != nil {
+		return nil, err
+	}
+	var list []*record
+	cleared := false
+	for _, rec := range recs {
+		if rec.Kind != committed {
+			list = append(list, rec)
+			continue
+		}
+		if rec.Unsynced != o.boot {
+			continue
+		}
+		switch _, err := os.Lstat(o.path(unsyncedDir, hashOf(rec.Key))); {
+		case err == nil:
+			list = append(list, rec)
+		case errors.Is(err, fs.ErrNotExist):
+			cleared = true
+		default:
+			return nil, err
+		}
+	}
+	if len(list) == 0 && cleared {
+		// Another Sync took the mark away: its fsync may still be under way.
+		return nil, atomicfile.SyncDir(o.path(unsyncedDir))
+	}
+	return list, nil
 }
 
 // lineages reads the snapshots and their ancestors, each once.
@@ -238,27 +263,22 @@ func (o *shelf) unsyncedOnes() ([]*record, error) {
 	return recs, nil
 }
 
-// clearUnsynced removes the note of a snapshot, provided that it is still the
+// clearUnsynced removes the mark of a snapshot, provided that it is still the
 // one that was there before the sync.
-func (o *shelf) clearUnsynced(rec *record) (bool, error) {
+func (o *shelf) clearUnsynced(rec *record) error {
 	if rec.Unsynced != o.boot {
-		return false, nil
+		return nil
 	}
 	locks, err := o.lock(rec.Key)
 	if err != nil {
-		return false, err
+		return err
 	}
 	defer locks.unlock()
 	is, err := o.load(rec.Key)
 	if err != nil || is.ID != rec.ID {
-		return false, nil // removed meanwhile
+		return nil // removed meanwhile
 	}
-	err = os.Remove(o.path(unsyncedDir, hashOf(rec.Key)))
-	if errors.Is(err, fs.ErrNotExist) {
-		// Another Sync removed it: its fsync may still be under way.
-		return true, nil
-	}
-	return err == nil, err
+	return gone(os.Remove(o.path(unsyncedDir, hashOf(rec.Key))))
 }
 
 // syncFS writes the store's file system to the disk: syncfs(2).

@@ -117,6 +117,23 @@ func TestLostCommit(t *testing.T) {
 	}
 }
 
+// TestOtherMade is a layer whose maker was killed before its Sync: who finds it
+// there and names it syncs it.
+func TestOtherMade(t *testing.T) {
+	dir := t.TempDir()
+	layer(t, open(t, dir, LaterSync()), "one", "")
+	layer(t, open(t, dir, LaterSync()), "two", "one")
+	o := open(t, dir, LaterSync())
+	for range 3 { // the second and third have nothing to do
+		if err := o.Sync(t.Context(), "two"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := names(t, afterReboot(t, dir)); !slices.Equal(got, []string{"one", "two"}) {
+		t.Fatalf("after the reboot there are %q", got)
+	}
+}
+
 // TestDurable commits with a sync: nothing is unsynced.
 func TestDurable(t *testing.T) {
 	dir := t.TempDir()
