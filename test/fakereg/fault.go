@@ -17,6 +17,7 @@ const (
 	Reset       Kind = "reset"       // the connection is reset after After bytes
 	Truncate    Kind = "truncate"    // it ends after After bytes; the length promised more
 	Stall       Kind = "stall"       // nothing comes after After bytes
+	Hang        Kind = "hang"        // no answer at all
 	Corrupt     Kind = "corrupt"     // the byte at After is another
 	Short       Kind = "short"       // After bytes, and the length says so
 	Long        Kind = "long"        // After bytes too many
