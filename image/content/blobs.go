@@ -136,9 +136,12 @@ func (s *Store) Delete(ctx context.Context, d digest.Digest) error {
 }
 
 // DeleteOlder is Delete for a blob that was committed before limit; it reports
-// how many bytes that freed. A younger one stays and gives kind Conflict.
+// how many bytes that freed. A younger one stays and gives kind Conflict. A
+// time an hour and more after limit is a clock's that was wrong, not youth.
 func (s *Store) DeleteOlder(ctx context.Context, d digest.Digest, limit time.Time) (int64, error) {
-	return s.remove(d, func(i fs.FileInfo) bool { return i.ModTime().Before(limit) }, os.Remove)
+	return s.remove(d, func(i fs.FileInfo) bool {
+		return i.ModTime().Before(limit) || i.ModTime().After(limit.Add(time.Hour))
+	}, os.Remove)
 }
 
 // Evict moves a blob out of the store into a folder of the same file system

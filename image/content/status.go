@@ -148,7 +148,7 @@ func (s *Store) Abort(ctx context.Context, ref string) error {
 
 // DropIngest is Abort by the name of the folder; kind Busy if it is open.
 func (s *Store) DropIngest(id string) error {
-	if id == "" || id != filepath.Base(id) || id[0] == '.' {
+	if id != filepath.Base(id) || id == "." || id == ".." || id == "/" {
 		return fault.New(fault.Invalid, "ingest id %q", id)
 	}
 	lock, err := s.lockIngest(id, id)
@@ -162,6 +162,38 @@ func (s *Store) DropIngest(id string) error {
 	}
 	if err := removeDir(dir); err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("remove ingest %s: %w", id, err)
+	}
+	return nil
+}
+
+// StrayLocks removes lock files of refs that have no folder (any more): a
+// process that was killed between the two leaves one.
+func (p *place) StrayLocks() error {
+	dir := filepath.Join(p.opts.Locks, "ingest")
+	files, err := namesIn(dir)
+	if err != nil {
+		return fmt.Errorf("look for stray locks: %w", err)
+	}
+	for _, id := range files {
+		if _, err := os.Lstat(p.ingestDir(id)); !os.IsNotExist(err) {
+			continue
+		}
+		lock, err := p.lockIngest(id, id)
+		if fault.Is(err, fault.Busy) {
+			continue // its writer is about to make the folder
+		}
+		if err != nil {
+			p.bad(err) // no file of ours
+			continue
+		}
+		// Under the lock it is sure: whoever comes makes a lock file anew.
+		leave := lock.Unlock
+		if _, err := os.Lstat(p.ingestDir(id)); os.IsNotExist(err) {
+			leave = lock.Remove
+		}
+		if err := leave(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -151,6 +151,9 @@ func (c *Collector) Collect(ctx context.Context, o Options) (Result, error) {
 			s.failures = append(s.failures, err)
 		}
 	}
+	if err := c.Content.StrayLocks(); err != nil {
+		s.failures = append(s.failures, err)
+	}
 	if cleaner, ok := c.Snapshots.(snapshots.Cleaner); ok && failed == nil {
 		if err := cleaner.Cleanup(ctx); err != nil {
 			s.failures = append(s.failures, err)

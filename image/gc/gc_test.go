@@ -327,6 +327,50 @@ func TestIngests(t *testing.T) {
 	}
 }
 
+// What a wrong clock stamped with a time to come is no younger for it.
+func TestTimesToComeAreNoYouth(t *testing.T) {
+	s := newStore(t)
+	d := s.write(t, []byte("abc"), nil)
+	year := time.Now().AddDate(1, 0, 0)
+	if err := os.Chtimes(filepath.Join(s.root, "content/blobs/sha256", d.Encoded()), year, year); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.collect(t, gc.Options{}); len(r.Freed) != 1 {
+		t.Fatalf("%+v", r)
+	}
+}
+
+func TestStrayLocksGo(t *testing.T) {
+	s := newStore(t)
+	stray := filepath.Join(s.root, "locks/ingest", content.IngestID("killed"))
+	if err := os.WriteFile(stray, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w, err := s.Content.Writer(ctx, core.WithRef("open"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	odd := filepath.Join(s.root, "content/ingest/.odd")
+	for _, dir := range []string{odd, filepath.Join(s.root, "locks/ingest/folder")} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := time.Now().AddDate(0, 0, -2)
+	os.Chtimes(odd, old, old)
+	s.collect(t, gc.Options{})
+	if _, err := os.Stat(odd); !os.IsNotExist(err) {
+		t.Error("something odd is still there")
+	}
+	if _, err := os.Stat(stray); !os.IsNotExist(err) {
+		t.Error("it is still there")
+	}
+	if _, err := os.Stat(filepath.Join(s.root, "locks/ingest", content.IngestID("open"))); err != nil {
+		t.Error(err)
+	}
+}
+
 // A garbage file is one lost name or lease, not a lost image: the digests that
 // can still be seen in it count.
 func TestGarbageRootsAreSalvaged(t *testing.T) {

@@ -282,7 +282,7 @@ func settled(t *testing.T, root string) {
 	if _, err := s.Collect(ctx, gc.Options{KeepIngests: time.Nanosecond}); err != nil {
 		t.Error(err)
 	}
-	for _, dir := range []string{"content/blobs/sha256", "content/ingest", "leases", "names", "snapshots/by-key", "snapshots/d"} {
+	for _, dir := range []string{"content/blobs/sha256", "content/labels/sha256", "content/ingest", "locks/ingest", "leases", "names", "snapshots/by-key", "snapshots/d"} {
 		es, err := os.ReadDir(root + "/" + dir)
 		if err != nil {
 			t.Fatal(err)

@@ -51,18 +51,24 @@ func (s *sweep) plan(ctx context.Context) error {
 		return err
 	}
 	for d, b := range s.blobs {
-		if !s.kept(BlobKind, string(d)) && b.CreatedAt.Before(s.start) {
+		if !s.kept(BlobKind, string(d)) && s.old(b.CreatedAt) {
 			s.jobs = append(s.jobs, job{BlobKind, string(d), b.Size})
 		}
 	}
 	return s.planDebris()
 }
 
+// old reports whether a thing was made before the mark began. A time an hour
+// and more after that is a clock's that was wrong: such a thing is old, too.
+func (s *sweep) old(made time.Time) bool {
+	return made.Before(s.start) || made.After(s.start.Add(time.Hour))
+}
+
 func (s *sweep) planSnapshots(ctx context.Context) error {
 	depth := map[string]int{}
 	var doomed []string
 	for key, i := range s.layers {
-		if s.kept(SnapshotKind, key) || !i.Created.Before(s.start) {
+		if s.kept(SnapshotKind, key) || !s.old(i.Created) {
 			continue
 		}
 		doomed = append(doomed, key)
@@ -96,7 +102,7 @@ func (s *sweep) planIngests(ctx context.Context) error {
 	}
 	for _, in := range all {
 		_, here := s.blobs[in.Status.Expected]
-		stale := s.start.Sub(in.Last) > s.opts.KeepIngests
+		stale := s.start.Sub(in.Last).Abs() > s.opts.KeepIngests
 		// One that is broken is no use to anyone; a minute is for the one who
 		// is just making it.
 		broken := in.Broken != nil && s.start.Sub(in.Last) > time.Minute
