@@ -1,12 +1,12 @@
 // Package archive carries images in and out of the content store as one file
-// or folder: docker-archive (manifest.json) and OCI archive or folder
-// (oci-layout, index.json), and makes an image of a plain root file system's
+// or folder: docker-archive (manifest.json), OCI archive or folder
+// (oci-layout, index.json) and docker-dir, and makes an image of a plain root file system's
 // tar. It gives no names and unpacks no layers: what it loaded it returns, the
 // caller has a lease, names it and unpacks it. Row 3 (image); it works on
 // containerd's content interfaces.
 //
 //	Load, LoadFolder   archive → blobs, documents with labels → []Image
-//	Save, SaveFolder   []Source → archive
+//	Save, SaveFolder, SaveDockerFolder   []Source → archive or folder
 //	Import             root file system → Image
 //
 // A stream is read once, from the front: each file in it goes straight into

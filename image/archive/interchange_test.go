@@ -317,6 +317,23 @@ func TestSkopeo(t *testing.T) {
 	}
 	checkWhole(t, other, images[0], 1)
 
+	flat, again := filepath.Join(dir, "flat"), filepath.Join(dir, "again")
+	if err := SaveDockerFolder(t.Context(), flat, store, sources, SaveOptions{Platform: amd64}); err != nil {
+		t.Fatal(err)
+	}
+	p.run("copy", "-q", "dir:"+flat, "dir:"+again)
+	for _, dir := range []string{flat, again} {
+		other := newStore(t)
+		images, err := LoadFolder(t.Context(), other, dir, LoadOptions{})
+		if err != nil || len(images) != 1 || images[0].Target.MediaType != manifest.DockerManifest {
+			t.Fatal(images, err)
+		}
+		if _, c := readImage(t, other, images[0].Target); c.Digest() != config.Digest() {
+			t.Errorf("%s: id %s", dir, c.Digest())
+		}
+		checkWhole(t, other, images[0], 1)
+	}
+
 	layout := filepath.Join(dir, "layout")
 	if err := SaveFolder(t.Context(), layout, store, []Source{{Target: doc.Descriptor(), Names: []ref.Ref{name}}}, SaveOptions{}); err != nil {
 		t.Fatal(err)

@@ -28,7 +28,8 @@ func Load(ctx context.Context, store Store, r io.Reader, opts LoadOptions) ([]Im
 	return load(ctx, in, f)
 }
 
-// LoadFolder reads an OCI image layout, or an unpacked docker-archive. Files
+// LoadFolder reads an OCI image layout, a docker-dir, or an unpacked
+// docker-archive. Files
 // that no document names are not looked at. Errors as Load.
 func LoadFolder(ctx context.Context, store Store, dir string, opts LoadOptions) (images []Image, err error) {
 	root, err := os.OpenRoot(dir)
@@ -56,6 +57,8 @@ func load(ctx context.Context, in *ingest, f *files) ([]Image, error) {
 		if err = l.oci(ctx); err == nil && isDocker {
 			err = l.both(ctx)
 		}
+	case isDocker && l.f.isFlat():
+		err = l.flat(ctx)
 	case isDocker:
 		err = l.docker(ctx)
 	case f.docs[legacyFile] != nil:

@@ -183,7 +183,7 @@ func (s *saver) tree(ctx context.Context, d v1.Descriptor, depth int) error {
 			images++
 			err = s.tree(ctx, c, depth+1)
 		} else {
-			err = s.blob(ctx, c)
+			err = s.blob(ctx, c, blobName(c.Digest))
 		}
 		if err != nil {
 			return err
@@ -205,8 +205,7 @@ func (s *saver) has(ctx context.Context, d v1.Descriptor) bool {
 }
 
 // blob writes one blob as it is stored.
-func (s *saver) blob(ctx context.Context, d v1.Descriptor) (err error) {
-	name := blobName(d.Digest)
+func (s *saver) blob(ctx context.Context, d v1.Descriptor, name string) (err error) {
 	if s.sink.has(name) {
 		return nil
 	}
