@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -14,18 +13,17 @@ import (
 
 // extractor makes one layer's files. It belongs to one goroutine.
 type extractor struct {
-	root      int // the layer's folder
+	opened
+	tally
+	stamp
 	limits    Limits
-	oneID     bool
 	userXattr bool
 	// ask puts a request to the caller's process; the reply may be nil.
 	ask     func(request, *reply) error
-	open    map[string]int     // folders by clean name, see find
 	folders map[string]*folder // all folders of the layer, by clean name
 	buf     []byte
-	// What there is so far.
-	size, inodes, entries, bytes int64
-	skipped, dropped             int64
+	// What there is so far; bytes are those of files with their holes.
+	entries, bytes, skipped int64
 }
 
 // bufferSize is the size of most writes.
@@ -33,9 +31,8 @@ const bufferSize = 256 << 10
 
 func newExtractor(root int, o *order, ask func(request, *reply) error) *extractor {
 	return &extractor{
-		root: root, limits: o.Limits, oneID: o.OneID, userXattr: o.UserXattr, ask: ask,
-		open: make(map[string]int, openFolders), folders: map[string]*folder{"": {}},
-		buf: make([]byte, bufferSize), inodes: 1,
+		opened: opened{root: root, open: make(map[string]int, openFolders)}, tally: tally{inodes: 1}, stamp: stamp{oneID: o.OneID},
+		limits: o.Limits, userXattr: o.UserXattr, ask: ask, folders: map[string]*folder{"": {}}, buf: make([]byte, bufferSize),
 	}
 }
 
@@ -123,7 +120,7 @@ func (x *extractor) entry(h *tar.Header, r io.Reader) error {
 	case m == markOpaque:
 		return x.opaque(name)
 	}
-	a, err := x.attributesOf(h)
+	a, err := x.attributesOf(h, &x.limits)
 	if err != nil {
 		return err
 	}
@@ -152,74 +149,12 @@ func (x *extractor) entry(h *tar.Header, r io.Reader) error {
 	return fault.New(fault.Unsupported, "tar entries of the type %q are not supported", h.Typeflag)
 }
 
-// attributesOf takes a header's attributes and holds them to their limits.
-func (x *extractor) attributesOf(h *tar.Header) (*attributes, error) {
-	if h.Uid < 0 || h.Gid < 0 || h.Uid > maxID || h.Gid > maxID {
-		return nil, fault.New(fault.Invalid, "the owner %d:%d is out of range", h.Uid, h.Gid)
-	}
-	a := &attributes{UID: h.Uid, GID: h.Gid, Mode: uint32(h.Mode) & 0o7777, Timed: true}
-	a.Mtime = [2]int64{h.ModTime.Unix(), int64(h.ModTime.Nanosecond())}
-	if a.Atime = a.Mtime; !h.AccessTime.IsZero() {
-		a.Atime = [2]int64{h.AccessTime.Unix(), int64(h.AccessTime.Nanosecond())}
-	}
-	err := x.xattrsOf(h, a)
-	return a, err
-}
-
-// maxID is the largest id; the one above means "leave it" to chown(2).
-const maxID = 1<<32 - 2
-
-// paxXattr is the prefix of xattrs in extended headers, as all tools write it.
-const paxXattr = "SCHILY.xattr."
-
-func (x *extractor) xattrsOf(h *tar.Header, a *attributes) error {
-	if len(h.PAXRecords) == 0 {
-		return nil
-	}
-	total := 0
-	for key, value := range h.PAXRecords {
-		name, ok := strings.CutPrefix(key, paxXattr)
-		if !ok {
-			continue
-		}
-		if !keptXattr(name) {
-			x.dropped++
-			continue
-		}
-		if len(name) > unix.NAME_MAX || strings.IndexByte(name, 0) >= 0 {
-			return fault.New(fault.Invalid, "the name of an xattr is too long or has a zero byte")
-		}
-		if total += len(name) + len(value); total > x.limits.XattrBytes {
-			return fault.New(fault.Invalid, "the xattrs take more than %d bytes", x.limits.XattrBytes)
-		}
-		if len(a.Xattrs) == x.limits.Xattrs {
-			return fault.New(fault.Invalid, "there are more than %d xattrs", x.limits.Xattrs)
-		}
-		a.Xattrs = append(a.Xattrs, xattr{name, []byte(value)})
-	}
-	return nil
-}
-
-// overrideXattr keeps the true owner where there is one id only.
-const overrideXattr = "user.containers.override_stat"
-
-// keptXattr says which xattrs of a tar go to disk; see the package comment.
-func keptXattr(name string) bool {
-	switch name {
-	case "security.capability", "system.posix_acl_access", "system.posix_acl_default":
-		return true
-	case overrideXattr:
-		return false
-	}
-	return strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "user.overlay.") &&
-		!strings.HasPrefix(name, "user.fuseoverlayfs.")
-}
-
 // folder makes or merges a folder that an entry names.
 func (x *extractor) folder(name string, a *attributes) error {
 	f := &folder{attributes: *a, named: true}
 	if name == "" {
-		return x.rename("", f)
+		x.folders[""] = f.merge(x.folders[""])
+		return nil
 	}
 	parent, base, real, err := x.parent(name)
 	if err != nil {
@@ -234,7 +169,8 @@ func (x *extractor) folder(name string, a *attributes) error {
 		return err
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		return x.rename(real, f)
+		x.folders[real] = f.merge(x.folders[real])
+		return nil
 	}
 	if isWhiteout(&st) {
 		return x.replaceWhiteout(parent, real, base, f)
@@ -243,15 +179,6 @@ func (x *extractor) folder(name string, a *attributes) error {
 		return err
 	}
 	return x.mkdir(parent, real, base, f)
-}
-
-// rename gives a folder that is there the attributes of a later entry.
-func (x *extractor) rename(name string, f *folder) error {
-	if old := x.folders[name]; old != nil {
-		f.opaque, f.fresh = old.opaque, old.fresh
-	}
-	x.folders[name] = f
-	return nil
 }
 
 // whiteout hides name of the layers below. What this layer has there stays.

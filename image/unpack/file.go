@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -43,9 +42,9 @@ func (x *extractor) regular(dir int, base string, h *tar.Header, a *attributes, 
 	x.inodes++
 	if h.Typeflag == tar.TypeGNUSparse || h.PAXRecords["GNU.sparse.major"] != "" || h.PAXRecords["GNU.sparse.size"] != "" ||
 		h.PAXRecords["GNU.sparse.realsize"] != "" {
-		err = x.copySparse(fd, r)
+		err = copySparse(fd, r, x.buf)
 	} else {
-		err = x.copy(fd, r)
+		err = copyTo(fd, r, x.buf)
 	}
 	if err == nil {
 		err = x.setAll(fd, a, unix.S_IFREG)
@@ -59,11 +58,11 @@ func (x *extractor) regular(dir int, base string, h *tar.Header, a *attributes, 
 	return err
 }
 
-// copy writes the contents of a file.
-func (x *extractor) copy(fd int, r io.Reader) error {
+// copyTo writes the contents of a file.
+func copyTo(fd int, r io.Reader, buf []byte) error {
 	for {
-		n, err := fill(r, x.buf)
-		if werr := writeAll(fd, x.buf[:n]); werr != nil {
+		n, err := fill(r, buf)
+		if werr := writeAll(fd, buf[:n]); werr != nil {
 			return werr
 		}
 		if err == io.EOF {
@@ -99,13 +98,13 @@ func writeAll(fd int, b []byte) error {
 // holeSize is the piece that copySparse leaves out when it is all zeros.
 const holeSize = 4096
 
-// copySparse is copy that leaves holes. Where the tar had them is not known any
+// copySparse is copyTo that leaves holes. Where the tar had them is not known any
 // more: its reader fills them with zeros.
-func (x *extractor) copySparse(fd int, r io.Reader) error {
+func copySparse(fd int, r io.Reader, buf []byte) error {
 	at := int64(0)
 	for {
-		n, err := fill(r, x.buf)
-		for b := x.buf[:n]; len(b) > 0; {
+		n, err := fill(r, buf)
+		for b := buf[:n]; len(b) > 0; {
 			run, zero := zeroRun(b)
 			if !zero {
 				if _, serr := unix.Seek(fd, at, io.SeekStart); serr != nil {
@@ -148,100 +147,4 @@ func zeroRun(b []byte) (n int, zero bool) {
 func allZero(b []byte) bool {
 	var zeros [holeSize]byte
 	return string(b) == string(zeros[:len(b)])
-}
-
-// setAll gives an open file or folder its attributes, in the order in which
-// they do not undo each other: chown(2) takes setuid bits and capabilities.
-func (x *extractor) setAll(fd int, a *attributes, kind uint32) error {
-	owned := !x.oneID && (a.UID != 0 || a.GID != 0)
-	if owned {
-		if err := unix.Fchown(fd, a.UID, a.GID); err != nil {
-			return ownerError(a, err)
-		}
-	}
-	if owned || kind == unix.S_IFDIR || a.Mode&0o7000 != 0 || len(a.Xattrs) > 0 {
-		if err := unix.Fchmod(fd, a.Mode); err != nil {
-			return fmt.Errorf("change the mode to %04o: %w", a.Mode, err)
-		}
-	}
-	for i := range a.Xattrs {
-		if err := x.setXattr(fd, &a.Xattrs[i]); err != nil {
-			return err
-		}
-	}
-	if x.oneID && (a.UID != 0 || a.GID != 0) {
-		word := "file"
-		if kind == unix.S_IFDIR {
-			word = "dir"
-		}
-		if err := x.setXattr(fd, &xattr{overrideXattr, fmt.Appendf(nil, "%d:%d:%04o:%s", a.UID, a.GID, a.Mode, word)}); err != nil {
-			return err
-		}
-	}
-	if !a.Timed {
-		return nil
-	}
-	// futimens(3): the name is a null pointer, which x/sys has no word for.
-	ts := a.times()
-	if _, _, e := unix.Syscall6(unix.SYS_UTIMENSAT, uintptr(fd), 0, uintptr(unsafe.Pointer(&ts)), 0, 0, 0); e != 0 {
-		return fmt.Errorf("change the times: %w", e)
-	}
-	return nil
-}
-
-func (a *attributes) times() [2]unix.Timespec {
-	return [2]unix.Timespec{
-		{Sec: a.Atime[0], Nsec: a.Atime[1]},
-		{Sec: a.Mtime[0], Nsec: a.Mtime[1]},
-	}
-}
-
-func ownerError(a *attributes, err error) error {
-	if err == unix.EINVAL {
-		return fmt.Errorf("the owner %d:%d is not among this user's subordinate ids (subuid(5)): %w", a.UID, a.GID, err)
-	}
-	return fmt.Errorf("change the owner to %d:%d: %w", a.UID, a.GID, err)
-}
-
-func (x *extractor) setXattr(fd int, a *xattr) error {
-	err := unix.Fsetxattr(fd, a.Name, a.Value, 0)
-	switch err {
-	case nil:
-		return nil
-	case unix.EOPNOTSUPP:
-		x.dropped++ // the file system takes none of this kind
-		return nil
-	}
-	return fmt.Errorf("set the xattr %q: %w", a.Name, err)
-}
-
-// setSpecial gives attributes to what cannot be opened: a link, FIFO or device.
-func (x *extractor) setSpecial(dir int, base string, a *attributes, link bool) error {
-	x.dropped += int64(len(a.Xattrs)) // user.* is for regular files and folders, xattr(7)
-	if !x.oneID && (a.UID != 0 || a.GID != 0) {
-		if err := unix.Fchownat(dir, base, a.UID, a.GID, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			return ownerError(a, err)
-		}
-	}
-	if !link {
-		// It is no link: the worker made it a moment ago, and nobody else is here.
-		if err := unix.Fchmodat(dir, base, a.Mode, 0); err != nil {
-			return fmt.Errorf("change the mode to %04o: %w", a.Mode, err)
-		}
-	}
-	ts := a.times()
-	if err := unix.UtimesNanoAt(dir, base, ts[:], unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return fmt.Errorf("change the times: %w", err)
-	}
-	return nil
-}
-
-// addSize counts a finished file's blocks.
-func (x *extractor) addSize(fd int) error {
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return fmt.Errorf("stat: %w", err)
-	}
-	x.size += st.Blocks * 512
-	return nil
 }

@@ -17,6 +17,20 @@ type folder struct {
 	fresh  bool // made in the place of a whiteout: the one below is gone
 }
 
+// merge keeps what a later entry does not say of a folder that is there.
+func (f *folder) merge(old *folder) *folder {
+	if old != nil {
+		f.opaque, f.fresh = old.opaque, old.fresh
+	}
+	return f
+}
+
+// opened keeps the folders open that are in use, by clean name.
+type opened struct {
+	root int // the layer's folder
+	open map[string]int
+}
+
 // openFolders is how many folders stay open.
 const openFolders = 64
 
@@ -41,26 +55,26 @@ func openBeneath(root int, name string) (int, error) {
 
 // find opens a folder that exists. The descriptor is the extractor's and good
 // until the next call.
-func (x *extractor) find(name string) (int, error) {
-	if fd, ok := x.open[name]; ok {
+func (o *opened) find(name string) (int, error) {
+	if fd, ok := o.open[name]; ok {
 		return fd, nil
 	}
-	fd, err := openBeneath(x.root, name)
+	fd, err := openBeneath(o.root, name)
 	if err != nil {
 		return -1, err
 	}
-	if len(x.open) >= openFolders {
-		x.forgetOpen()
+	if len(o.open) >= openFolders {
+		o.forgetOpen()
 	}
-	x.open[name] = fd
+	o.open[name] = fd
 	return fd, nil
 }
 
-func (x *extractor) forgetOpen() {
-	for _, fd := range x.open {
+func (o *opened) forgetOpen() {
+	for _, fd := range o.open {
 		unix.Close(fd)
 	}
-	clear(x.open)
+	clear(o.open)
 }
 
 // need is find that makes what is missing, as folders that no entry names.

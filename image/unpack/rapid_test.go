@@ -70,8 +70,16 @@ func newModel(below *model) *model {
 	return m
 }
 
+// bench is where layers are compared.
+type bench struct {
+	t   *testing.T
+	w   *Worker
+	top string
+}
+
 // compare unpacks entries and holds the outcome against the model.
-func compare(t *testing.T, rt *rapid.T, w *Worker, top string, entries []entry, below *model, lower []*os.File) (*model, *os.File) {
+func (b *bench) compare(rt *rapid.T, entries []entry, below *model, lower []*os.File) (*model, *os.File) {
+	t, w, top := b.t, b.w, b.top
 	m := newModel(below)
 	var wantErr error
 	for _, e := range entries {
@@ -109,16 +117,17 @@ func compare(t *testing.T, rt *rapid.T, w *Worker, top string, entries []entry, 
 }
 
 func layersAgree(t *testing.T, w *Worker, top string) func(*rapid.T) {
+	b := &bench{t, w, top}
 	return func(rt *rapid.T) {
 		gen := rapid.SliceOfN(rapid.Custom(genEntry), 0, 12)
 		lowerEntries := gen.Draw(rt, "lower")
-		lower, ld := compare(t, rt, w, top, lowerEntries, nil, nil)
+		lower, ld := b.compare(rt, lowerEntries, nil, nil)
 		var fds []*os.File
 		if lower != nil {
 			defer ld.Close()
 			fds = []*os.File{ld}
 		}
-		_, d := compare(t, rt, w, top, gen.Draw(rt, "upper"), lower, fds)
+		_, d := b.compare(rt, gen.Draw(rt, "upper"), lower, fds)
 		if d != nil {
 			d.Close()
 		}
