@@ -354,3 +354,22 @@ func TestFullDisk(t *testing.T) {
 		t.Error("staged files are left")
 	}
 }
+
+func TestDeleteAll(t *testing.T) {
+	s := thousand(t)
+	l, err := s.List(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []string{"not there"}
+	for _, img := range l {
+		all = append(all, img.Name)
+	}
+	deleted, err := s.DeleteAll(ctx, all...)
+	if err != nil || len(deleted) != 1000 {
+		t.Fatalf("%d, %v", len(deleted), err)
+	}
+	if l, err := s.List(ctx); err != nil || len(l) != 0 {
+		t.Errorf("%v %v", l, err)
+	}
+}

@@ -2,6 +2,7 @@ package names
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -96,4 +97,32 @@ func (s *Store) enter(ctx context.Context, st *staging, img images.Image) error 
 	}
 	st.path = ""
 	return nil
+}
+
+// DeleteAll is Delete for many names with one sync. Names that are not there
+// are passed over; deleted lists the others in their order.
+func (s *Store) DeleteAll(ctx context.Context, names ...string) (deleted []string, err error) {
+	unlock, err := s.hold(names...)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	for _, name := range names {
+		file, _ := fileOf(name)
+		err := os.Remove(s.path(file))
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err != nil {
+			return deleted, errors.Join(fmt.Errorf("delete image %.200q: %w", name, err), s.syncDir())
+		}
+		deleted = append(deleted, name)
+	}
+	if len(deleted) == 0 {
+		return nil, nil
+	}
+	if err := s.syncDir(); err != nil {
+		return deleted, fmt.Errorf("delete images: %w", err)
+	}
+	return deleted, nil
 }
