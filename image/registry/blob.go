@@ -168,7 +168,7 @@ func (b *BlobReader) broken(err error) error {
 
 // open connects at pos, at the registry and then at the descriptor's URLs.
 func (b *BlobReader) open() error {
-	list, err := b.c.endpoints(b.ref, hosts.Digest)
+	list, err := b.c.content(b.ref)
 	if err != nil {
 		return err
 	}

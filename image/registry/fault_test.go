@@ -282,6 +282,32 @@ func TestMirrors(t *testing.T) {
 	}
 }
 
+// What only a mirror for tags knows is also read from it.
+func TestTagOnlyMirror(t *testing.T) {
+	s, host := serve(t)
+	mirror, mirrorHost := serve(t)
+	img := mirror.AddImage("a", "latest", "", v1.Image{}, noise(1000, 1))
+	conf := t.TempDir() + "/registries.conf"
+	write(t, conf, "[[registry]]\nlocation=\""+host+"\"\ninsecure=true\n[[registry.mirror]]\nlocation=\""+mirrorHost+"\"\ninsecure=true\npull-from-mirror=\"tag-only\"\n")
+	c := client(t, func(o *registry.Options) { o.Hosts = table(t, hosts.Options{RegistriesConf: conf}) })
+	r := parse(t, host+"/a")
+	desc, _, err := c.Resolve(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if raw, err := c.Manifest(t.Context(), r, desc); err != nil || !bytes.Equal(raw, img.Raw) {
+		t.Errorf("manifest: %v", err)
+	}
+	b, err := c.Blob(t.Context(), r, img.Layers[0], 0)
+	whole(t, b, err, noise(1000, 1))
+	if n := len(s.Requests()); n != 0 {
+		t.Errorf("the registry was asked %d times", n)
+	}
+	if _, _, err := c.Resolve(t.Context(), parse(t, host+"/a@"+string(desc.Digest))); !fault.Is(err, fault.NotFound) {
+		t.Errorf("by digest the mirror is not asked: %v", err)
+	}
+}
+
 func TestPushFaults(t *testing.T) {
 	data := noise(1<<20, 11)
 	desc := blobOf(data)

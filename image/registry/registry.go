@@ -125,6 +125,14 @@ func (c *Client) Close() {
 	}
 }
 
+// content lists where to read what belongs to r.
+func (c *Client) content(r ref.Ref) ([]hosts.Endpoint, error) {
+	if r.Digest != "" {
+		return c.endpoints(r, hosts.Digest)
+	}
+	return c.endpoints(r, hosts.Content)
+}
+
 // endpoints lists where to ask for r.
 func (c *Client) endpoints(r ref.Ref, p hosts.Purpose) ([]hosts.Endpoint, error) {
 	return c.o.Hosts.Endpoints(r.Domain, r.Path, p)

@@ -61,7 +61,9 @@ func (c *Client) Resolve(ctx context.Context, r ref.Ref) (v1.Descriptor, hosts.E
 }
 
 // Manifest reads the manifest or index that desc, an answer of Resolve or an
-// entry of an index, says to be in r's repository. Its bytes are verified.
+// entry of an index, says to be in r's repository. Its bytes are verified. r is
+// the reference that was resolved: which mirrors serve it depends on whether it
+// has a digest.
 func (c *Client) Manifest(ctx context.Context, r ref.Ref, desc v1.Descriptor) ([]byte, error) {
 	if err := ref.CheckDigest(string(desc.Digest)); err != nil {
 		return nil, err
@@ -69,11 +71,11 @@ func (c *Client) Manifest(ctx context.Context, r ref.Ref, desc v1.Descriptor) ([
 	if desc.Size > maxManifest {
 		return nil, fault.New(fault.Invalid, "read manifest %s of %s: %d bytes, at most %d are read", desc.Digest, r.FamiliarName(), desc.Size, maxManifest)
 	}
-	r.Digest = desc.Digest
-	list, err := c.endpoints(r, hosts.Digest)
+	list, err := c.content(r)
 	if err != nil {
 		return nil, err
 	}
+	r.Digest = desc.Digest
 	var body []byte
 	_, err = c.each(ctx, "manifest of "+r.Familiar(), list, func(ep hosts.Endpoint) error {
 		_, body, err = c.get(ctx, ep, r, desc)

@@ -85,9 +85,12 @@ type Purpose int
 // The purposes. A mirror may serve tags, digests or both, and is pushed to
 // only if its hosts.toml says so.
 const (
-	Tag Purpose = iota
-	Digest
+	Tag    Purpose = iota // what does a tag name?
+	Digest                // content of a reference that has a digest
 	Push
+	// Content is what a tag was found to name: every mirror may have it,
+	// because its bytes are verified, and one that alone knew the tag must.
+	Content
 )
 
 // Table answers questions about endpoints. It is safe for concurrent use.

@@ -224,6 +224,7 @@ func TestRegistriesConf(t *testing.T) {
 	own := "https://internal.example/v2 bar/a/b"
 	ask(t, table, "example.com", "foo/a/b", Tag, m1[0], m1[1], "https://m3.example/v2 a/b mirror", own)
 	ask(t, table, "example.com", "foo/a/b", Digest, m1[0], m1[1], "https://m2.example/v2 a/b mirror", own)
+	ask(t, table, "example.com", "foo/a/b", Content, m1[0], m1[1], "https://m2.example/v2 a/b mirror", "https://m3.example/v2 a/b mirror", own)
 	ask(t, table, "example.com", "foo/a/b", Push, "https://example.com/v2 foo/a/b")
 	ask(t, table, "example.com", "foobar", Tag, "https://example.com/v2 foobar")
 	ask(t, table, "x.wild.example", "a", Tag, "https://tame.example/v2 a")

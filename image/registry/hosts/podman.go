@@ -334,6 +334,9 @@ func (t *Table) fromRegistries(host, repository string, p Purpose) (out []Endpoi
 }
 
 func (m *mirror) serves(p Purpose, digestOnly bool) bool {
+	if p == Content {
+		return true
+	}
 	switch m.PullFromMirror {
 	case "digest-only":
 		return p == Digest
