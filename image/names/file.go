@@ -135,7 +135,12 @@ func (s *Store) stage(img images.Image, durable bool) (path string, err error) {
 // stagePrefix is what base/atomicfile.IsStaged knows, too.
 const stagePrefix = ".stage-"
 
-func (s *Store) syncDir() error { return atomicfile.SyncDir(s.opts.Dir) }
+func (s *Store) syncDir() error {
+	if s.lazy {
+		return nil
+	}
+	return s.Sync()
+}
 
 // syncAll makes many staged files durable at once (syncfs(2)).
 func (s *Store) syncAll() error {

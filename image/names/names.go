@@ -31,6 +31,7 @@ import (
 	"strings"
 	"time"
 
+	"berth/base/atomicfile"
 	"berth/base/fault"
 	"berth/base/flock"
 
@@ -50,9 +51,19 @@ type Options struct {
 }
 
 // Store is the names of one image store. All its truth is on disk.
-type Store struct{ opts Options }
+type Store struct {
+	opts Options
+	lazy bool // see Later
+}
 
 var _ images.Store = (*Store)(nil)
+
+// Later is the same store, but its changes are durable only after its Sync:
+// for a verb that deletes many names one by one.
+func (s *Store) Later() *Store { return &Store{opts: s.opts, lazy: true} }
+
+// Sync makes the changes of a store that Later gave durable.
+func (s *Store) Sync() error { return atomicfile.SyncDir(s.opts.Dir) }
 
 // lockCount is how many lock files the names share. They are made once and
 // stay: what frees space must not need any.
