@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -323,5 +324,54 @@ func TestProxy(t *testing.T) {
 	// it knows no CONNECT, so the try by TLS ends and plain http is used.
 	if _, _, err := c.Resolve(t.Context(), parse(t, "r.invalid/a")); err != nil {
 		t.Errorf("through the proxy: %v", err)
+	}
+}
+
+// podman, Debian's, reads what we keep and we read what podman keeps; its
+// registry's answer is Debian's too.
+func TestPodmanSharesCredentials(t *testing.T) {
+	podman, err := exec.LookPath("podman")
+	if err != nil {
+		t.Fatal("podman is not installed (tools/ci/packages.txt)")
+	}
+	host := debian(t, nil, true)
+	file := t.TempDir() + "/auth.json"
+	keeper := credential.New(credential.Options{Files: []string{file}})
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := exec.CommandContext(t.Context(), podman, append(args, "--authfile", file, host)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("podman %v: %v: %s", args, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	if _, err := keeper.Save(t.Context(), host, credential.Credential{Username: "u", Password: "p"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := run("login", "--get-login"); got != "u" {
+		t.Errorf("podman says %q is logged in", got)
+	}
+	run("logout")
+	if c, err := keeper.Lookup(t.Context(), host, "a"); err != nil || !c.Empty() {
+		t.Errorf("after podman's logout: %+v %v", c, err)
+	}
+	run("login", "--tls-verify=false", "-u", "u", "-p", "p")
+	c := registry.New(registry.Options{Credentials: keeper.Lookup})
+	defer c.Close()
+	if err := c.Ping(t.Context(), host); err != nil {
+		t.Errorf("with podman's login: %v", err)
+	}
+}
+
+// Debian's own files of podman are read as they are.
+func TestDebiansRegistriesConf(t *testing.T) {
+	if _, err := os.Stat("/etc/containers/registries.conf"); err != nil {
+		t.Fatal("podman is not installed (tools/ci/packages.txt)")
+	}
+	none := func(string) string { return "" }
+	h := table(t, hosts.Podman(none, true, func(string) bool { return false }))
+	names, alias := h.Candidates("debian")
+	if !alias || len(names) != 1 || names[0] != "docker.io/library/debian" {
+		t.Errorf("debian is %v (alias %v)", names, alias)
 	}
 }
