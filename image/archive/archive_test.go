@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 
 	"berth/image/content"
 	"berth/image/manifest"
@@ -394,5 +396,33 @@ func TestSaveFolder(t *testing.T) {
 	}
 	if got, err := filepath.Glob(path.Join(dir, "blobs/sha256/.new-*")); err != nil || len(got) > 0 {
 		t.Error(got, err)
+	}
+}
+
+// TestLoadAtOnce: many load the same archives into one store at once, each
+// through a Store of its own, as processes do.
+func TestLoadAtOnce(t *testing.T) {
+	oci, _ := ociFiles(t)
+	one, two, dir := makeTar(t, dockerFiles(t)...), makeTar(t, oci...), t.TempDir()
+	var all errgroup.Group
+	for i := range 12 {
+		all.Go(func() error {
+			s, err := content.Open(content.Options{Dir: filepath.Join(dir, "content"), Locks: filepath.Join(dir, "locks"), Deferred: true})
+			if err != nil {
+				return err
+			}
+			data, want := one, 2
+			if i%2 == 1 {
+				data, want = two, 1
+			}
+			images, err := Load(t.Context(), s, bytes.NewReader(data), LoadOptions{})
+			if err == nil && len(images) != want {
+				err = fmt.Errorf("%d images", len(images))
+			}
+			return errors.Join(err, s.Close())
+		})
+	}
+	if err := all.Wait(); err != nil {
+		t.Error(err)
 	}
 }

@@ -33,7 +33,11 @@ func Podman(s string) (Ref, error) {
 	if isHexID(s) {
 		return Docker(s)
 	}
-	return parse("", s)
+	r, err := parse("", s)
+	if err == nil && len(r.On(DefaultDomain).Path) > MaxPath {
+		return Ref{}, errTooLong()
+	}
+	return r, err
 }
 
 // Stored reads a name that String wrote: whole, with its registry. It is for

@@ -98,7 +98,7 @@ func TestPodman(t *testing.T) {
 			t.Errorf("Podman(%q) = %q short=%v, %v", c.in, r, r.IsShort(), err)
 		}
 	}
-	for _, bad := range []string{"", "Foo", "Foo/bar", "a:b:c", hexA} {
+	for _, bad := range []string{"", "Foo", "Foo/bar", "a:b:c", hexA, strings.Repeat("a", 250)} {
 		if r, err := Podman(bad); err == nil {
 			t.Errorf("Podman(%q) = %q", bad, r)
 		}
@@ -120,8 +120,8 @@ func TestShortNames(t *testing.T) {
 	if _, err := r.Under("not a registry"); err == nil {
 		t.Error("no error")
 	}
-	long, _ := Podman(strings.Repeat("a", 250))
-	if _, err := long.Under("quay.io/longer-than-five"); err == nil {
+	long, _ := Podman(strings.Repeat("a", 240))
+	if _, err := long.Under("quay.io/longer-than-fifteen"); err == nil {
 		t.Error("too long a name was taken")
 	}
 }
@@ -212,4 +212,40 @@ func FuzzDocker(f *testing.F) {
 			t.Fatalf("Stored(%q) = %v, %v", got, back, err)
 		}
 	})
+}
+
+// FuzzDigest holds CheckDigest against go-digest, which also takes sha384.
+func FuzzDigest(f *testing.F) {
+	for _, s := range []string{"sha256:" + hexA, "sha512:" + hexA + hexB, "sha256:" + hexA[1:], "SHA256:" + hexA, "sha256", ":", "md5:" + hexA[:32],
+		"sha256:" + strings.ToUpper(hexA), "sha256:../" + hexA[3:], "sha256+b64:" + hexA, "sha384:" + hexA + hexB[:32]} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		err, want := CheckDigest(s), digest.Digest(s).Validate()
+		if strings.HasPrefix(s, "sha384:") {
+			if err == nil {
+				t.Fatalf("%q was taken", s)
+			}
+			return
+		}
+		if (err == nil) != (want == nil) {
+			t.Fatalf("CheckDigest(%q): %v, oracle %v", s, err, want)
+		}
+		if err != nil && !fault.Is(err, fault.Invalid) {
+			t.Fatalf("CheckDigest(%q): kind %v", s, fault.KindOf(err))
+		}
+		r, perr := Podman(s)
+		if perr == nil && r.IsShort() && r.On(DefaultDomain) != must(t, s) {
+			t.Fatalf("Podman(%q) on docker.io is %v, not %v", s, r.On(DefaultDomain), must(t, s))
+		}
+	})
+}
+
+// must reads a short name in docker's words.
+func must(t *testing.T, s string) Ref {
+	r, err := Docker(s)
+	if err != nil {
+		t.Fatalf("Podman takes %q, Docker does not: %v", s, err)
+	}
+	return r
 }
