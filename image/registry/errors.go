@@ -151,6 +151,10 @@ func mayPass(err error) bool {
 		}
 		return false
 	}
+	var plain noTLSHere
+	if errors.As(err, &plain) {
+		return false
+	}
 	if errors.Is(err, errStalled) {
 		return true
 	}

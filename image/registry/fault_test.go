@@ -388,3 +388,61 @@ func TestHugeTokensAndErrors(t *testing.T) {
 		t.Errorf("an endless error: %.1000v", err)
 	}
 }
+
+// An insecure registry that closes the connection instead of answering TLS is
+// asked by http; one that once answered by https never is.
+func TestInsecureFallsBackOnlyOnce(t *testing.T) {
+	s, behind := serve(t)
+	s.AddImage("a", "latest", "", v1.Image{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				first := make([]byte, 1)
+				if _, err := io.ReadFull(conn, first); err != nil || first[0] == 22 { // a TLS record
+					conn.Close()
+					return
+				}
+				other, err := net.Dial("tcp", behind)
+				if err != nil {
+					conn.Close()
+					return
+				}
+				_, _ = other.Write(first)
+				go func() { _, _ = io.Copy(other, conn); other.Close() }()
+				_, _ = io.Copy(conn, other)
+				conn.Close()
+			}()
+		}
+	}()
+	c := client(t, func(o *registry.Options) { o.Delay = time.Hour })
+	if _, ep, err := c.Resolve(t.Context(), parse(t, l.Addr().String()+"/a")); err != nil || ep.Scheme != "http" {
+		t.Errorf("%v %v", ep, err)
+	}
+
+	tlsServer, host, _ := serveTLS(t)
+	img := tlsServer.AddImage("a", "latest", "", v1.Image{}, noise(1000, 1))
+	c = client(t, nil) // loopback is insecure
+	r := parse(t, host+"/a")
+	if _, ep, err := c.Resolve(t.Context(), r); err != nil || ep.Scheme != "https" {
+		t.Fatalf("%v %v", ep, err)
+	}
+	tlsServer.Inject(fakereg.Fault{Kind: fakereg.Reset, Path: "/blobs/"})
+	if b, err := c.Blob(t.Context(), r, img.Layers[0], 0); err == nil {
+		_, err = io.Copy(io.Discard, b)
+		b.Close()
+		if err == nil || strings.Contains(err.Error(), "http://") {
+			t.Errorf("%v", err)
+		}
+	} else if strings.Contains(err.Error(), "http://") {
+		t.Errorf("%v", err)
+	}
+}

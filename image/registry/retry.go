@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"syscall"
 	"time"
 
 	"berth/base/fault"
@@ -18,48 +16,71 @@ const badFor = 30 * time.Second
 
 // each asks the endpoints one after the other until f succeeds. A mirror gets
 // one try; the registry itself is tried again. The error is the registry's,
-// with the mirrors' beside it if the registry could not be reached at all.
+// with the first mirror's beside it if the registry could not be reached.
 func (c *caller) each(ctx context.Context, what string, list []hosts.Endpoint, f func(hosts.Endpoint) error) (hosts.Endpoint, error) {
 	list = c.usable(list)
 	var mirrors []error
-	for i, ep := range list {
+	for len(list) > 0 {
+		ep, rest := list[0], list[1:]
+		var clear *hosts.Endpoint // the same place by http, if it is insecure
+		if len(rest) > 0 && rest[0].Host == ep.Host && ep.Scheme == "https" && rest[0].Scheme == "http" {
+			clear, rest = &rest[0], rest[1:]
+		}
 		tries := 1 + c.o.Retries
-		if ep.Mirror && i < len(list)-1 {
+		if ep.Mirror && len(rest) > 0 {
 			tries = 1
 		}
-		err := c.retry(ctx, what, tries, func() error { return f(ep) })
+		used, err := c.place(ctx, what, tries, ep, clear, f)
 		if err == nil {
-			return ep, nil
+			return used, nil
 		}
-		if ctx.Err() != nil {
-			return ep, err
+		if len(rest) == 0 || ctx.Err() != nil {
+			return used, withMirrors(err, mirrors)
 		}
-		if i == len(list)-1 {
-			return ep, withMirrors(err, mirrors)
-		}
-		c.distrust(ep, err)
-		next := list[i+1]
-		if next.Host == ep.Host && next.Scheme == "http" && ep.Scheme == "https" {
-			if !unreached(err) { // it answered: http is not the question
-				if !ep.Mirror {
-					return ep, withMirrors(err, mirrors)
-				}
-			}
-			continue
-		}
+		c.distrust(used, err)
 		mirrors = append(mirrors, fmt.Errorf("mirror %s: %w", ep.Host, err))
+		list = rest
 	}
 	return hosts.Endpoint{}, fault.New(fault.NotFound, "%s: no endpoint", what)
 }
 
-// unreached reports that the endpoint speaks no TLS or is not there.
-func unreached(err error) bool {
-	var e *Error
-	if errors.As(err, &e) {
-		return false
+// noTLSHere ends the tries of an insecure host by https.
+type noTLSHere struct{ error }
+
+func (n noTLSHere) Unwrap() error { return n.error }
+
+// place asks one host: by https, and by http only if it is insecure and never
+// answered by https.
+func (c *caller) place(ctx context.Context, what string, tries int, ep hosts.Endpoint, clear *hosts.Endpoint, f func(hosts.Endpoint) error) (hosts.Endpoint, error) {
+	err := c.retry(ctx, what, tries, func() error {
+		err := f(ep)
+		if err != nil && clear != nil && c.silent(ep) && mayBePlain(err) {
+			return noTLSHere{err}
+		}
+		return err
+	})
+	var plain noTLSHere
+	if !errors.As(err, &plain) || ctx.Err() != nil {
+		return ep, err
 	}
-	var op *net.OpError
-	return noTLS(err) || errors.Is(err, errProxy) || errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &op) && op.Op == "dial"
+	return *clear, c.retry(ctx, what, tries, func() error { return f(*clear) })
+}
+
+// silent reports that an endpoint has not answered yet.
+func (c *caller) silent(ep hosts.Endpoint) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.scheme[ep.Host] != ep.Scheme
+}
+
+// mayBePlain reports that the connection failed, and not for a reason of ours
+// or a certificate's.
+func mayBePlain(err error) bool {
+	if noTLS(err) || errors.Is(err, errProxy) {
+		return true
+	}
+	kind := fault.KindOf(err)
+	return (kind == fault.Unknown || kind == fault.Unavailable) && !distrusted(err)
 }
 
 func withMirrors(err error, mirrors []error) error {

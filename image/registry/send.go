@@ -107,7 +107,7 @@ func (c *caller) follow(ctx context.Context, k call, auth string) (resp *http.Re
 				req.Header.Set("Authorization", auth)
 			}
 		}
-		t, err := c.transport(tlsOf, k.ep.Dial)
+		t, err := c.transport(tlsOf, dialTime(k.ep))
 		if err != nil {
 			return nil, away, err
 		}
@@ -129,6 +129,14 @@ func (c *caller) follow(ctx context.Context, k call, auth string) (resp *http.Re
 		away = away || origin(next.Scheme, next.Host) != originOf(k.ep)
 		u = next
 	}
+}
+
+// dialTime is shorter for a mirror: the next endpoint waits behind it.
+func dialTime(ep hosts.Endpoint) time.Duration {
+	if ep.Dial == 0 && ep.Mirror {
+		return 10 * time.Second
+	}
+	return ep.Dial
 }
 
 // elsewhere is how the target of a redirect is verified: by the settings of

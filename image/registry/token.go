@@ -135,7 +135,7 @@ func (c *caller) fetchToken(ctx context.Context, ep hosts.Endpoint, ch challenge
 			return "", none, err
 		}
 	}
-	t, err := c.transport(settings, ep.Dial)
+	t, err := c.transport(settings, dialTime(ep))
 	if err != nil {
 		return "", none, err
 	}
