@@ -10,14 +10,16 @@ import (
 	"berth/settings"
 )
 
-// load reads the settings; --config counts as DOCKER_CONFIG for all that look there.
+// load reads the settings; --config counts as DOCKER_CONFIG for all that look
+// there. BERTH_ETC, BERTH_ROOT and BERTH_RUN stand for /etc, the store's folder
+// and the run folder, for stores of one's own.
 func load(g docker.Globals) (*settings.Settings, error) {
 	if g.ClientDir != "" {
 		if err := os.Setenv("DOCKER_CONFIG", g.ClientDir); err != nil {
 			return nil, err
 		}
 	}
-	s, err := settings.Load(settings.Places{ClientDir: g.ClientDir})
+	s, err := settings.Load(settings.Places{ClientDir: g.ClientDir, Etc: os.Getenv("BERTH_ETC")})
 	if err != nil {
 		return nil, err
 	}

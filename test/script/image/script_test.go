@@ -1,0 +1,202 @@
+// Package image runs the txtar scripts of this folder: the image verbs of
+// berth as a person types them, with what must be seen. Each script has a store
+// of its own and a registry of its own, which answers for Docker Hub by the
+// mirror setting and has ubuntu, alpine and hello there.
+//
+// A script has the programs berth, docker and podman (links to berth), $REG,
+// the registry's address, and beside testscript's own words: `exits CODE
+// PROGRAM ARGS…` and `match FILE GOLDEN` (lines of GOLDEN are regular
+// expressions for the lines of the file). It belongs to the tests, outside the
+// rows.
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"berth/test/fakereg"
+)
+
+func TestScripts(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: unpacks with real owners")
+	}
+	berth := program(t)
+	testscript.Run(t, testscript.Params{
+		Dir:   ".",
+		Setup: func(e *testscript.Env) error { return setup(e, berth) },
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "match": match, "berth": word("berth"), "docker": word("docker"), "podman": word("podman"),
+		},
+	})
+}
+
+// program is $BERTH, bin/berth, or one that is built for this run.
+func program(t *testing.T) string {
+	t.Helper()
+	if p := os.Getenv("BERTH"); p != "" {
+		return p
+	}
+	if p, err := filepath.Abs("../../../bin/berth"); err == nil {
+		if _, err := os.Stat(p); err == nil {
+			return p
+		}
+	}
+	p := filepath.Join(t.TempDir(), "berth")
+	cmd := exec.Command("go", "build", "-o", p, "berth/cmd/berth")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build berth: %v\n%s", err, out)
+	}
+	return p
+}
+
+func setup(e *testscript.Env, berth string) error {
+	dir := filepath.Join(e.WorkDir, ".bin")
+	etc := filepath.Join(e.WorkDir, ".etc")
+	for _, d := range []string{dir, filepath.Join(etc, "docker"), filepath.Join(etc, "berth")} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"berth", "docker", "podman"} {
+		if err := os.Symlink(berth, filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	server := hub().Start()
+	e.Defer(server.Close)
+	registry := strings.TrimPrefix(server.URL, "http://")
+	daemon := fmt.Sprintf(`{"registry-mirrors": [%q], "insecure-registries": [%q]}`, server.URL, registry)
+	if err := os.WriteFile(filepath.Join(etc, "docker/daemon.json"), []byte(daemon), 0o644); err != nil {
+		return err
+	}
+	short := "unqualified-search-registries = [\"docker.io\"]\n"
+	if err := os.WriteFile(filepath.Join(etc, "berth/registries.conf"), []byte(short), 0o644); err != nil {
+		return err
+	}
+	for k, v := range map[string]string{
+		"PATH": dir + ":/usr/sbin:/usr/bin:/sbin:/bin", "REG": registry, "HOME": e.WorkDir, "XDG_RUNTIME_DIR": filepath.Join(e.WorkDir, ".xdg"),
+		"BERTH_ETC": etc, "BERTH_ROOT": filepath.Join(e.WorkDir, ".store"), "BERTH_RUN": filepath.Join(e.WorkDir, ".run"), "TZ": "UTC",
+	} {
+		e.Setenv(k, v)
+	}
+	return nil
+}
+
+// hub is what stands for Docker Hub.
+func hub() *fakereg.Server {
+	s := fakereg.New()
+	made := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	config := func(cmd string, layers int) v1.Image {
+		c := v1.Image{Created: &made, Config: v1.ImageConfig{Cmd: []string{cmd}, Env: []string{"PATH=/bin"}, Labels: map[string]string{"maker": "nobody"}}}
+		for i := range layers {
+			c.History = append(c.History, v1.History{Created: &made, CreatedBy: fmt.Sprintf("/bin/sh -c #(nop) ADD layer %d", i)})
+		}
+		return c
+	}
+	add := func(repository, tag, cmd string, layers ...map[string]string) {
+		c := config(cmd, len(layers))
+		c.RootFS.Type = "layers"
+		var blobs [][]byte
+		for _, files := range layers {
+			blob, diff := layer(files)
+			blobs = append(blobs, blob)
+			c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, diff)
+		}
+		s.AddImage(repository, tag, "", c, blobs...)
+	}
+	base := map[string]string{"bin/bash": "not really", "etc/os-release": "NAME=Ubuntu\n"}
+	add("library/ubuntu", "latest", "bash", base, map[string]string{"etc/extra": strings.Repeat("x", 5000)})
+	add("library/ubuntu", "22.04", "bash", base)
+	add("library/alpine", "latest", "/bin/sh", map[string]string{"bin/busybox": "no"})
+	add("team/hello", "v1", "/hello", map[string]string{"hello": "hello\n"})
+	s.AddFound(
+		fakereg.Found{Name: "ubuntu", Description: "Ubuntu is a Debian-based Linux operating system based on free software.", Stars: 16000, Official: true},
+		fakereg.Found{Name: "someone/ubuntu-\x1b[31mred", Description: "line\nbreak", Automated: true},
+	)
+	return s
+}
+
+// match compares a file's lines with regular expressions, line by line.
+func match(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 || neg {
+		ts.Fatalf("usage: match FILE GOLDEN")
+	}
+	got := strings.Split(strings.TrimRight(ts.ReadFile(args[0]), "\n"), "\n")
+	want := strings.Split(strings.TrimRight(os.Expand(ts.ReadFile(args[1]), ts.Getenv), "\n"), "\n")
+	for i := range max(len(got), len(want)) {
+		if i >= len(got) || i >= len(want) {
+			ts.Fatalf("%s has %d lines, %s %d:\n%s", args[0], len(got), args[1], len(want), strings.Join(got, "\n"))
+		}
+		re, err := regexp.Compile("^(?:" + want[i] + ")$")
+		ts.Check(err)
+		if !re.MatchString(got[i]) {
+			ts.Fatalf("line %d: %q does not match %q", i+1, got[i], want[i])
+		}
+	}
+}
+
+// word runs a program that must end well, or with ! must not.
+func word(program string) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if err := ts.Exec(program, args...); (err != nil) != neg {
+			ts.Fatalf("%s %s: %v", program, strings.Join(args, " "), err)
+		}
+	}
+}
+
+// exits runs a program that must end with a code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 || neg {
+		ts.Fatalf("usage: exits CODE PROGRAM ARGS…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	code := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !asExit(err, &exit) {
+			ts.Fatalf("%s: %v", strings.Join(args[1:], " "), err)
+		}
+		code = exit.ExitCode()
+	}
+	if code != want {
+		ts.Fatalf("%s: exit code %d, want %d", strings.Join(args[1:], " "), code, want)
+	}
+}
+
+func asExit(err error, exit **exec.ExitError) bool { return errors.As(err, exit) }
+
+// layer is a gzip layer with these files, and the digest of its tar.
+func layer(files map[string]string) ([]byte, digest.Digest) {
+	var raw bytes.Buffer
+	w := tar.NewWriter(&raw)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		_ = w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(files[name])), ModTime: time.Unix(1700000000, 0)})
+		_, _ = w.Write([]byte(files[name]))
+	}
+	_ = w.Close()
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	_, _ = z.Write(raw.Bytes())
+	_ = z.Close()
+	return packed.Bytes(), digest.FromBytes(raw.Bytes())
+}
