@@ -201,7 +201,7 @@ func bare(t testing.TB, dir string) {
 // BenchmarkRemove removes a layer of 24,000 files, and such a tree by the
 // plainest program, in turn.
 func BenchmarkRemove(b *testing.B) {
-	var ours, floor time.Duration
+	var ours, floor, oursCPU, floorCPU time.Duration
 	o := open(b, b.TempDir(), LaterSync())
 	for range b.N {
 		f, err := o.PrepareLayer(b.Context(), "k")
@@ -212,17 +212,18 @@ func BenchmarkRemove(b *testing.B) {
 		other := b.TempDir() + "/tree"
 		fill(b, other, 24000)
 		must(b, o.syncFS())
-		t := time.Now()
+		t, c := time.Now(), cpuTime()
 		bare(b, other)
-		floor += time.Since(t)
+		floor, floorCPU = floor+time.Since(t), floorCPU+cpuTime()-c
 		must(b, o.syncFS())
-		t = time.Now()
+		t, c = time.Now(), cpuTime()
 		must(b, o.Remove(b.Context(), "c"))
-		ours += time.Since(t)
+		ours, oursCPU = ours+time.Since(t), oursCPU+cpuTime()-c
 	}
 	b.ReportMetric(float64(ours.Milliseconds())/float64(b.N), "ms/removal")
 	b.ReportMetric(float64(floor.Milliseconds())/float64(b.N), "ms/floor")
 	b.ReportMetric(float64(ours)/float64(floor), "x-floor")
+	b.ReportMetric(float64(oursCPU)/float64(floorCPU), "x-floor-cpu")
 }
 
 // BenchmarkWalk lists 1,000 snapshots.
