@@ -73,7 +73,7 @@ func (t *Table) fromHostDirs(host, repository string, p Purpose) (out []Endpoint
 		}
 	}
 	if len(out) == 0 {
-		return nil, false, fault.New(fault.Permission, "%s: no host serves %s for this purpose", file, host)
+		return nil, false, fault.New(fault.Unsupported, "%s: no host serves %s for this purpose", file, host)
 	}
 	return out, true, nil
 }

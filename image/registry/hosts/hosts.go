@@ -119,7 +119,8 @@ func Load(o Options) (*Table, error) {
 
 // Endpoints lists the places to ask for repository (no tag, no digest) of the
 // registry host, best first; the last one is the registry itself or what the
-// administrator put in its place. A blocked registry gives kind Permission.
+// administrator put in its place. A blocked registry gives kind Permission,
+// one whose hosts.toml leaves nobody for the purpose Unsupported.
 func (t *Table) Endpoints(host, repository string, p Purpose) ([]Endpoint, error) {
 	if host == "index.docker.io" {
 		host = hub
@@ -156,7 +157,7 @@ func (t *Table) Endpoints(host, repository string, p Purpose) ([]Endpoint, error
 // Registry lists the ways to reach a registry by itself, for login and search.
 func (t *Table) Registry(host string) ([]Endpoint, error) {
 	found, err := t.Endpoints(host, "berth", Push)
-	if err != nil {
+	if err != nil && !fault.Is(err, fault.Unsupported) { // nobody to push to is no hindrance
 		return nil, err
 	}
 	own := found[:0]
@@ -168,6 +169,11 @@ func (t *Table) Registry(host string) ([]Endpoint, error) {
 	}
 	if len(own) == 0 {
 		own = t.spread(plain(host, ""), false)
+		for i := range own {
+			if err := t.addCertificates(&own[i]); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return own, nil
 }

@@ -128,8 +128,15 @@ func TestHostsToml(t *testing.T) {
 	ask(t, table, "docker.io", "library/a", Push, "https://bare.example/v2 library/a mirror ns=docker.io", hub)
 	ask(t, table, "reg.example:5000", "a", Tag, "https://m.example/v2/x/v2 a mirror ns=reg.example:5000", "https://reg.example:5000/v2 a")
 	ask(t, table, "else.example", "a", Tag, "https://else.example/v2 a")
-	if _, err := table.Endpoints("closed.example", "a", Tag); !fault.Is(err, fault.Permission) {
+	if _, err := table.Endpoints("closed.example", "a", Tag); !fault.Is(err, fault.Unsupported) {
 		t.Errorf("a registry that serves no pulls: %v", err)
+	}
+	put(t, dir+"/pull.example/hosts.toml", "capabilities = [\"pull\"]\n")
+	if own, err := table.Registry("pull.example"); err != nil || len(own) != 1 || words(own[0]) != "https://pull.example/v2 " {
+		t.Errorf("the registry itself: %v %v", own, err)
+	}
+	if own, err := table.Registry("docker.io"); err != nil || len(own) != 1 || own[0].Host != "registry-1.docker.io" {
+		t.Errorf("Docker Hub itself: %v %v", own, err)
 	}
 
 	found, _ := table.Endpoints("docker.io", "library/a", Digest)
