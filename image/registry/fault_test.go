@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -279,6 +280,34 @@ func TestMirrors(t *testing.T) {
 	mirror.Inject(fakereg.Fault{Kind: fakereg.Corrupt, Path: "/manifests/", Method: "GET", After: 3})
 	if raw, err := c.Manifest(t.Context(), r, img.Manifest); err != nil || !bytes.Equal(raw, img.Raw) {
 		t.Errorf("the mirror lies: %v", err)
+	}
+}
+
+// Over HTTP/2, as most registries are reached, streams break, not connections.
+func TestHTTP2GoesOnWhereItBroke(t *testing.T) {
+	s := fakereg.New()
+	h := httptest.NewUnstartedServer(s)
+	h.EnableHTTP2 = true
+	h.StartTLS()
+	t.Cleanup(h.Close)
+	data := noise(1<<20, 7)
+	desc := s.AddBlob("a", data)
+	for _, f := range []fakereg.Fault{
+		{Kind: fakereg.Reset, After: 500_000, Times: 2}, {Kind: fakereg.Stall, After: 200_000, Times: 1}, {Kind: fakereg.Hang, Times: 1},
+	} {
+		s.Heal()
+		f.Path = "/blobs/"
+		s.Inject(f)
+		c := client(t, nil)
+		b, err := c.Blob(t.Context(), parse(t, hostOf(h)+"/a"), desc, 0)
+		whole(t, b, err, data)
+		last := s.Requests()
+		if q := last[len(last)-1]; f.After > 0 && q.Range == "" {
+			t.Errorf("%s: the last request was for the whole", f.Kind)
+		}
+	}
+	if s.Protocol() != "HTTP/2.0" {
+		t.Errorf("it was %s", s.Protocol())
 	}
 }
 

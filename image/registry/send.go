@@ -2,10 +2,12 @@ package registry
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -149,6 +151,14 @@ func (c *caller) elsewhere(ep hosts.Endpoint, u *url.URL) (hosts.TLS, error) {
 }
 
 func (c *caller) request(ctx context.Context, k call, u *url.URL) (*http.Request, error) {
+	if origin(u.Scheme, u.Host) == originOf(k.ep) && u.Scheme == "https" {
+		// Who shakes hands speaks TLS, whatever comes of the request.
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
+			if err == nil {
+				c.speaks(k.ep)
+			}
+		}})
+	}
 	req, err := http.NewRequestWithContext(ctx, k.method, u.String(), nil)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "%s %s: %w", k.method, shown(u), err)

@@ -71,6 +71,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &counted{ResponseWriter: w}
 	s.mu.Lock()
 	s.active++
+	s.protocol = r.Proto
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
@@ -109,7 +110,11 @@ type hijackable struct {
 }
 
 func (h hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	return h.below.(http.Hijacker).Hijack()
+	below, ok := h.below.(http.Hijacker)
+	if !ok {
+		return nil, nil, errors.New("HTTP/2 has no connection to take")
+	}
+	return below.Hijack()
 }
 
 // answers is the server as seen from the protocol.
