@@ -35,13 +35,19 @@ type daemonFile struct {
 	Insecure []string `json:"insecure-registries"`
 }
 
-// daemon reads Docker's daemon.json, root's or that of a user's own dockerd. Its
-// data-root gets a folder for berth inside, so that both can stay there.
+// daemon reads Docker's daemon.json: the machine's, whose folders are root's
+// alone, and over it that of a user's own dockerd.
 func (s *Settings) daemon(p Places) error {
-	file := filepath.Join(p.Etc, "docker/daemon.json")
-	if p.UID() != 0 {
-		file = filepath.Join(userConfig(p), "docker/daemon.json")
+	root := p.UID() == 0
+	if err := s.daemonJSON(filepath.Join(p.Etc, "docker/daemon.json"), root); err != nil || root {
+		return err
 	}
+	return s.daemonJSON(filepath.Join(userConfig(p), "docker/daemon.json"), true)
+}
+
+// daemonJSON reads one daemon.json. Its data-root gets a folder for berth
+// inside, so that both engines can stay there.
+func (s *Settings) daemonJSON(file string, folders bool) error {
 	data, err := read(file)
 	if err != nil || len(data) == 0 {
 		return err
@@ -58,12 +64,17 @@ func (s *Settings) daemon(p Places) error {
 			s.Unknown = append(s.Unknown, file+": "+key)
 		}
 	}
-	if d.DataRoot != "" {
+	if d.DataRoot != "" && folders {
 		if !filepath.IsAbs(d.DataRoot) {
 			return fault.New(fault.Invalid, "read the settings in %s: data-root %q is no absolute path", file, d.DataRoot)
 		}
 		s.Root = filepath.Join(d.DataRoot, "berth")
 	}
-	s.Mirrors, s.Insecure = d.Mirrors, d.Insecure
+	if d.Mirrors != nil {
+		s.Mirrors = d.Mirrors
+	}
+	if d.Insecure != nil {
+		s.Insecure = d.Insecure
+	}
 	return nil
 }

@@ -71,9 +71,19 @@ func TestUserOverridesMachine(t *testing.T) {
 	s, err := Load(place(t, 7, map[string]string{
 		"etc/berth/berth.toml":          `data-root = "/a"`,
 		"home/.config/berth/berth.toml": `data-root = "/b"`,
-		"etc/docker/daemon.json":        `{"data-root":"/root-only"}`,
+		"etc/docker/daemon.json":        `{"data-root":"rel/of/root","registry-mirrors":["https://all"]}`,
 	}))
-	if err != nil || s.Root != "/b" {
+	if err != nil || s.Root != "/b" || len(s.Mirrors) != 1 {
+		t.Errorf("%v %+v", err, s)
+	}
+}
+
+func TestUsersDaemon(t *testing.T) {
+	s, err := Load(place(t, 7, map[string]string{
+		"etc/docker/daemon.json":          `{"data-root":"/roots","registry-mirrors":["https://all"],"insecure-registries":["h:1"]}`,
+		"home/.config/docker/daemon.json": `{"data-root":"/mine","registry-mirrors":["https://own"]}`,
+	}))
+	if err != nil || s.Root != "/mine/berth" || s.Mirrors[0] != "https://own" || s.Insecure[0] != "h:1" {
 		t.Errorf("%v %+v", err, s)
 	}
 }

@@ -1,13 +1,14 @@
 // Package image runs the txtar scripts of this folder: the image verbs of
-// berth as a person types them, with what must be seen. Each script has a store
-// of its own and a registry of its own, which answers for Docker Hub by the
-// mirror setting and has ubuntu, alpine and hello there.
+// berth as a person types them, with what must be seen. Each script runs as
+// root and as a user without subordinate ids. It has a store of its own and a
+// registry of its own, which answers for Docker Hub by the mirror setting and
+// has ubuntu, alpine and hello there.
 //
 // A script has the programs berth, docker and podman (links to berth), $REG,
 // the registry's address, and beside testscript's own words: `exits CODE
-// PROGRAM ARGS…` and `match FILE GOLDEN` (lines of GOLDEN are regular
-// expressions for the lines of the file). It belongs to the tests, outside the
-// rows.
+// PROGRAM ARGS…`, `match FILE GOLDEN` (lines of GOLDEN are regular expressions
+// for the lines of the file), and the condition [root]. It belongs to the
+// tests, outside the rows.
 package image
 
 import (
@@ -16,6 +17,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -34,14 +36,32 @@ import (
 	"berth/test/fakereg"
 )
 
+// nobody types the scripts when root runs the tests as a user.
+const nobody = 65534
+
 func TestScripts(t *testing.T) {
+	run(t, os.Getuid())
+}
+
+func TestScriptsAsUser(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("needs root: unpacks with real owners")
+		t.Skip("needs root: becomes another user")
 	}
+	run(t, nobody)
+}
+
+func run(t *testing.T, uid int) {
+	t.Helper()
 	berth := program(t)
 	testscript.Run(t, testscript.Params{
 		Dir:   ".",
-		Setup: func(e *testscript.Env) error { return setup(e, berth) },
+		Setup: func(e *testscript.Env) error { return setup(e, berth, uid) },
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return uid == 0, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "match": match, "berth": word("berth"), "docker": word("docker"), "podman": word("podman"),
 		},
@@ -68,7 +88,7 @@ func program(t *testing.T) string {
 	return p
 }
 
-func setup(e *testscript.Env, berth string) error {
+func setup(e *testscript.Env, berth string, uid int) error {
 	dir := filepath.Join(e.WorkDir, ".bin")
 	etc := filepath.Join(e.WorkDir, ".etc")
 	for _, d := range []string{dir, filepath.Join(etc, "docker"), filepath.Join(etc, "berth")} {
@@ -77,7 +97,7 @@ func setup(e *testscript.Env, berth string) error {
 		}
 	}
 	for _, name := range []string{"berth", "docker", "podman"} {
-		if err := os.Symlink(berth, filepath.Join(dir, name)); err != nil {
+		if err := link(berth, dir, name, uid); err != nil {
 			return err
 		}
 	}
@@ -98,7 +118,37 @@ func setup(e *testscript.Env, berth string) error {
 	} {
 		e.Setenv(k, v)
 	}
-	return nil
+	if uid == os.Getuid() {
+		return nil
+	}
+	for p := e.WorkDir; strings.HasPrefix(p, os.TempDir()+"/"); p = filepath.Dir(p) {
+		if err := os.Chmod(p, 0o755); err != nil {
+			return err
+		}
+	}
+	return filepath.WalkDir(e.WorkDir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, uid, uid)
+	})
+}
+
+// link makes the program answer to a name, for another user through setpriv(1).
+func link(berth, dir, name string, uid int) error {
+	path := filepath.Join(dir, name)
+	if uid == os.Getuid() {
+		return os.Symlink(berth, path)
+	}
+	inner := filepath.Join(dir, "as", name)
+	if err := os.MkdirAll(filepath.Dir(inner), 0o755); err != nil {
+		return err
+	}
+	if err := os.Symlink(berth, inner); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("#!/bin/sh\nexec setpriv --reuid=%d --regid=%d --clear-groups %s \"$@\"\n", uid, uid, inner)
+	return os.WriteFile(path, []byte(text), 0o755)
 }
 
 // hub is what stands for Docker Hub.
