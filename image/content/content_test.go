@@ -448,6 +448,70 @@ func TestRangedRefusesHolesAndWrongBytes(t *testing.T) {
 	r.Close()
 }
 
+// What was hashed cannot be changed any more: else a second answer for the
+// same range could put other bytes under a good digest.
+func TestWrittenBytesStay(t *testing.T) {
+	s := open(t, t.TempDir(), false)
+	b := noise(4 << 20)
+	r, err := s.OpenRanged(ctx, "r", int64(len(b)), digest.FromBytes(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.WriteAt(b[1<<20:3<<20], 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.WriteAt(b[:1<<20], 0); err != nil {
+		t.Fatal(err)
+	}
+	evil := make([]byte, len(b))
+	copy(evil[3<<20:], b[3<<20:])
+	if n, err := r.WriteAt(evil, 0); err != nil || n != len(evil) {
+		t.Fatalf("%d %v", n, err)
+	}
+	if err := r.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Verify(ctx, digest.FromBytes(b)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Many connections that all send everything, good and bad bytes alike: what is
+// committed has its digest, whoever was first.
+func TestNoRaceLetsWrongBytesThrough(t *testing.T) {
+	s := open(t, t.TempDir(), false)
+	b := noise(3 << 20)
+	d := digest.FromBytes(b)
+	for range 10 {
+		r, err := s.OpenRanged(ctx, "r", int64(len(b)), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for w := range 4 {
+			from := b
+			if w == 3 {
+				from = make([]byte, len(b))
+			}
+			wg.Go(func() {
+				const piece = 64 << 10
+				for _, k := range rand.Perm(len(b) / piece) {
+					if _, err := r.WriteAt(from[k*piece:(k+1)*piece], int64(k*piece)); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if r.Commit(ctx) == nil {
+			if err := s.Verify(ctx, d); err != nil {
+				t.Fatal(err)
+			}
+			s.Delete(ctx, d)
+		}
+	}
+}
+
 func TestTheTwoWritersResumeEachOther(t *testing.T) {
 	s := open(t, t.TempDir(), false)
 	b := noise(3 << 20)

@@ -39,7 +39,8 @@ type Ranged struct {
 
 	mu      sync.Mutex // guards what follows
 	in      *ingest
-	ranges  []Range // sorted, apart, not empty
+	ranges  []Range // finished: sorted, apart, not empty
+	claims  []Range // being written, in no order
 	unnoted int64
 
 	hashing sync.Mutex // guards what follows; taken before mu
@@ -125,36 +126,65 @@ func (r *Ranged) note() error {
 	return r.in.save(r.hash, r.hashed)
 }
 
-// WriteAt writes p at off (io.WriterAt). Ranges may overlap; the last one wins
-// and must be the same bytes. Safe for several goroutines.
+// WriteAt writes p at off (io.WriterAt). Bytes that are there already, or that
+// another call is just writing, are not written again: they may have been
+// hashed. Safe for several goroutines.
 func (r *Ranged) WriteAt(p []byte, off int64) (int, error) {
 	if off < 0 || off > r.size || int64(len(p)) > r.size-off {
 		return 0, fault.New(fault.Invalid, "write ingest %q: %d bytes at %d, it has %d: %w", r.in.ref, len(p), off, r.size, errdefs.ErrInvalidArgument)
 	}
-	r.mu.Lock()
-	shut := r.in.lock == nil
-	r.mu.Unlock()
-	if shut {
-		return 0, closed(r.in.ref)
-	}
-	n, err := r.in.data.WriteAt(p, off)
-	if done := r.done(Range{off, off + int64(n)}); err == nil {
-		err = done
-	}
+	claims, err := r.claim(Range{off, off + int64(len(p))})
 	if err != nil {
-		return n, fmt.Errorf("write ingest %q: %w", r.in.ref, err)
+		return 0, err
+	}
+	for i, c := range claims {
+		n, err := r.in.data.WriteAt(p[c.Start-off:c.End-off], c.Start)
+		if done := r.done(c, n); err == nil {
+			err = done
+		}
+		if err != nil {
+			for _, rest := range claims[i+1:] {
+				_ = r.done(rest, 0)
+			}
+			return int(c.Start - off + int64(n)), fmt.Errorf("write ingest %q: %w", r.in.ref, err)
+		}
 	}
 	r.hashOn()
-	return n, nil
+	return len(p), nil
 }
 
-// done counts a range as finished.
-func (r *Ranged) done(w Range) error {
-	if w.Start == w.End {
-		return nil
-	}
+// claim reserves those parts of w that nobody has written or is writing.
+func (r *Ranged) claim(w Range) ([]Range, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.in.lock == nil {
+		return nil, closed(r.in.ref)
+	}
+	taken := slices.Clone(r.ranges)
+	for _, c := range r.claims {
+		taken = with(taken, c)
+	}
+	var out []Range
+	for _, h := range holes(taken, r.size) {
+		if h = (Range{max(h.Start, w.Start), min(h.End, w.End)}); h.Start < h.End {
+			out = append(out, h)
+		}
+	}
+	r.claims = append(r.claims, out...)
+	return out, nil
+}
+
+// done gives a claim back of which the first n bytes are finished.
+func (r *Ranged) done(claim Range, n int) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := slices.Index(r.claims, claim); i >= 0 {
+		r.claims = slices.Delete(r.claims, i, i+1)
+	}
+	w := Range{claim.Start, claim.Start + int64(n)}
+	if n == 0 {
+		return nil
+	}
 	r.ranges = with(r.ranges, w)
 	r.in.state.Updated = time.Now().UTC()
 	r.unnoted += w.End - w.Start
