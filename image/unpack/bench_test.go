@@ -1,9 +1,13 @@
 package unpack
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -37,6 +41,19 @@ func BenchmarkLayer(b *testing.B) {
 		f.Close()
 		b.StartTimer()
 	}
+	b.ReportMetric(float64(peak(b, w))/1024, "MiB-peak")
+	b.ReportMetric(cpuSeconds(b, w)/float64(b.N), "cpu-s/op")
+}
+
+// cpuSeconds is what a worker has used of all processors: it says more than the
+// clock where others work too.
+func cpuSeconds(b *testing.B, w *Worker) float64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.PID()))
+	must(b, err)
+	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	user, _ := strconv.Atoi(f[11])
+	system, _ := strconv.Atoi(f[12])
+	return float64(user+system) / 100 // USER_HZ
 }
 
 // BenchmarkStream decompresses and hashes the same stream in this process and

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"berth/base/fault"
 )
 
 // folder is what a layer's folder will be when the stream has ended. Until then
@@ -97,6 +99,9 @@ func (x *extractor) need(name string) (int, error) {
 // mkdir makes the folder base in parent, which must not exist. name is its
 // clean name.
 func (x *extractor) mkdir(parent int, name, base string, f *folder) error {
+	if int64(len(x.folders)) >= x.limits.Folders {
+		return fault.New(fault.Invalid, "the layer has more than %d folders", x.limits.Folders)
+	}
 	if err := unix.Mkdirat(parent, base, 0o700); err != nil {
 		return err
 	}

@@ -62,7 +62,12 @@ func TestCompressions(t *testing.T) {
 			}
 		}
 	}
-	_, err := w.Layer(context.Background(), Job{Dir: layerDir(t), Source: bytes.NewReader(plain), Compression: Gzip})
+	b, err := os.ReadFile("testdata/hello.tar.bz2")
+	must(t, err)
+	if _, res, err := unpackTar(t, w, b); err != nil || res.Compression != Bzip2 || res.Entries != 1 {
+		t.Errorf("bzip2: %v %+v", err, res)
+	}
+	_, err = w.Layer(context.Background(), Job{Dir: layerDir(t), Source: bytes.NewReader(plain), Compression: Gzip})
 	if !fault.Is(err, fault.Invalid) {
 		t.Errorf("a lie about the compression: %v", err)
 	}
@@ -125,6 +130,7 @@ func TestLimits(t *testing.T) {
 		"more than 20 times as many":                      {compress(t, Gzip, zeros), Limits{Ratio: 20, RatioFloor: 1 << 20}},
 		"more than 10 xattrs":                             {makeTar(t, x), Limits{Xattrs: 10}},
 		"take more than 100 bytes":                        {makeTar(t, x), Limits{XattrBytes: 100}},
+		"more than 3 folders":                             {makeTar(t, file("a/b/c/d", "")), Limits{Folders: 3}},
 		"deeper than 2 folders":                           {makeTar(t, file("a/b/c", "")), Limits{Depth: 2}},
 	} {
 		_, err := w.Layer(context.Background(), Job{Dir: layerDir(t), Source: bytes.NewReader(c.stream), Limits: c.limits})

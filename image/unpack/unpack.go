@@ -58,6 +58,7 @@ const WorkerWord = "unpack-worker"
 // The limits when a field of Limits is 0.
 const (
 	DefaultEntries    = 1 << 20
+	DefaultFolders    = 1 << 18
 	DefaultBytes      = 256 << 30
 	DefaultFileBytes  = 128 << 30
 	DefaultRatio      = 250
@@ -73,6 +74,7 @@ const (
 // and paths by 4095.
 type Limits struct {
 	Entries   int64 // entries of the tar
+	Folders   int64 // folders, named or not: the worker remembers each
 	Bytes     int64 // of the uncompressed stream, and of all files with their holes
 	FileBytes int64 // of one file with its holes
 	// Ratio is how many times the compressed bytes the uncompressed ones may be;
@@ -96,6 +98,7 @@ func (l Limits) withDefaults() Limits {
 		}
 	}
 	pick(&l.Entries, DefaultEntries)
+	pick(&l.Folders, DefaultFolders)
 	pick(&l.Bytes, DefaultBytes)
 	pick(&l.FileBytes, DefaultFileBytes)
 	pick(&l.Ratio, DefaultRatio)

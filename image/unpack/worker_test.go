@@ -173,13 +173,18 @@ func TestLittleMemory(t *testing.T) {
 			t.Errorf("%s: %v", src.name, err)
 		}
 	}
+	t.Logf("the worker took %d KiB at most", peak(t, w))
+}
+
+// peak is the most memory that a worker ever had, in KiB.
+func peak(t testing.TB, w *Worker) (kib int) {
+	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.PID()))
 	must(t, err)
-	for line := range strings.SplitSeq(string(b), "\n") {
-		if strings.HasPrefix(line, "VmHWM") {
-			t.Log(line)
-		}
-	}
+	_, after, _ := strings.Cut(string(b), "VmHWM:")
+	_, err = fmt.Sscan(after, &kib)
+	must(t, err)
+	return kib
 }
 
 func init() {
@@ -224,6 +229,7 @@ func again(t *testing.T, attr *syscall.SysProcAttr, owner int) {
 	must(t, os.Chown(tmp, owner, owner))
 	cmd := exec.Command("/proc/self/exe", "-test.run", "Test(Attacks|ErrorsHaveKinds|Model|Compressions|Sources|Limits|Together|Cancel|Parents|Sparse|Confined|KilledWorker|KilledParent|Close|Owners)$", "-rapid.checks", "30", "-rapid.nofailfile")
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+	must(t, os.CopyFS(filepath.Join(tmp, "testdata"), os.DirFS("testdata")))
 	cmd.Dir = tmp
 	cmd.SysProcAttr = attr
 	if out, err := cmd.CombinedOutput(); err != nil {
