@@ -22,7 +22,7 @@ func genEntry(rt *rapid.T) entry {
 	e := entry{Header: tar.Header{Name: name, Typeflag: kind, ModTime: time.Unix(rapid.Int64Range(0, 1<<33).Draw(rt, "time"), 7)}}
 	e.Mode = rapid.SampledFrom([]int64{0o644, 0o755, 0o4755, 0o2755, 0o1777, 0, 0o7777}).Draw(rt, "mode")
 	if !isRoot() {
-		e.Mode |= 0o500 // or the test itself cannot read it
+		e.Mode |= 0o700 // or the test itself cannot read and remove it
 	}
 	e.Uid = rapid.SampledFrom([]int{0, 0, 1, 1000, 65534}).Draw(rt, "uid")
 	e.Gid = rapid.SampledFrom([]int{0, 0, 5, 65534}).Draw(rt, "gid")
