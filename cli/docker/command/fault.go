@@ -45,6 +45,10 @@ func FromEngine(err error) error {
 	return &engineError{err}
 }
 
+// Line is an error in a dialect's own words, which scripts compare: they may
+// begin with a capital letter and end with a full stop.
+func Line(format string, args ...any) error { return fmt.Errorf(format, args...) }
+
 // Report prints an error as the dialect does and gives its exit code.
 func Report(w io.Writer, d Dialect, err error) int {
 	if err == nil {

@@ -118,11 +118,11 @@ func unknownImage(c *command.Call, err error, docker func(name string) error) er
 }
 
 // plainUnknown is the client's own line.
-func plainUnknown(name string) error { return fmt.Errorf("Error: No such image: %s", name) }
+func plainUnknown(name string) error { return command.Line("Error: No such image: %s", name) }
 
 // daemonUnknown is the daemon's line.
 func daemonUnknown(name string) error {
-	return command.FromEngine(fmt.Errorf("No such image: %s", withTag(name)))
+	return command.FromEngine(command.Line("No such image: %s", withTag(name)))
 }
 
 // newestFirst sorts as lists do.

@@ -91,11 +91,11 @@ func (v *Inspect) unknown(c *command.Call, word string) error {
 	case c.Podman():
 		return fmt.Errorf("inspecting object: %s: image not known", word)
 	case v.kind == "" && v.Any:
-		return fmt.Errorf("Error: No such object: %s", word)
+		return command.Line("Error: No such object: %s", word)
 	case v.kind == "" || v.kind == "image":
 		return plainUnknown(word)
 	}
-	return fmt.Errorf("Error: No such %s: %s", v.kind, word)
+	return command.Line("Error: No such %s: %s", v.kind, word)
 }
 
 // print prints what was found; docker ends an output by template with an empty

@@ -106,7 +106,7 @@ func missingTag(ctx context.Context, e *engine.Engine, typed string) error {
 	if err == nil && len(found) > 0 {
 		return fmt.Errorf("tag does not exist: %s", withTag(typed))
 	}
-	return fmt.Errorf("An image does not exist locally with the tag: %s", repository)
+	return command.Line("An image does not exist locally with the tag: %s", repository)
 }
 
 // pushView shows a push as the dialect does.

@@ -61,7 +61,7 @@ func (v *Save) Run(ctx context.Context, c *command.Call, words []string) error {
 		return err
 	}
 	unknown := func(err error) error {
-		return unknownImage(c, err, func(name string) error { return command.FromEngine(fmt.Errorf("No such image: %s", name)) })
+		return unknownImage(c, err, func(name string) error { return command.FromEngine(command.Line("No such image: %s", name)) })
 	}
 	if v.output == "" || o.Dir != "" {
 		return unknown(engine.ImageSave(ctx, e, c.Out, words, o))

@@ -2,7 +2,6 @@ package images
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/pflag"
 
@@ -22,7 +21,7 @@ func (v *Tag) Run(ctx context.Context, c *command.Call, words []string) error {
 	}
 	for _, target := range words[1:] {
 		if _, err := e.Images.Name(target); err != nil && !c.Podman() {
-			return fmt.Errorf("Error parsing reference: %q is not a valid repository/tag: %w", target, err)
+			return command.Line("Error parsing reference: %q is not a valid repository/tag: %w", target, err)
 		}
 	}
 	return unknownImage(c, engine.ImageTag(ctx, e, words[0], words[1:]), daemonUnknown)

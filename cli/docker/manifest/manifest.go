@@ -52,7 +52,7 @@ func noManifest(c *command.Call, word string, err error) error {
 	if c.Podman() {
 		return fmt.Errorf("%s: image not known", word)
 	}
-	return fmt.Errorf("No such manifest: %s", word)
+	return command.Line("No such manifest: %s", word)
 }
 
 // Create is manifest create.

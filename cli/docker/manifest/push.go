@@ -58,7 +58,7 @@ func (v *Push) Run(ctx context.Context, c *command.Call, words []string) error {
 		if c.Podman() {
 			return fmt.Errorf("%s: image not known", words[0])
 		}
-		return fmt.Errorf("No such manifest: %s", canonical(e, words[0]))
+		return command.Line("No such manifest: %s", canonical(e, words[0]))
 	}
 	pushed, err := engine.ListPush(ctx, e, words[0], v.all, r)
 	if err != nil {

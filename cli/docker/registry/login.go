@@ -70,7 +70,7 @@ func (v *Login) check() error {
 	case v.stdin && v.password != "":
 		return errors.New("--password and --password-stdin are mutually exclusive")
 	case v.stdin && v.username == "":
-		return errors.New("Must provide --username with --password-stdin")
+		return command.Line("Must provide --username with --password-stdin")
 	}
 	return nil
 }
@@ -149,7 +149,7 @@ func (v *Login) ask(c *command.Call, registry, known string) (image.Credential, 
 		if c.Podman() {
 			return cred, errors.New("getting username and password: reading password: inappropriate ioctl for device")
 		}
-		return cred, errors.New("Error: Cannot perform an interactive login from a non TTY device")
+		return cred, command.Line("Error: Cannot perform an interactive login from a non TTY device")
 	}
 	if registry == hub && cred.Username == "" && !c.Podman() {
 		fmt.Fprintln(c.Out, "Login with your Docker ID to push and pull images from Docker Hub. If you don't have a Docker ID, head over to https://hub.docker.com to create one.")
@@ -167,7 +167,7 @@ func (v *Login) ask(c *command.Call, registry, known string) (image.Credential, 
 			cred.Username = known
 		}
 		if cred.Username == "" {
-			return cred, errors.New("Error: Non-null Username Required")
+			return cred, command.Line("Error: Non-null Username Required")
 		}
 	}
 	if cred.Password == "" {
@@ -175,7 +175,7 @@ func (v *Login) ask(c *command.Call, registry, known string) (image.Credential, 
 			return cred, err
 		}
 		if cred.Password == "" {
-			return cred, errors.New("Error: Password Required")
+			return cred, command.Line("Error: Password Required")
 		}
 	}
 	return cred, nil
