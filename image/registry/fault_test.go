@@ -110,15 +110,15 @@ func TestSlowReaderIsNoStall(t *testing.T) {
 	s, host := serve(t)
 	data := noise(8<<20, 9)
 	desc := s.AddBlob("a", data)
-	c := client(t, func(o *registry.Options) { o.Stall, o.Retries = 50*time.Millisecond, -1 })
+	c := client(t, func(o *registry.Options) { o.Stall, o.Retries = 300*time.Millisecond, -1 })
 	b, err := c.Blob(t.Context(), parse(t, host+"/a"), desc, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got bytes.Buffer
-	for range 4 {
+	for range 2 {
 		_, _ = io.CopyN(&got, b, 100)
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(600 * time.Millisecond)
 	}
 	if _, err := io.Copy(&got, b); err != nil || !bytes.Equal(got.Bytes(), data) {
 		t.Errorf("%d bytes: %v", got.Len(), err)
@@ -302,12 +302,9 @@ func TestHTTP2GoesOnWhereItBroke(t *testing.T) {
 		b, err := c.Blob(t.Context(), parse(t, hostOf(h)+"/a"), desc, 0)
 		whole(t, b, err, data)
 		last := s.Requests()
-		if q := last[len(last)-1]; f.After > 0 && q.Range == "" {
-			t.Errorf("%s: the last request was for the whole", f.Kind)
+		if q := last[len(last)-1]; f.After > 0 && q.Range == "" || q.Proto != "HTTP/2.0" {
+			t.Errorf("%s: the last request was for the whole, or by %s", f.Kind, q.Proto)
 		}
-	}
-	if s.Protocol() != "HTTP/2.0" {
-		t.Errorf("it was %s", s.Protocol())
 	}
 }
 

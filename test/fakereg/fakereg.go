@@ -40,7 +40,6 @@ type Server struct {
 	auth     auth
 	counter  int
 	active   int // requests being answered
-	protocol string
 
 	// NoMount makes it answer a mount with an ordinary upload, NoRange serve
 	// whole blobs only, NoHead refuse HEAD, NoPatch forget what a broken PATCH
@@ -258,6 +257,7 @@ type Request struct {
 	Method, Path  string
 	Query         string
 	Range         string
+	Proto         string // "HTTP/1.1", "HTTP/2.0"
 	Authorization string
 	Header        http.Header
 	Status        int
@@ -281,13 +281,6 @@ func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.requests)
-}
-
-// Protocol is what the last request was made by: "HTTP/1.1", "HTTP/2.0".
-func (s *Server) Protocol() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.protocol
 }
 
 // Forget empties the record of requests.

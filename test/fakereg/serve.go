@@ -71,13 +71,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &counted{ResponseWriter: w}
 	s.mu.Lock()
 	s.active++
-	s.protocol = r.Proto
 	s.mu.Unlock()
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.active--
-		s.requests = append(s.requests, Request{r.Method, r.URL.Path, r.URL.RawQuery, r.Header.Get("Range"),
+		s.requests = append(s.requests, Request{r.Method, r.URL.Path, r.URL.RawQuery, r.Header.Get("Range"), r.Proto,
 			r.Header.Get("Authorization"), r.Header, out.status, out.sent, body.n})
 	}()
 	f := s.faultFor(r)
