@@ -10,6 +10,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -129,7 +130,11 @@ func (s *shell) verb(ctx context.Context, e *command.Entry, args []string, g Glo
 	call, done := s.call(g)
 	defer done()
 	call.Path = path
-	return command.Report(s.Err, s.dialect, cmd.Verb.Run(ctx, call, words))
+	err = cmd.Verb.Run(ctx, call, words)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = &command.Exit{Code: exitSignal} // the person knows why it ended
+	}
+	return command.Report(s.Err, s.dialect, err)
 }
 
 // call makes the verb's surroundings; done gives back what was opened.
