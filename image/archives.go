@@ -70,7 +70,6 @@ func adopt(ctx context.Context, s *Store, h *library.Held, images []archive.Imag
 		}
 	}
 	var out []Loaded
-	var made []digest.Digest
 	var names []library.Naming
 	for _, img := range images {
 		if img.Kind != manifest.ImageKind && img.Kind != manifest.IndexKind {
@@ -80,12 +79,16 @@ func adopt(ctx context.Context, s *Store, h *library.Held, images []archive.Imag
 		if err != nil {
 			return out, err
 		}
-		fresh, err := s.lib.Unpack(ctx, h, docs, func(Progress) {}, s.lib.Stored(h))
-		if err != nil {
+		if _, err := s.lib.Unpack(ctx, h, docs, func(Progress) {}, s.lib.Stored(h)); err != nil {
 			return out, err
 		}
-		made = append(made, fresh...)
 		given := img.Names
+		if len(given) == 0 && img.Word != "" {
+			// An OCI reference name that is one word: podman's habit.
+			if r, err := s.target(ref.LocalDomain + "/" + img.Word); err == nil {
+				given = []ref.Ref{r}
+			}
+		}
 		if len(given) == 0 && o.Name != "" {
 			r, err := s.target(o.Name)
 			if err != nil {
@@ -106,7 +109,7 @@ func adopt(ctx context.Context, s *Store, h *library.Held, images []archive.Imag
 	if len(out) == 0 {
 		return nil, fault.New(fault.Invalid, "the archive holds no image")
 	}
-	if err := s.lib.Sync(ctx, made); err != nil {
+	if err := s.lib.Sync(ctx, h); err != nil {
 		return nil, err
 	}
 	return out, s.lib.Name(ctx, names...)
@@ -140,8 +143,8 @@ func (s *Store) Save(ctx context.Context, w io.Writer, names []string, o SaveOpt
 		switch o.Format {
 		case FormatOCIDir:
 			err = archive.SaveFolder(ctx, o.Dir, s.lib.Content, sources, opts)
-		case FormatDockerDir, FormatCompressed:
-			err = fault.New(fault.Unsupported, "save as %s: take docker-archive, oci-archive or oci-dir", o.Format)
+		case FormatDockerDir:
+			err = archive.SaveDockerFolder(ctx, o.Dir, s.lib.Content, sources, opts)
 		default:
 			err = archive.Save(ctx, w, s.lib.Content, archive.Blobs(s.lib.Content), sources, opts)
 		}
@@ -241,11 +244,10 @@ func (s *Store) Import(ctx context.Context, o ImportOptions) (id digest.Digest, 
 	if err != nil {
 		return "", err
 	}
-	made, err := s.lib.Unpack(ctx, h, docs, func(Progress) {}, s.lib.Stored(h))
-	if err != nil {
+	if _, err := s.lib.Unpack(ctx, h, docs, func(Progress) {}, s.lib.Stored(h)); err != nil {
 		return "", err
 	}
-	if err := s.lib.Sync(ctx, made); err != nil {
+	if err := s.lib.Sync(ctx, h); err != nil {
 		return "", err
 	}
 	name := o.Name

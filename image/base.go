@@ -79,11 +79,10 @@ func compose(ctx context.Context, s *Store, name string, config []byte, layers [
 	if err := s.lib.Put(ctx, doc.Descriptor(), doc.Raw(), doc.GCLabels(nil)); err != nil {
 		return err
 	}
-	made, err := s.lib.Unpack(ctx, h, library.Documents{Manifest: doc, Config: cfg}, func(Progress) {}, open)
-	if err != nil {
+	if _, err := s.lib.Unpack(ctx, h, library.Documents{Manifest: doc, Config: cfg}, func(Progress) {}, open); err != nil {
 		return err
 	}
-	if err := s.lib.Sync(ctx, made); err != nil {
+	if err := s.lib.Sync(ctx, h); err != nil {
 		return err
 	}
 	if err := s.lib.Name(ctx, library.Naming{Name: name, Target: doc.Descriptor()}); err != nil {

@@ -159,7 +159,7 @@ func (l *Lists) change(ctx context.Context, r ref.Ref, fresh bool, f func(*libra
 	if err := l.store.lib.Put(ctx, doc.Descriptor(), doc.Raw(), doc.GCLabels(here)); err != nil {
 		return "", err
 	}
-	if err := l.store.lib.Sync(ctx, nil); err != nil {
+	if err := l.store.lib.Sync(ctx, h); err != nil {
 		return "", err
 	}
 	if old, err := l.store.lib.Names.Get(ctx, r.String()); err == nil && old.Target.Digest != doc.Digest {

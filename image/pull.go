@@ -210,9 +210,9 @@ func fetchImage(ctx context.Context, s *Store, f *fetcher, doc, index *manifest.
 				f.ref.Familiar(), manifest.PlatformString(want), manifest.PlatformString(cfg.Platform()))
 		}
 	}
-	made, err := s.lib.Unpack(ctx, f.lease, img, f.tell, f.layer)
+	fresh, err := s.lib.Unpack(ctx, f.lease, img, f.tell, f.layer)
 	if err != nil {
 		return false, err
 	}
-	return len(made) > 0, s.lib.Sync(ctx, made)
+	return fresh, s.lib.Sync(ctx, f.lease)
 }

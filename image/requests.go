@@ -160,11 +160,10 @@ type Loaded struct {
 type Format string
 
 const (
-	FormatDocker     Format = "docker-archive"
-	FormatOCI        Format = "oci-archive"
-	FormatOCIDir     Format = "oci-dir"
-	FormatDockerDir  Format = "docker-dir"
-	FormatCompressed Format = "compressed"
+	FormatDocker    Format = "docker-archive"
+	FormatOCI       Format = "oci-archive"
+	FormatOCIDir    Format = "oci-dir"
+	FormatDockerDir Format = "docker-dir"
 )
 
 // SaveOptions is save's.

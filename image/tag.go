@@ -2,10 +2,12 @@ package image
 
 import (
 	"context"
+	"errors"
 
 	"github.com/containerd/errdefs"
 
 	"berth/base/fault"
+	"berth/image/lease"
 	"berth/image/library"
 )
 
@@ -32,7 +34,26 @@ func (s *Store) Tag(ctx context.Context, source, target string) error {
 		}
 		desc = n.Target
 	}
-	return s.lib.Name(ctx, library.Naming{Name: r.String(), Target: desc, Source: label})
+	return s.nameHeld(ctx, library.Naming{Name: r.String(), Target: desc, Source: label})
+}
+
+// nameHeld names what the store has: under a lease, so that nobody's rmi takes
+// it between the look and the name.
+func (s *Store) nameHeld(ctx context.Context, all ...library.Naming) (err error) {
+	h, err := s.lib.Hold(ctx, "tag")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.Release(ctx)) }()
+	for _, n := range all {
+		if err := h.Keep(ctx, lease.ContentType, string(n.Target.Digest)); err != nil {
+			return err
+		}
+		if _, err := s.lib.Content.Info(ctx, n.Target.Digest); err != nil {
+			return fault.New(fault.NotFound, "tag %s: the image was removed meanwhile: %w", s.Familiar(n.Name), err)
+		}
+	}
+	return s.lib.Name(ctx, all...)
 }
 
 // Untag removes names only, never the image (podman's untag). No names: all.
@@ -65,8 +86,8 @@ func (s *Store) Untag(ctx context.Context, source string, typed []string) ([]Rem
 		if err != nil {
 			return out, err
 		}
-		if len(rest) > 0 {
-			if err := s.lib.Names.Put(ctx, rest...); err != nil {
+		for _, n := range rest {
+			if err := s.nameHeld(ctx, library.Naming{Name: n.Name, Target: n.Target}); err != nil {
 				return out, err
 			}
 		}

@@ -145,9 +145,8 @@ func unpackAgain(ctx context.Context, s *Store, target ocispec.Descriptor) error
 	}
 	docs, err := s.lib.Read(ctx, target, manifest.Host())
 	if err == nil {
-		var made []digest.Digest
-		if made, err = s.lib.Unpack(ctx, h, docs, func(Progress) {}, s.lib.Stored(h)); err == nil {
-			err = s.lib.Sync(ctx, made)
+		if _, err = s.lib.Unpack(ctx, h, docs, func(Progress) {}, s.lib.Stored(h)); err == nil {
+			err = s.lib.Sync(ctx, h)
 		}
 	}
 	return errors.Join(err, h.Release(ctx))

@@ -69,17 +69,15 @@ func (l *Library) Stored(h *Held) func(context.Context, ocispec.Descriptor, dige
 	}
 }
 
-// Sync makes what a verb has brought durable, before it is named.
-func (l *Library) Sync(ctx context.Context, made []digest.Digest) error {
+// Sync makes durable what a verb has brought or relies on, before it is named:
+// also layers that were there already, for whoever made them may have been
+// killed before its own Sync.
+func (l *Library) Sync(ctx context.Context, h *Held) error {
 	if err := l.Content.Sync(ctx); err != nil {
 		return err
 	}
-	if len(made) == 0 {
+	if len(h.tops) == 0 {
 		return nil
 	}
-	keys := make([]string, len(made))
-	for i, d := range made {
-		keys[i] = string(d)
-	}
-	return l.Layers.Sync(ctx, keys...)
+	return l.Layers.Sync(ctx, h.tops...)
 }

@@ -23,7 +23,6 @@ import (
 	"sync"
 	"time"
 
-
 	imagecontent "berth/image/content"
 	"berth/image/gc"
 	"berth/image/lease"
@@ -106,6 +105,7 @@ type Held struct {
 	// worker unpacks for the whole verb; it is started by the first layer.
 	worker  func() (*unpack.Worker, error)
 	started *unpack.Worker
+	tops    []string // uppermost layers of the images unpacked, for Sync
 }
 
 // Hold makes a lease. It lasts as long as this process, and a day at least, so

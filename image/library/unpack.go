@@ -54,9 +54,9 @@ type oneLayer struct {
 
 // Unpack makes snapshots of all layers of img that are not there yet;
 // open gives a layer's compressed bytes. The lease keeps them; the caller syncs
-// and names. It gives the chain ids that are new.
+// and names. fresh says whether any was missing.
 func (l *Library) Unpack(ctx context.Context, h *Held, img Documents, tell func(Progress),
-	open func(context.Context, ocispec.Descriptor, digest.Digest) (*Stream, error)) (made []digest.Digest, err error) {
+	open func(context.Context, ocispec.Descriptor, digest.Digest) (*Stream, error)) (fresh bool, err error) {
 	u := &unpacking{l: l, lease: h, img: img, open: open, tell: tell,
 		chains: identity.ChainIDs(slices.Clone(img.Config.RootFS.DiffIDs)), layers: make([]oneLayer, len(img.Config.RootFS.DiffIDs))}
 	defer func() {
@@ -67,12 +67,15 @@ func (l *Library) Unpack(ctx context.Context, h *Held, img Documents, tell func(
 		}
 	}()
 	if err := u.look(ctx); err != nil {
-		return nil, err
+		return false, err
+	}
+	if n := len(u.chains); n > 0 {
+		h.tops = append(h.tops, string(u.chains[n-1]))
 	}
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(AtOnce + 1)
 	group.Go(func() (err error) {
-		made, err = u.commit(inner)
+		fresh, err = u.commit(inner)
 		return err
 	})
 	for i := range u.layers {
@@ -83,7 +86,7 @@ func (l *Library) Unpack(ctx context.Context, h *Held, img Documents, tell func(
 	if err = group.Wait(); err != nil {
 		u.drop(ctx)
 	}
-	return made, err
+	return fresh, err
 }
 
 // look finds out which layers are there; the lease keeps them from then on.
@@ -172,14 +175,14 @@ func (u *unpacking) lower(ctx context.Context, i int) ([]*os.File, error) {
 }
 
 // commit gives the layers their names, lowest first, as they become whole.
-func (u *unpacking) commit(ctx context.Context) (made []digest.Digest, err error) {
+func (u *unpacking) commit(ctx context.Context) (fresh bool, err error) {
 	parent := ""
 	for i := range u.layers {
 		l, desc := &u.layers[i], u.img.Manifest.Manifest.Layers[i]
 		select {
 		case <-l.ready:
 		case <-ctx.Done():
-			return made, ctx.Err()
+			return fresh, ctx.Err()
 		}
 		if !l.present {
 			err := u.l.Layers.CommitLayer(ctx, snapshotLayer(string(u.chains[i]), parent, l))
@@ -187,18 +190,18 @@ func (u *unpacking) commit(ctx context.Context) (made []digest.Digest, err error
 			case errdefs.IsAlreadyExists(err):
 				// Another process was faster with the same layer.
 				if err := u.l.Layers.Remove(ctx, l.key); err != nil && !errdefs.IsNotFound(err) {
-					return made, err
+					return fresh, err
 				}
 			case err != nil:
-				return made, err
+				return fresh, err
 			}
-			made = append(made, u.chains[i])
+			fresh = true
 			l.key = ""
 			u.tell(Progress{Digest: desc.Digest, Step: StepPulled, Current: desc.Size, Total: desc.Size})
 		}
 		parent = string(u.chains[i])
 	}
-	return made, nil
+	return fresh, nil
 }
 
 // drop removes what was half made. What failed to go is the collector's.
