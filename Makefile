@@ -82,6 +82,7 @@ test-guards: all
 
 bench: all
 	$(GO) run ./test/bench
+	$(GO) run ./test/bench/images
 
 fuzz:
 	tools/ci/fuzz $(FUZZTIME)
