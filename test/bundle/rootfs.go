@@ -13,6 +13,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // busybox is where Debian's package busybox-static puts the program.
@@ -65,6 +66,10 @@ func copyFile(from, to string) error {
 		return err
 	}
 	defer in.Close()
+	// A command that is just being started would inherit the file, open for
+	// writing, and then nobody can execute it (execve(2), ETXTBSY).
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
 	if err != nil {
 		return err
