@@ -6,6 +6,7 @@
 # make test-vm         the guest's share alone
 # make test-guards     each guard compiled out: its attack must then succeed
 # make bench           ratios beside their goals
+# make bench-images    the same for images, beside docker and podman
 # make fuzz            FUZZTIME=60s for each fuzz target
 # make lint            gofmt, vet, staticcheck, the walls
 # make reproducible    two builds in two folders must give the same bytes
@@ -23,7 +24,7 @@ HELPER   := runtime/helper/bin/berth-helper
 BOX      := image/builtin/bin/berth-box
 PROGRAMS := $(filter-out berth-helper berth-box,$(patsubst cmd/%/main.go,%,$(wildcard cmd/*/main.go)))
 
-.PHONY: all helper box install test test-quick test-sweep test-vm test-guards bench fuzz lint reproducible clean
+.PHONY: all helper box install test test-quick test-sweep test-vm test-guards bench bench-images fuzz lint reproducible clean
 
 all: helper box
 	@mkdir -p bin
@@ -82,6 +83,8 @@ test-guards: all
 
 bench: all
 	$(GO) run ./test/bench
+
+bench-images: all
 	$(GO) run ./test/bench/images
 
 fuzz:
