@@ -129,7 +129,7 @@ func parseRepositories(raw []byte) (map[digest.Digest][]ref.Ref, error) {
 	names := map[digest.Digest][]ref.Ref{}
 	for _, tags := range doc.Repositories {
 		for name, hex := range tags {
-			r, err := ref.Docker(name)
+			r, err := parseName(name)
 			if err != nil {
 				return nil, err
 			}
@@ -146,6 +146,15 @@ func parseRepositories(raw []byte) (map[digest.Digest][]ref.Ref, error) {
 		sortNames(list)
 	}
 	return names, nil
+}
+
+// parseName reads a name without repeating its bytes as they are.
+func parseName(name string) (ref.Ref, error) {
+	r, err := ref.Docker(name)
+	if err != nil {
+		return ref.Ref{}, fault.New(fault.Invalid, "%.200q is no image's name", name)
+	}
+	return r, nil
 }
 
 func sortNames(list []ref.Ref) {

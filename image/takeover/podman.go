@@ -181,7 +181,7 @@ func (s *Store) podman(p podmanImage, layers map[string]podmanLayer) (Image, err
 func podmanNames(list []string) ([]ref.Ref, error) {
 	var names []ref.Ref
 	for _, n := range list {
-		r, err := ref.Docker(n)
+		r, err := parseName(n)
 		if err != nil {
 			return nil, err
 		}
@@ -197,6 +197,7 @@ func podmanNames(list []string) ([]ref.Ref, error) {
 func configOf(raw []byte) (digest.Digest, error) {
 	var m struct {
 		SchemaVersion int               `json:"schemaVersion"`
+		MediaType     string            `json:"mediaType"`
 		Manifests     []json.RawMessage `json:"manifests"`
 		Config        struct {
 			Digest digest.Digest `json:"digest"`
@@ -206,7 +207,7 @@ func configOf(raw []byte) (digest.Digest, error) {
 		return "", fault.New(fault.Invalid, "its manifest: %w", err)
 	}
 	switch {
-	case len(m.Manifests) > 0:
+	case len(m.Manifests) > 0 || manifest.IsIndex(m.MediaType):
 		return "", fault.New(fault.Unsupported, "it is a list of images (podman manifest), which is made anew")
 	case m.SchemaVersion == 1:
 		return "", fault.New(fault.Unsupported, "its manifest is of docker's schema 1")

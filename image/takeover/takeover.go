@@ -164,7 +164,10 @@ func (s *Store) has(name string) bool {
 
 // file opens a file or folder of the store. Links are refused.
 func (s *Store) file(name string, flags int) (*os.File, error) {
-	fd, err := safepath.OpenInRootNoLinks(int(s.root.Fd()), name, flags|unix.O_NOFOLLOW|unix.O_NONBLOCK)
+	if flags&unix.O_PATH == 0 {
+		flags |= unix.O_NONBLOCK // a FIFO would wait for a writer
+	}
+	fd, err := safepath.OpenInRootNoLinks(int(s.root.Fd()), name, flags|unix.O_NOFOLLOW)
 	if err != nil {
 		return nil, fmt.Errorf("open %s/%s: %w", s.root.Name(), name, err)
 	}
