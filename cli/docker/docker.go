@@ -94,6 +94,7 @@ func (s *shell) run(ctx context.Context, args []string) int {
 	case len(words) == 0:
 		return s.help(nil, s.Err, 0)
 	}
+	g.Podman = s.dialect == command.Podman
 	if err := g.check(); err != nil {
 		return command.Report(s.Err, s.dialect, err)
 	}
@@ -148,7 +149,6 @@ func (s *shell) call(g Globals) (call *command.Call, done func()) {
 		if e != nil {
 			return e, nil
 		}
-		g.Podman = s.dialect == command.Podman
 		found, err := s.Load(g)
 		if err != nil {
 			return nil, err

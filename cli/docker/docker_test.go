@@ -156,6 +156,21 @@ func first(s string) string {
 	return line
 }
 
+// TestOtherMachine: what was meant for another machine must not happen here.
+func TestOtherMachine(t *testing.T) {
+	for env, value := range map[string]string{"DOCKER_HOST": "ssh://elsewhere", "DOCKER_CONTEXT": "elsewhere"} {
+		t.Run(env, func(t *testing.T) {
+			t.Setenv(env, value)
+			if _, errs, code := run(t, "docker", "rmi", "x"); code != 1 || !strings.Contains(errs, "elsewhere") {
+				t.Errorf("exit %d %q", code, errs)
+			}
+			if _, errs, _ := run(t, "podman", "rmi", "x"); !strings.Contains(errs, "the engine was opened") {
+				t.Errorf("podman minds it: %q", errs)
+			}
+		})
+	}
+}
+
 func TestPruneWarningIsDockers(t *testing.T) {
 	out, _, _ := run(t, "docker", "system", "prune", "-a", "--volumes", "--filter", "label=x")
 	want := `WARNING! This will remove:

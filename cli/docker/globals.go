@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -71,10 +72,14 @@ func (g *Globals) check() error {
 	if g.remote {
 		return fmt.Errorf("--remote: there is no remote service, this engine works on its own machine")
 	}
-	if g.context != "" && g.context != "default" {
-		return fmt.Errorf("context %q: context not found: only \"default\" is served", g.context)
+	if c := cmp.Or(g.context, os.Getenv("DOCKER_CONTEXT")); c != "" && c != "default" && !g.Podman {
+		return fmt.Errorf("context %q: context not found: only \"default\" is served", c)
 	}
-	for _, h := range g.hosts {
+	hosts := g.hosts
+	if h := os.Getenv("DOCKER_HOST"); h != "" && len(hosts) == 0 && !g.Podman {
+		hosts = []string{h}
+	}
+	for _, h := range hosts {
 		if !strings.HasPrefix(h, "unix://") && !strings.HasPrefix(h, "fd://") {
 			return fmt.Errorf("--host %s: only the engine of this machine is served, no other is reached", h)
 		}

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"strings"
+	"sync"
 
 	"berth/cli/docker/command"
 	"berth/cli/term"
@@ -15,6 +15,7 @@ import (
 // pullView shows a pull as the dialect does: docker's lines on standard output,
 // podman's on standard error with the id alone on standard output.
 type pullView struct {
+	mu    sync.Mutex // retries are told of beside the rest
 	call  *command.Call
 	eng   *engine.Engine
 	r     engine.PullRequest
@@ -81,6 +82,8 @@ func (v *pullView) heading(tag string) {
 }
 
 func (v *pullView) progress(p image.Progress) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	v.heading(p.Ref)
 	if v.call.Podman() {
 		v.podman(p)
@@ -118,7 +121,7 @@ func (v *pullView) showHere() {
 
 func (v *pullView) podman(p image.Progress) {
 	id := "Copying blob " + string(p.Digest)
-	if v.call.Width > 0 {
+	if v.lines.Terminal() {
 		id = "Copying blob " + shortID(p.Digest)
 	}
 	switch p.Step {
@@ -126,7 +129,7 @@ func (v *pullView) podman(p image.Progress) {
 		v.copying(id)
 		v.lines.Amount(id, "", p.Current, p.Total)
 	case image.StepExists:
-		v.copying(strings.Replace(id, "blob ", "blob ", 1))
+		v.copying(id)
 		if v.lines.Terminal() {
 			v.lines.State(id, "skipped: already exists")
 		}

@@ -1,11 +1,13 @@
 package images
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/spf13/pflag"
 
@@ -111,6 +113,7 @@ func missingTag(ctx context.Context, e *engine.Engine, typed string) error {
 
 // pushView shows a push as the dialect does.
 type pushView struct {
+	mu     sync.Mutex // retries are told of beside the rest
 	call   *command.Call
 	r      engine.PushRequest
 	quiet  bool
@@ -148,10 +151,16 @@ func (v *pushView) begin(e *engine.Engine) error {
 func (v *pushView) named(canonical string) { v.name = canonical }
 
 func (v *pushView) progress(p image.Progress) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	if v.call.Podman() {
 		if !v.copied["begin"] {
 			v.copied["begin"] = true
 			v.lines.Text("Getting image source signatures")
+		}
+		if p.Step == image.StepRetrying {
+			v.lines.Text("trying again: %s", p.Detail)
+			return
 		}
 		id := "Copying blob " + string(p.Digest)
 		if !v.copied[id] {
@@ -171,7 +180,7 @@ func (v *pushView) progress(p image.Progress) {
 	case image.StepMounted:
 		v.lines.State(id, "Mounted from "+p.Detail)
 	case image.StepRetrying:
-		v.lines.State(id, "Retrying: "+p.Detail)
+		v.lines.State(cmp.Or(id, "Retrying"), "trying again: "+p.Detail)
 	default:
 		v.lines.State(id, string(p.Step))
 	}
