@@ -31,7 +31,7 @@ func newDialect(o Options) dialect {
 }
 
 func (d dialect) hostOptions() hosts.Options {
-	root := os.Geteuid() == 0
+	root := d.o.UID == 0
 	o := hosts.Docker(os.Getenv, root)
 	if d.podman {
 		o = hosts.Podman(os.Getenv, root, func(path string) bool { _, err := os.Stat(path); return err == nil })
@@ -46,7 +46,7 @@ func (d dialect) hostOptions() hosts.Options {
 func (d dialect) credentials(file string) *credential.Keeper {
 	files := credential.DockerFiles(os.Getenv)
 	if d.podman {
-		files = credential.PodmanFiles(os.Getenv, os.Getuid())
+		files = credential.PodmanFiles(os.Getenv, d.o.UID)
 	}
 	if file == "" {
 		file = d.o.AuthFile

@@ -11,6 +11,8 @@ import (
 type Options struct {
 	Root string // /var/lib/berth, or below a user's XDG_DATA_HOME
 	Run  string // /run/berth, or below XDG_RUNTIME_DIR: mounts of images
+	// UID is the user whose files of registries and credentials count.
+	UID int
 	// Podman switches names and credentials to podman's words.
 	Podman bool
 	// ConfigDir holds berth's own trust.toml and certs.d; "" is /etc/berth.

@@ -5,17 +5,27 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"berth/cli/docker"
 	"berth/image"
+	"berth/rootless"
 )
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == image.WorkerWord {
 		os.Exit(image.Worker(os.Args[2:]))
+	}
+	code, entered, err := rootless.Enter()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "berth:", err)
+		os.Exit(1)
+	}
+	if entered {
+		os.Exit(code)
 	}
 	// The first interrupt lets the verb put things in order, a second one ends
 	// the program at once.

@@ -7,6 +7,7 @@ import (
 	"berth/cli/docker"
 	"berth/engine"
 	"berth/image"
+	"berth/rootless"
 	"berth/settings"
 )
 
@@ -19,7 +20,7 @@ func load(g docker.Globals) (*settings.Settings, error) {
 			return nil, err
 		}
 	}
-	s, err := settings.Load(settings.Places{ClientDir: g.ClientDir, Etc: os.Getenv("BERTH_ETC")})
+	s, err := settings.Load(settings.Places{UID: rootless.UID, ClientDir: g.ClientDir, Etc: os.Getenv("BERTH_ETC")})
 	if err != nil {
 		return nil, err
 	}
@@ -31,7 +32,7 @@ func load(g docker.Globals) (*settings.Settings, error) {
 // open builds the engine of concrete parts: the only place that does.
 func open(s *settings.Settings, g docker.Globals) (*engine.Engine, error) {
 	store, err := image.Open(image.Options{
-		Root: s.Root, Run: s.Run, Podman: g.Podman, ConfigDir: s.ConfigDir, Mirrors: s.Mirrors, Insecure: s.Insecure,
+		Root: s.Root, Run: s.Run, Podman: g.Podman, UID: rootless.UID(), ConfigDir: s.ConfigDir, Mirrors: s.Mirrors, Insecure: s.Insecure,
 	})
 	if err != nil {
 		return nil, err
