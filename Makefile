@@ -2,7 +2,7 @@
 # make install         PREFIX=/usr/local DESTDIR= LINKS="docker podman"
 # make test            everything, as root, on Debian 12; 60 minutes at most
 # make test-quick      no root, under 3 minutes
-# make test-sweep      make test with nothing left out (hours); SEED=n
+# make test-sweep      make test with nothing left out (an hour); SEED=n
 # make test-vm         the guest's share alone
 # make test-guards     each guard compiled out: its attack must then succeed
 # make bench           ratios beside their goals
