@@ -29,7 +29,7 @@ const tableWord = "table"
 // Rows prints rows; head is a row whose fields are the headings. Cells must be
 // fit for a terminal already.
 func Rows[T any](w io.Writer, f Form, head T, rows []T) error {
-	w = shown(w)
+	w = Shown(w)
 	source := strings.TrimSpace(f.Source)
 	if source == "json" {
 		return jsonRows(w, f, rows)
@@ -113,8 +113,8 @@ func jsonRows[T any](w io.Writer, f Form, rows []T) error {
 	return nil
 }
 
-// shown makes what goes to a terminal harmless; a pipe gets the bytes as they are.
-func shown(w io.Writer) io.Writer {
+// Shown makes what goes to a terminal harmless; a pipe gets the bytes as they are.
+func Shown(w io.Writer) io.Writer {
 	if term.Is(w) {
 		return term.Cleaner(w)
 	}
@@ -133,7 +133,7 @@ func Document(w io.Writer, v any, indent string) error {
 
 // Value prints one document by a template, or as JSON for json; it ends the line.
 func Value(w io.Writer, source string, v any) error {
-	w = shown(w)
+	w = Shown(w)
 	if strings.TrimSpace(source) == "json" {
 		source = "{{json .}}"
 	}

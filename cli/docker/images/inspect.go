@@ -123,6 +123,6 @@ func (v *Inspect) print(c *command.Call, found []any, failed bool) error {
 	if len(found) == 0 && failed && !c.Podman() {
 		b.WriteByte('\n')
 	}
-	_, err := c.Out.Write(b.Bytes())
+	_, err := format.Shown(c.Out).Write(b.Bytes())
 	return err
 }
