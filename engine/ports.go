@@ -47,6 +47,7 @@ type Archives interface {
 	Load(ctx context.Context, r io.Reader, path string, o image.LoadOptions) ([]image.Loaded, error)
 	Save(ctx context.Context, w io.Writer, names []string, o image.SaveOptions) error
 	Import(ctx context.Context, o image.ImportOptions) (digest.Digest, error)
+	TakeFrom(ctx context.Context, t image.TakeOver) ([]image.Loaded, error)
 }
 
 // Trees show what is inside an image.
@@ -54,6 +55,7 @@ type Trees interface {
 	Mount(ctx context.Context, nameOrID string) (string, error)
 	Unmount(ctx context.Context, nameOrID string, force bool) error
 	Mounted(ctx context.Context) (map[digest.Digest]string, error)
+	Diff(ctx context.Context, nameOrID, base string) ([]image.Change, error)
 }
 
 // Keeps count and verify the whole store.

@@ -149,6 +149,7 @@ func (s *shell) call(g Globals) (call *command.Call, done func()) {
 		if e != nil {
 			return e, nil
 		}
+		g.Warn = func(err error) { fmt.Fprintln(s.Err, "WARNING:", term.Clean(err.Error())) }
 		found, err := s.Load(g)
 		if err != nil {
 			return nil, err

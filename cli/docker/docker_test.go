@@ -140,6 +140,7 @@ func TestWithoutEngine(t *testing.T) {
 		{"podman image prune", "WARNING! This command removes all dangling images.", "Error: EOF", 125},
 		{"docker system prune", "WARNING! This will remove:", "", 0},
 		{"docker images -f dangling", "", `invalid argument "dangling" for "-f, --filter" flag: bad format of filter (expected name=value)`, 125},
+		{"docker import-from lxd", "", `import from "lxd": want docker or podman`, 1},
 		{"docker version -f {{.Server.Version}}", "20.10.24", "", 0},
 		{"docker version -f {{.Server.ApiVersion}}", "1.41", "", 0},
 		{"podman version -f {{.Client.Version}}", "4.3.1", "", 0},

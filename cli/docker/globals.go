@@ -20,10 +20,12 @@ type Globals struct {
 	// ClientDir is --config, Root and RunRoot are podman's places of the store.
 	ClientDir, Root, RunRoot string
 	Debug                    bool
-	Podman                   bool
-	hosts                    []string
-	context                  string
-	remote, help, version    bool
+	// Warn is told of what was skipped because it is broken.
+	Warn                  func(error)
+	Podman                bool
+	hosts                 []string
+	context               string
+	remote, help, version bool
 }
 
 // flags binds them anew.

@@ -119,6 +119,10 @@ func imageOnly() []*command.Entry {
 			Images: true, New: func() command.Verb { return new(images.Exists) },
 		},
 		{
+			Path: "image diff", Use: "[OPTIONS] IMAGE [IMAGE]", Short: "Inspect changes to the image's file systems", Words: from(1, 2),
+			Extra: true, Images: true, New: func() command.Verb { return new(images.Diff) },
+		},
+		{
 			Path: "image search", Use: "[OPTIONS] TERM", Short: "Search registry for image", Words: exactly(1), Extra: true,
 			New: func() command.Verb { return new(registry.Search) },
 		},
@@ -155,6 +159,7 @@ func systemVerbs() []*command.Entry {
 		{Path: "system info", Use: "[OPTIONS]", Short: "Display system-wide information", New: func() command.Verb { return new(system.Info) }},
 		{Path: "system check", Use: "[OPTIONS]", Short: "Verify the whole store", Extra: true, New: func() command.Verb { return new(system.Check) }},
 		{Path: "check", Use: "[OPTIONS]", Short: "Verify the whole store", Extra: true, New: func() command.Verb { return new(system.Check) }},
+		{Path: "import-from", Use: "[OPTIONS] docker|podman", Short: "Take over images and tags of another engine on this machine", Words: exactly(1), Extra: true, New: func() command.Verb { return new(system.TakeFrom) }},
 		{Path: "info", Use: "[OPTIONS]", Short: "Display system-wide information", New: func() command.Verb { return new(system.Info) }},
 		{Path: "version", Use: "[OPTIONS]", Short: "Show the Docker version information", New: func() command.Verb { return new(system.ShowVersion) }},
 		{Path: "completion", Use: "bash|zsh|fish", Short: "Generate the autocompletion script for the specified shell", Words: exactly(1), New: func() command.Verb { return new(system.Completion) }},

@@ -33,6 +33,7 @@ func load(g docker.Globals) (*settings.Settings, error) {
 func open(s *settings.Settings, g docker.Globals) (*engine.Engine, error) {
 	store, err := image.Open(image.Options{
 		Root: s.Root, Run: s.Run, Podman: g.Podman, UID: rootless.UID(), ConfigDir: s.ConfigDir, Mirrors: s.Mirrors, Insecure: s.Insecure,
+		Warn: g.Warn,
 	})
 	if err != nil {
 		return nil, err
