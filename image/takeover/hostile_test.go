@@ -131,6 +131,27 @@ func zipped(lines ...string) []byte {
 	return b.Bytes()
 }
 
+// trick is a way to make a store wrong.
+type trick struct {
+	name string
+	do   func(f fake)
+	want string // in the error
+	kind fault.Kind
+}
+
+// try plays tricks on stores, each on a new one.
+func try(t *testing.T, engine string, fresh func(*testing.T) fake, tricks []trick) {
+	t.Helper()
+	for _, c := range tricks {
+		t.Run(c.name, func(t *testing.T) {
+			f := fresh(t)
+			c.do(f)
+			names, troubles := taken(t, engine, f.root)
+			judge(t, len(names), troubles, c.want, c.kind)
+		})
+	}
+}
+
 func TestHostileDocker(t *testing.T) {
 	diff, list, config := parts(t)
 	id, layer := dockerFiles(diff, config)
@@ -142,12 +163,7 @@ func TestHostileDocker(t *testing.T) {
 	file := func(name string) []byte {
 		return zipped(fmt.Sprintf(`{"type":1,"name":%q,"size":5,"payload":"AAAAAAAAAAA=","position":0}`, name))
 	}
-	cases := []struct {
-		name string
-		do   func(f fake)
-		want string // in the error
-		kind fault.Kind
-	}{
+	try(t, Docker, newDocker, []trick{
 		{"nothing", func(fake) {}, "", 0},
 		{"file changed", func(f fake) { f.write(files+content, "other") }, "file integrity checksum failed", fault.Invalid},
 		{"file longer", func(f fake) { f.write(files+content, "longer than it was") }, "has 18 bytes, not 5", fault.Invalid},
@@ -176,6 +192,14 @@ func TestHostileDocker(t *testing.T) {
 		{"names twice", func(f fake) {
 			f.write(layer+"/tar-split.json.gz", zipped(`{"type":1,"name":"x"}`, `{"type":1,"name":"./x"}`))
 		}, "duplicates of file paths", fault.Invalid},
+	})
+}
+
+func TestHostileDockersNames(t *testing.T) {
+	diff, _, config := parts(t)
+	id, _ := dockerFiles(diff, config)
+	files := "overlay2/" + cache + "/diff/"
+	try(t, Docker, newDocker, []trick{
 		{"id of a name", func(f fake) {
 			f.write("image/overlay2/repositories.json", `{"Repositories":{"x":{"x:latest":"sha256:../../etc"}}}`)
 		}, `x:latest: "sha256:../../etc" is no image id`, fault.Invalid},
@@ -206,15 +230,7 @@ func TestHostileDocker(t *testing.T) {
 			}
 		}, `["aufs"] alone`, fault.Unsupported},
 		{"no store", func(f fake) { os.RemoveAll(f.root + "/image") }, "no data-root", fault.NotFound},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			f := newDocker(t)
-			c.do(f)
-			names, troubles := taken(t, Docker, f.root)
-			judge(t, len(names), troubles, c.want, c.kind)
-		})
-	}
+	})
 }
 
 // judge wants one image or one trouble.
@@ -245,12 +261,7 @@ func TestHostilePodman(t *testing.T) {
 		}
 		return out
 	}
-	cases := []struct {
-		name string
-		do   func(f fake)
-		want string
-		kind fault.Kind
-	}{
+	try(t, Podman, newPodman, []trick{
 		{"nothing", func(fake) {}, "", 0},
 		{"no locks", func(f fake) {
 			os.Remove(f.root + "/overlay-layers/layers.lock")
@@ -287,15 +298,7 @@ func TestHostilePodman(t *testing.T) {
 		{"half a list of files", func(f fake) { f.write("overlay-layers/"+hex+".tar-split.gz", list[:100]) }, "layer " + string(diff), fault.Invalid},
 		{"no list of files", func(f fake) { os.Remove(f.root + "/overlay-layers/" + hex + ".tar-split.gz") }, "tar-split.gz", fault.NotFound},
 		{"btrfs", func(f fake) { os.Rename(f.root+"/overlay-images", f.root+"/btrfs-images") }, "no store of podman's", fault.NotFound},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			f := newPodman(t)
-			c.do(f)
-			names, troubles := taken(t, Podman, f.root)
-			judge(t, len(names), troubles, c.want, c.kind)
-		})
-	}
+	})
 }
 
 // One image's trouble leaves the others.
