@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -56,7 +57,8 @@ func fileOf(id string) string {
 // for the id.
 func parse(file string, b []byte) (record, error) {
 	var r record
-	if err := json.Unmarshal(b, &r); err != nil {
+	first, rest, _ := bytes.Cut(b, newline)
+	if err := json.Unmarshal(first, &r); err != nil {
 		return record{}, fault.New(fault.Invalid, "%w", err)
 	}
 	if r.Version != version {
@@ -72,6 +74,9 @@ func parse(file string, b []byte) (record, error) {
 		}
 		labels[ExpireLabel] = r.Expiry
 		r.Labels, r.Expiry = labels, ""
+	}
+	if r.Version == version && len(rest) > 0 {
+		r.Resources = distinct(append(r.Resources, added(rest)...))
 	}
 	if err := r.check(); err != nil {
 		return record{}, err
@@ -171,6 +176,8 @@ func (s *Store) write(r record) error {
 	var opts []atomicfile.Option
 	if durable {
 		opts = append(opts, atomicfile.Sync)
+	} else if len(b) < maxFile {
+		b = append(b, newline...) // open for appendTo
 	}
 	return atomicfile.Write(s.path(r.ID), b, 0o600, opts...)
 }

@@ -7,6 +7,7 @@
 // adapter is a line a method.
 //
 //	DIR/ID.json      {version,id,created,expiry|owner{pid,start,boot},labels,resources[]}
+//	                 and after it, a line each, arrays of resources added later
 //	DIR/h-HASH.json  the same for an id that is no file name
 //	LOCKS/leases/NN  held for one change of a lease whose id falls on NN
 //	LOCKS/gc         shared while a lease is made or gets a resource
@@ -38,6 +39,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"berth/base/atomicfile"
@@ -152,7 +154,10 @@ type Options struct {
 }
 
 // Store is the leases of one image store. All its truth is on disk.
-type Store struct{ opts Options }
+type Store struct {
+	opts Options
+	made sync.Map // ids of leases that were made here: see appendTo
+}
 
 // lockCount is how many lock files the leases share. They are made once and
 // stay: what frees space must not need any.
@@ -250,6 +255,7 @@ func (s *Store) Create(ctx context.Context, opts ...Opt) (Lease, error) {
 	if err := s.write(r); err != nil {
 		return Lease{}, fmt.Errorf("create lease %.200q: %w", l.ID, err)
 	}
+	s.made.Store(l.ID, nil)
 	return l, nil
 }
 
@@ -262,6 +268,7 @@ func (s *Store) Get(ctx context.Context, id string) (Lease, error) {
 // Delete removes a lease and so gives up what it kept. What nobody else keeps
 // goes with the next collection.
 func (s *Store) Delete(ctx context.Context, l Lease) error {
+	s.made.Delete(l.ID)
 	lock, err := s.lock(l.ID)
 	if err != nil {
 		return err
@@ -358,25 +365,32 @@ func (s *Store) AddResources(ctx context.Context, l Lease, rs ...Resource) error
 			return fmt.Errorf("lease %.200q: %w", l.ID, err)
 		}
 	}
+	if len(rs) == 0 {
+		_, err := s.read(l.ID)
+		return err
+	}
 	gc, err := s.guard()
 	if err != nil {
 		return err
 	}
 	defer gc.Unlock()
-	return s.change(l.ID, func(rec *record) bool {
-		have := map[Resource]bool{}
-		for _, r := range rec.Resources {
-			have[r] = true
-		}
-		n := len(rec.Resources)
-		for _, r := range rs {
-			if !have[r] {
-				have[r] = true
-				rec.Resources = append(rec.Resources, r)
-			}
-		}
-		return len(rec.Resources) > n
-	})
+	lock, err := s.lock(l.ID)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	if done, err := s.appendTo(l.ID, rs); done || err != nil {
+		return err
+	}
+	rec, err := s.read(l.ID)
+	if err != nil {
+		return err
+	}
+	rec.Resources = distinct(append(rec.Resources, rs...))
+	if err := s.write(rec); err != nil {
+		return fmt.Errorf("change lease %.200q: %w", l.ID, err)
+	}
+	return nil
 }
 
 // DeleteResource lets a lease give up one thing; no error if it had it not.

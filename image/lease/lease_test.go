@@ -321,9 +321,13 @@ func TestFullDisk(t *testing.T) {
 	if !fault.Is(err, fault.NoSpace) {
 		t.Fatal(err)
 	}
-	r := lease.Resource{ID: "x", Type: lease.ContentType}
+	// more than what is left of the file's page
+	r := lease.Resource{ID: strings.Repeat("x", 4096), Type: lease.ContentType}
 	if err := s.AddResource(ctx, lease.Lease{ID: "0"}, r); !fault.Is(err, fault.NoSpace) {
 		t.Errorf("%v", err)
+	}
+	if rs, err := s.ListResources(ctx, lease.Lease{ID: "0"}); err != nil || len(rs) != 0 {
+		t.Errorf("%v %v", rs, err)
 	}
 	if l, err := s.List(ctx); err != nil || len(l) != n-1 {
 		t.Errorf("%d of %d, %v", len(l), n-1, err)
@@ -331,7 +335,78 @@ func TestFullDisk(t *testing.T) {
 	if err := s.Delete(ctx, lease.Lease{ID: "1"}); err != nil {
 		t.Error(err)
 	}
+	for i := 1; i < 5; i++ { // what the long line needs
+		if err := s.Delete(ctx, lease.Lease{ID: fmt.Sprint(i)}); err != nil && i > 1 {
+			t.Error(err)
+		}
+	}
 	if err := s.AddResource(ctx, lease.Lease{ID: "0"}, r); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestGrowsByLines: what the maker of a lease adds is appended; a line that was
+// cut off is dropped, and nothing is appended to it.
+func TestGrowsByLines(t *testing.T) {
+	s, root := store(t)
+	l, err := s.Create(ctx, lease.WithID("x"), lease.WithOwner())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(root, "leases/x.json")
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(n int) {
+		t.Helper()
+		if rs, err := s.ListResources(ctx, l); err != nil || len(rs) != n {
+			t.Fatalf("%d of %d resources, %v", len(rs), n, err)
+		}
+	}
+	add := func(id string) {
+		t.Helper()
+		if err := s.AddResource(ctx, l, lease.Resource{ID: id, Type: lease.ContentType}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range []string{"a", "b", "a", "c"} {
+		add(id)
+	}
+	want(3)
+	if after, err := os.Stat(path); err != nil || !os.SameFile(before, after) {
+		t.Errorf("the file was written anew: %v", err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(`[{"id":"cut`); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	want(3)
+	add("d")
+	want(4)
+	if err := s.DeleteResource(ctx, l, lease.Resource{ID: "b", Type: lease.ContentType}); err != nil {
+		t.Fatal(err)
+	}
+	add("e")
+	want(4)
+	if err := s.Delete(ctx, l); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddResource(ctx, l, lease.Resource{ID: "f", Type: lease.ContentType}); !fault.Is(err, fault.NotFound) {
+		t.Errorf("added to a lease that is gone: %v", err)
+	}
+	forever, err := s.Create(ctx, lease.WithID("y"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l = forever
+	add("a")
+	want(1)
+	if b, err := os.ReadFile(filepath.Join(root, "leases/y.json")); err != nil || strings.Contains(string(b), "\n") {
+		t.Errorf("a lease for ever grew by a line: %q %v", b, err)
 	}
 }
