@@ -81,7 +81,7 @@ func pullOne(ctx context.Context, s *Store, f *fetcher, r PullRequest) (Pulled, 
 		return Pulled{}, fault.New(fault.Invalid, "pull %s: the registry answered with %s", f.ref.Familiar(), desc.Digest)
 	}
 	f.target = desc.Digest
-	if f.lease, err = s.lib.Hold(ctx, "pull"); err != nil {
+	if f.lease, err = s.lib.HoldPull(ctx, name); err != nil {
 		return Pulled{}, err
 	}
 	defer f.lease.End()
@@ -100,6 +100,7 @@ func pullOne(ctx context.Context, s *Store, f *fetcher, r PullRequest) (Pulled, 
 	if err := f.lease.Release(ctx); err != nil {
 		return Pulled{}, err
 	}
+	s.lib.EndPulls(ctx, func(other string) bool { return other == name })
 	img, _, err := findImage(ctx, s, name)
 	return Pulled{Image: img, Name: name, Digest: desc.Digest, New: moved}, err
 }

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 
 	"berth/base/fault"
 	"berth/image/library"
+	"berth/image/names"
 	"berth/image/ref"
 )
 
@@ -26,7 +28,7 @@ func (s *Store) Remove(ctx context.Context, namesOrIDs []string, o RemoveOptions
 	if err != nil {
 		return err
 	}
-	r := &removal{s: s, o: o, all: all}
+	r := &removal{s: s, o: o, all: all, names: s.lib.Names.Later()}
 	type result struct {
 		removed []Removed
 		gone    *library.Entry
@@ -40,6 +42,7 @@ func (s *Store) Remove(ctx context.Context, namesOrIDs []string, o RemoveOptions
 	var layers map[string]bool
 	var collected error
 	if len(r.gone) > 0 {
+		s.lib.EndPulls(ctx, func(name string) bool { return slices.Contains(r.dropped, name) })
 		layers, _, collected = s.lib.Collect(ctx)
 	}
 	var first error
@@ -84,6 +87,8 @@ type removal struct {
 	o    RemoveOptions
 	all  []library.Entry
 	gone []*library.Entry
+	// dropped are the names that were removed.
+	dropped []string
 }
 
 // one removes what one argument names. gone is the image if nothing names it
@@ -164,13 +169,15 @@ func (r *removal) check(img *library.Entry, use []InUse, arg string, byName bool
 func (r *removal) untag(ctx context.Context, img *library.Entry, keys []string) (out []Removed, err error) {
 	digests := slices.Clone(img.Digests)
 	for _, k := range keys {
-		n, err := r.s.lib.Names.Get(ctx, k)
+		n, err := r.names.Get(ctx, k)
 		if err == nil {
-			err = r.s.lib.Names.Delete(ctx, k, images.DeleteTarget(&n.Target))
+			err = r.names.Delete(ctx, k, images.DeleteTarget(&n.Target))
+			r.taken = true
 		}
 		if err != nil && !errdefs.IsNotFound(err) {
 			return out, err
 		}
+		r.dropped = append(r.dropped, k)
 		img.Keys = slices.DeleteFunc(img.Keys, func(x string) bool { return x == k })
 		img.Names = slices.DeleteFunc(img.Names, func(x string) bool { return x == k })
 		if !strings.HasPrefix(k, library.Dangling) {
@@ -221,7 +228,7 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 	if err != nil {
 		return Pruned{}, err
 	}
-	r := &removal{s: s, o: RemoveOptions{Force: true, InUse: o.InUse}, all: slices.Clone(all)}
+	r := &removal{s: s, o: RemoveOptions{Force: true, InUse: o.InUse}, all: slices.Clone(all), names: s.lib.Names.Later()}
 	var out Pruned
 	var gone []*library.Entry
 	for i := range all {
@@ -235,6 +242,9 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 			return out, err
 		}
 		gone = append(gone, r.forget(ctx, img))
+	}
+	if o.All {
+		s.lib.EndPulls(ctx, func(string) bool { return true })
 	}
 	layers, freed, err := s.lib.Collect(ctx)
 	for _, img := range gone {

@@ -23,6 +23,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
+	"berth/base/fault"
 	imagecontent "berth/image/content"
 	"berth/image/gc"
 	"berth/image/lease"
@@ -44,6 +47,12 @@ type Library struct {
 
 // leaseLife is how long an interrupted pull can go on where it was.
 const leaseLife = 24 * time.Hour
+
+// Labels of leases: the verb, and the name that a pull is to give.
+const (
+	verbLabel = "berth.verb"
+	pullLabel = "berth.pull"
+)
 
 // Open opens the store below root and makes its folders if they are missing.
 // warn is told of what was skipped because it is broken.
@@ -90,8 +99,11 @@ func (l *Library) Collect(ctx context.Context) (layers map[string]bool, freed in
 	}
 	layers = map[string]bool{}
 	for _, f := range res.Freed {
-		if f.Kind == gc.SnapshotKind {
+		switch f.Kind {
+		case gc.SnapshotKind:
 			layers[f.ID] = true
+		case gc.BlobKind: // a target, maybe, whose rmi was killed
+			RemoveSummary(l.SummaryPath(digest.Digest(f.ID)))
 		}
 	}
 	return layers, res.Bytes, err
@@ -108,10 +120,19 @@ type Held struct {
 	tops    []string // uppermost layers of the images unpacked, for Sync
 }
 
-// Hold makes a lease. It lasts as long as this process, and a day at least, so
-// that an interrupted pull can go on where it was.
+// Hold makes a lease that lasts as long as this process.
 func (l *Library) Hold(ctx context.Context, verb string) (*Held, error) {
-	made, err := l.Leases.Create(ctx, lease.WithOwner(), lease.WithExpiration(leaseLife), lease.WithLabels(map[string]string{"berth.verb": verb}))
+	return l.hold(ctx, lease.WithLabels(map[string]string{verbLabel: verb}))
+}
+
+// HoldPull makes the lease of a pull of name. It lasts for a day at least, so
+// that an interrupted pull can go on where it was.
+func (l *Library) HoldPull(ctx context.Context, name string) (*Held, error) {
+	return l.hold(ctx, lease.WithExpiration(leaseLife), lease.WithLabels(map[string]string{verbLabel: "pull", pullLabel: name}))
+}
+
+func (l *Library) hold(ctx context.Context, opts ...lease.Opt) (*Held, error) {
+	made, err := l.Leases.Create(ctx, append(opts, lease.WithOwner())...)
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +143,27 @@ func (l *Library) Hold(ctx context.Context, verb string) (*Held, error) {
 		return h.started, err
 	})
 	return h, nil
+}
+
+// EndPulls gives back the leases of interrupted pulls of the names that fit:
+// nothing of theirs is to be gone on with. A lease that stays by an error is
+// only told of, for its day ends too.
+func (l *Library) EndPulls(ctx context.Context, fits func(name string) bool) {
+	all, err := l.Leases.List(ctx)
+	if err != nil {
+		l.warn(err)
+		return
+	}
+	for _, one := range all {
+		name, pull := one.Labels[pullLabel]
+		if !pull || one.Owner == nil || !fits(name) {
+			continue
+		}
+		// As if the day were over: then the owner alone counts.
+		if _, err := l.Leases.DeleteDead(ctx, one.ID, time.Now().Add(2*leaseLife)); err != nil && !fault.Is(err, fault.NotFound) {
+			l.warn(err)
+		}
+	}
 }
 
 // End stops the worker. The lease stays, with all that it keeps.

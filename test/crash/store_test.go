@@ -1,0 +1,262 @@
+package crash
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// store is one store with its run folder and settings.
+type store struct{ dir string }
+
+func newStore(t testing.TB, dir string) store {
+	t.Helper()
+	for _, d := range []string{"etc", "home", "root", "run"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return store{dir}
+}
+
+// result is what a command left. Code is -1 when it did not end by itself in
+// a minute.
+type result struct {
+	words       []string
+	out, errors string
+	code        int
+}
+
+func (r result) String() string {
+	return fmt.Sprintf("berth %s: exit %d: %.600s%.300s", strings.Join(r.words, " "), r.code, r.errors, r.out)
+}
+
+// err is an error unless the command ended well.
+func (r result) err() error {
+	if r.code == 0 {
+		return nil
+	}
+	return errors.New(r.String())
+}
+
+func (s store) args(words []string) []string {
+	return append([]string{"--root", filepath.Join(s.dir, "root"), "--runroot", filepath.Join(s.dir, "run")}, words...)
+}
+
+func (s store) env() []string {
+	return append(os.Environ(), "BERTH_ETC="+filepath.Join(s.dir, "etc"), "HOME="+filepath.Join(s.dir, "home"), "TZ=UTC",
+		"XDG_RUNTIME_DIR="+filepath.Join(s.dir, "home"))
+}
+
+func (s store) do(words ...string) result { return s.under(nil, words...) }
+
+// must is a command that has to end well.
+func (s store) must(words ...string) error { return s.do(words...).err() }
+
+// under runs a command by another one, the tracer.
+func (s store) under(by []string, words ...string) result {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	all := append(append(slices.Clone(by), berth), s.args(words)...)
+	cmd := exec.CommandContext(ctx, all[0], all[1:]...)
+	cmd.Env, cmd.Dir, cmd.WaitDelay = s.env(), s.dir, time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	r := result{words: words, out: out.String(), errors: errs.String()}
+	if err != nil {
+		r.code = -1
+		if cmd.ProcessState != nil && ctx.Err() == nil {
+			r.code = cmd.ProcessState.ExitCode()
+			if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+				r.code = 128 + int(ws.Signal())
+			}
+		}
+		if r.code == -1 {
+			r.errors += fmt.Sprint(err)
+		}
+	}
+	return r
+}
+
+// named says which image each name leads to. A command that lists must not
+// have anything to complain about.
+func (s store) named() (map[string]string, error) {
+	r := s.do("images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
+	if r.code != 0 || r.errors != "" {
+		return nil, errors.New(r.String())
+	}
+	out := map[string]string{}
+	for line := range strings.Lines(r.out) {
+		name, id, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !strings.Contains(name, "<none>") {
+			out[name] = id
+		}
+	}
+	return out, nil
+}
+
+// harmless are findings of check about what only takes space: what a killed
+// process leaves until the next collection.
+var harmless = regexp.MustCompile(`: (nothing leads to it \(|its owner is gone or its time is over|labels without a blob|an empty lease|half-written \()`)
+
+// check looks for harm.
+func (s store) check() error {
+	r := s.do("check")
+	if r.code != 0 && r.code != 1 || r.errors != "" {
+		return errors.New(r.String())
+	}
+	for line := range strings.Lines(r.out) {
+		if r.code == 1 && !harmless.MatchString(line) {
+			return fmt.Errorf("check: %s", line)
+		}
+	}
+	return nil
+}
+
+// whole looks at an image to the last byte: its tree, and its blobs by a save.
+func (s store) whole(name, tree string) error {
+	if err := s.must("save", "-o", "/dev/null", name); err != nil {
+		return err
+	}
+	got, err := s.tree(name)
+	if err == nil && tree != "" && got != tree {
+		err = fmt.Errorf("the tree of %s is another:\n%s\nwanted:\n%s", name, got, tree)
+	}
+	return err
+}
+
+// tree is an image's tree, one line a file.
+func (s store) tree(name string) (text string, err error) {
+	r := s.do("image", "mount", name)
+	if r.code != 0 {
+		return "", r.err()
+	}
+	defer func() { err = errors.Join(err, s.must("image", "unmount", name)) }()
+	root := strings.TrimSpace(r.out)
+	var lines strings.Builder
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return describe(&lines, path, strings.TrimPrefix(path, root))
+	})
+	return lines.String(), err
+}
+
+// describe writes a file's line.
+func describe(w io.Writer, path, name string) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(path, &st); err != nil {
+		return err
+	}
+	links, stamp, size := st.Nlink, st.Mtim.Nano(), st.Size
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		links, size = 0, 0
+		stamp = 0 // a folder that no layer names has the time of the unpacking
+	}
+	fmt.Fprintf(w, "%s %o %d:%d %d %d %d %x", name, st.Mode, st.Uid, st.Gid, links, size, stamp, st.Rdev)
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFLNK:
+		to, err := os.Readlink(path)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, " -> %s", to)
+	case unix.S_IFREG:
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		value := make([]byte, 100)
+		n, _ := unix.Lgetxattr(path, "user.mark", value)
+		fmt.Fprintf(w, " %x %q", sha256.Sum256(data), value[:max(n, 0)])
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}
+
+// left lists what an empty store has too much: anything but its folders and
+// locks.
+func (s store) left() (out []string, err error) {
+	root := filepath.Join(s.dir, "root")
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, _ := filepath.Rel(root, path)
+		parts := strings.Split(name, "/")
+		switch {
+		case name == "locks":
+			return fs.SkipDir
+		case name == ".", d.IsDir() && len(parts) <= 2, d.IsDir() && parts[0] == "content" && len(parts) == 3 && parts[1] != "ingest":
+			return nil
+		case parts[0] == "lost+found":
+			return nil
+		}
+		out = append(out, name)
+		return nil
+	})
+	return out, err
+}
+
+// emptied removes everything, by names or by one prune, and wants nothing to
+// be left.
+func (s store) emptied(byName bool) error {
+	if byName {
+		names, err := s.named()
+		if err != nil {
+			return err
+		}
+		r := s.do("images", "-q", "--no-trunc")
+		words := []string{"rmi", "-f"}
+		for line := range strings.Lines(r.out) {
+			if id := strings.TrimSpace(line); !slices.Contains(words, id) {
+				words = append(words, id)
+			}
+		}
+		if len(words) > 2 {
+			if err := s.must(words...); err != nil {
+				return fmt.Errorf("of %v: %w", names, err)
+			}
+		}
+	} else if err := s.must("image", "prune", "-a", "-f"); err != nil {
+		return err
+	}
+	left, err := s.left()
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("an empty store has %d things: %.1000q", len(left), left)
+	}
+	return err
+}
+
+// mounts are the mounts that the store has left on the machine.
+func (s store) mounts() error {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(data)) {
+		if strings.Contains(line, " "+s.dir+"/r") && !strings.Contains(line, " "+s.dir+"/root ") {
+			return fmt.Errorf("a mount is left: %s", line)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// call is a system call that begins.
+type call struct {
+	tid  int
+	nr   uint64
+	args [6]uint64
+}
+
+// entering asks for the call at whose beginning a thread has stopped; false at
+// its end. The layout is struct ptrace_syscall_info's of ptrace(2).
+func entering(tid int) (call, bool) {
+	var info [88]byte
+	const getInfo, entry = 0x420e, 1
+	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, getInfo, uintptr(tid), uintptr(len(info)), uintptr(unsafe.Pointer(&info)), 0, 0)
+	if errno != 0 || info[0] != entry {
+		return call{}, false
+	}
+	c := call{tid: tid, nr: binary.NativeEndian.Uint64(info[24:])}
+	for i := range c.args {
+		c.args[i] = binary.NativeEndian.Uint64(info[32+8*i:])
+	}
+	return c, true
+}
+
+// named are calls that name what they change, or that change what is open for
+// no other reason than to be changed.
+var named = map[uint64]string{
+	unix.SYS_MKDIRAT: "mkdirat", unix.SYS_RENAMEAT: "renameat", unix.SYS_RENAMEAT2: "renameat2", unix.SYS_UNLINKAT: "unlinkat",
+	unix.SYS_LINKAT: "linkat", unix.SYS_SYMLINKAT: "symlinkat", unix.SYS_MKNODAT: "mknodat", unix.SYS_FCHMODAT: "fchmodat",
+	unix.SYS_FCHMODAT2: "fchmodat2", unix.SYS_FCHOWNAT: "fchownat", unix.SYS_UTIMENSAT: "utimensat", unix.SYS_FCHMOD: "fchmod",
+	unix.SYS_FCHOWN: "fchown", unix.SYS_SETXATTR: "setxattr", unix.SYS_LSETXATTR: "lsetxattr", unix.SYS_FSETXATTR: "fsetxattr",
+	unix.SYS_REMOVEXATTR: "removexattr", unix.SYS_LREMOVEXATTR: "lremovexattr", unix.SYS_FREMOVEXATTR: "fremovexattr",
+	unix.SYS_FTRUNCATE: "ftruncate", unix.SYS_FALLOCATE: "fallocate", unix.SYS_FSYNC: "fsync", unix.SYS_FDATASYNC: "fdatasync",
+	unix.SYS_SYNCFS: "syncfs", unix.SYS_SYNC_FILE_RANGE: "sync_file_range",
+}
+
+// writes are calls that write to an open file: the argument that it is in.
+var writes = map[uint64]struct {
+	name string
+	fd   int
+}{
+	unix.SYS_WRITE: {"write", 0}, unix.SYS_PWRITE64: {"pwrite64", 0}, unix.SYS_WRITEV: {"writev", 0}, unix.SYS_PWRITEV: {"pwritev", 0},
+	unix.SYS_COPY_FILE_RANGE: {"copy_file_range", 2}, unix.SYS_SENDFILE: {"sendfile", 0}, unix.SYS_SPLICE: {"splice", 2},
+}
+
+// others change what is no file: who may go on, processes, mounts.
+var others = map[uint64]string{
+	unix.SYS_FLOCK: "flock", unix.SYS_EXECVE: "execve", unix.SYS_EXECVEAT: "execveat", unix.SYS_UNSHARE: "unshare", unix.SYS_SETNS: "setns",
+	unix.SYS_MOUNT: "mount", unix.SYS_UMOUNT2: "umount2", unix.SYS_MOVE_MOUNT: "move_mount", unix.SYS_FSOPEN: "fsopen",
+	unix.SYS_FSCONFIG: "fsconfig", unix.SYS_FSMOUNT: "fsmount", unix.SYS_OPEN_TREE: "open_tree", unix.SYS_MOUNT_SETATTR: "mount_setattr",
+	unix.SYS_PIVOT_ROOT: "pivot_root", unix.SYS_SENDMSG: "sendmsg", unix.SYS_CONNECT: "connect", unix.SYS_SOCKETPAIR: "socketpair",
+	unix.SYS_KILL: "kill", unix.SYS_PIDFD_SEND_SIGNAL: "pidfd_send_signal", unix.SYS_SECCOMP: "seccomp",
+}
+
+// changes names a call that somebody outside of the process could see; "" is
+// none. file says that a full or broken disk could let it fail.
+func (c call) changes() (name string, file bool) {
+	if name, ok := named[c.nr]; ok {
+		return name, true
+	}
+	if name, ok := others[c.nr]; ok {
+		return name, false
+	}
+	if w, ok := writes[c.nr]; ok {
+		to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", c.tid, int32(c.args[w.fd])))
+		if strings.HasPrefix(to, "anon_inode:") {
+			return "", false
+		}
+		return w.name, strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "/dev/") && !strings.HasPrefix(to, "/proc/")
+	}
+	switch c.nr {
+	case unix.SYS_OPENAT:
+		if c.args[2]&(unix.O_CREAT|unix.O_TRUNC) != 0 {
+			return "openat", true
+		}
+	case unix.SYS_OPENAT2: // struct open_how begins with the flags
+		var how [8]byte
+		if _, err := unix.PtracePeekData(c.tid, uintptr(c.args[2]), how[:]); err == nil &&
+			binary.NativeEndian.Uint64(how[:])&(unix.O_CREAT|unix.O_TRUNC) != 0 {
+			return "openat2", true
+		}
+	case unix.SYS_IOCTL:
+		const ficlone, ficlonerange = 0x40049409, 0x4020940d
+		if c.args[1] == ficlone || c.args[1] == ficlonerange {
+			return "ioctl FICLONE", true
+		}
+	case unix.SYS_CLONE:
+		if c.args[0]&unix.CLONE_THREAD == 0 {
+			return "clone", false
+		}
+	case unix.SYS_CLONE3:
+		return "clone3", false
+	}
+	return "", false
+}
