@@ -109,7 +109,7 @@ func (f *fetcher) layer(ctx context.Context, desc ocispec.Descriptor, diff diges
 		if info, err := f.s.lib.Content.Info(ctx, desc.Digest); err == nil {
 			return f.s.lib.Kept(ctx, info, desc, labels)
 		}
-		name := "layer-" + string(desc.Digest)
+		name := ingestOf(desc)
 		if err := f.lease.Keep(ctx, lease.IngestType, name); err != nil {
 			return nil, err
 		}
@@ -128,6 +128,9 @@ func (f *fetcher) layer(ctx context.Context, desc ocispec.Descriptor, diff diges
 		}
 	}
 }
+
+// ingestOf names the half-written blob of a layer.
+func ingestOf(desc ocispec.Descriptor) string { return "layer-" + string(desc.Digest) }
 
 // download fills w by one or more connections; the stream follows the bytes
 // that are there without a hole.
@@ -153,6 +156,23 @@ func (f *fetcher) download(ctx context.Context, w *imagecontent.Ranged, desc oci
 				err = nil
 			}
 			return err
+		},
+		Spoiled: func(ctx context.Context) {
+			cancel()
+			<-done
+			// Whole: then the digest decides whether it is kept.
+			if len(w.Missing()) == 0 {
+				if err := w.Commit(ctx, content.WithLabels(labels)); err == nil || errdefs.IsAlreadyExists(err) {
+					return
+				}
+			}
+			err := w.Close()
+			if err == nil {
+				err = f.s.lib.Content.Abort(context.WithoutCancel(ctx), ingestOf(desc))
+			}
+			if err != nil && !errdefs.IsNotFound(err) {
+				f.s.opts.Warn(err)
+			}
 		},
 		Close: func() {
 			cancel()

@@ -28,7 +28,10 @@ type Stream struct {
 	io.Reader
 	// Commit is called when the bytes have been unpacked: it keeps the blob.
 	Commit func(ctx context.Context) error
-	Close  func()
+	// Spoiled, if not nil, is called when they cannot be unpacked: what was kept
+	// of them must not be taken for the beginning of the next try.
+	Spoiled func(ctx context.Context)
+	Close   func()
 }
 
 // unpacking turns an image's layers into snapshots, several at once. Its lock
@@ -137,6 +140,9 @@ func (u *unpacking) unpack(ctx context.Context, i int) error {
 	defer src.Close()
 	l.result, err = w.Layer(ctx, unpack.Job{Dir: l.dir, Source: src, Parents: func(ctx context.Context) ([]*os.File, error) { return u.lower(ctx, i) }})
 	if err != nil {
+		if fault.Is(err, fault.Invalid) && src.Spoiled != nil {
+			src.Spoiled(ctx)
+		}
 		return fmt.Errorf("layer %s: %w", desc.Digest, err)
 	}
 	if l.result.DiffID != diff {
