@@ -40,8 +40,8 @@ func (s *Store) Remove(ctx context.Context, namesOrIDs []string, o RemoveOptions
 		res.removed, res.gone, res.err = r.one(ctx, arg)
 	}
 	var layers map[string]bool
-	var collected error
-	if len(r.gone) > 0 {
+	collected := r.sync()
+	if len(r.gone) > 0 && collected == nil {
 		s.lib.EndPulls(ctx, func(name string) bool { return slices.Contains(r.dropped, name) })
 		layers, _, collected = s.lib.Collect(ctx)
 	}
@@ -89,6 +89,16 @@ type removal struct {
 	gone []*library.Entry
 	// dropped are the names that were removed.
 	dropped []string
+	names   *names.Store // synced once, by sync
+}
+
+// sync makes what untag did durable. Nothing is collected before: a name that
+// comes back in a power cut must find its image.
+func (r *removal) sync() error {
+	if len(r.dropped) == 0 {
+		return nil
+	}
+	return r.names.Sync()
 }
 
 // one removes what one argument names. gone is the image if nothing names it
@@ -172,7 +182,6 @@ func (r *removal) untag(ctx context.Context, img *library.Entry, keys []string) 
 		n, err := r.names.Get(ctx, k)
 		if err == nil {
 			err = r.names.Delete(ctx, k, images.DeleteTarget(&n.Target))
-			r.taken = true
 		}
 		if err != nil && !errdefs.IsNotFound(err) {
 			return out, err
@@ -239,9 +248,12 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 		lines, err := r.untag(ctx, img, slices.Clone(img.Keys))
 		out.Removed = append(out.Removed, lines...)
 		if err != nil {
-			return out, err
+			return out, errors.Join(err, r.sync())
 		}
 		gone = append(gone, r.forget(ctx, img))
+	}
+	if err := r.sync(); err != nil {
+		return out, err
 	}
 	if o.All {
 		s.lib.EndPulls(ctx, func(string) bool { return true })
