@@ -135,7 +135,7 @@ func (x *extractor) entry(h *tar.Header, r io.Reader) error {
 		return fmt.Errorf("open the folder that it is in: %w", err)
 	}
 	switch h.Typeflag {
-	case tar.TypeReg, tar.TypeRegA, tar.TypeCont, tar.TypeGNUSparse: //nolint:staticcheck // TypeRegA is read, not made
+	case tar.TypeReg, 0, tar.TypeCont, tar.TypeGNUSparse: // 0 is how old tars write a file
 		return x.regular(dir, base, h, a, r)
 	case tar.TypeLink:
 		return x.link(name, real, h.Linkname, a)

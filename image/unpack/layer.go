@@ -78,7 +78,6 @@ type layer struct {
 	lower  []*os.File
 	asked  bool // Parents was called
 	nodes  int64
-	done   func() // closes what open has opened
 }
 
 func (w *Worker) open(j *Job) (_ *layer, err error) {
