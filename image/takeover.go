@@ -35,7 +35,7 @@ type TakeOver struct {
 // the error says how many were not.
 func (s *Store) TakeFrom(ctx context.Context, o TakeOver) (out []Loaded, err error) {
 	if o.Root == "" {
-		o.Root = takeover.DefaultRoot(o.Engine, os.Geteuid(), os.Getenv)
+		o.Root = takeover.DefaultRoot(o.Engine, s.opts.UID, os.Getenv)
 	}
 	other, err := takeover.Open(o.Engine, o.Root)
 	if err != nil {

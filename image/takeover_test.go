@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
@@ -216,4 +218,47 @@ func TestTakeFromNothing(t *testing.T) {
 	if got, err := s.TakeFrom(t.Context(), TakeOver{Engine: "podman", Root: e.root}); err != nil || got != nil {
 		t.Errorf("an empty store: %v, %v", got, err)
 	}
+}
+
+// Several processes take over the same images at once; one is interrupted.
+func TestTakeFromTogether(t *testing.T) {
+	e := podmanEngine(t)
+	var want []string
+	for i := range 5 {
+		name := fmt.Sprintf("localhost/i%d:1", i)
+		want = append(want, name+" "+e.load(name, layer(t, "common", "etc/"), layer(t, fmt.Sprint("own", i))))
+	}
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	group, inner := errgroup.WithContext(t.Context())
+	for i := range 4 {
+		s := open(t, dir)
+		group.Go(func() error {
+			if i == 3 {
+				got, err := s.TakeFrom(ctx, TakeOver{Engine: "podman", Root: e.root, Progress: func(Progress) { cancel() }})
+				if err == nil && len(got) == len(want) || errors.Is(err, context.Canceled) {
+					return nil // it may have found all layers there
+				}
+				return fmt.Errorf("the interrupted one: %v, %w", got, err)
+			}
+			got, err := s.TakeFrom(inner, TakeOver{Engine: "podman", Root: e.root})
+			if err == nil && !slices.Equal(told(got), want) {
+				err = fmt.Errorf("got %v", told(got))
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
+	s := open(t, dir)
+	var ids []string
+	for _, w := range want {
+		ids = append(ids, strings.Fields(w)[1])
+	}
+	if _, err := remove(t, s, RemoveOptions{Force: true}, ids...); err != nil {
+		t.Error(err)
+	}
+	clean(t, s)
 }

@@ -73,9 +73,12 @@ func parts(t *testing.T) (diff digest.Digest, list []byte, config []byte) {
 	data := layerTar(t, entry{name: "etc/"}, entry{name: content, text: content})
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	r, err := asm.NewInputTarStream(bytes.NewReader(data), storage.NewJSONPacker(z), storage.NewDiscardFilePutter())
+	r, done, err := asm.NewInputTarStreamWithDone(bytes.NewReader(data), storage.NewJSONPacker(z), storage.NewDiscardFilePutter())
 	if err == nil {
 		_, err = io.Copy(io.Discard, r)
+	}
+	if err == nil {
+		err = <-done
 	}
 	if err == nil {
 		err = z.Close()
