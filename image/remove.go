@@ -259,6 +259,7 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 		s.lib.EndPulls(ctx, func(string) bool { return true })
 	}
 	layers, freed, err := s.lib.Collect(ctx)
+	s.lib.DropSummaries(ctx)
 	for _, img := range gone {
 		out.Removed = append(out.Removed, deletedLines(s, img, layers)...)
 	}

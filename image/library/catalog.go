@@ -48,7 +48,7 @@ type Entry struct {
 	Keys    []string // names of the store, dangling ones too
 }
 
-// SourceLabel, on a name, says that the registry of the name has this digest.
+// SourceLabel on a name says that the registry of the name has this digest.
 const SourceLabel = "berth.registry-digest"
 
 // Catalog lists all images: the names of one id together, sorted by creation,
@@ -157,6 +157,29 @@ func (l *Library) writeSummary(target digest.Digest, sum summary) {
 // RemoveSummary drops the summary of an image that is gone; one that stays is
 // never read again.
 func RemoveSummary(path string) { _ = os.Remove(path) }
+
+// DropSummaries removes summaries of targets that are not here any more, and
+// what killed writers left of one an hour ago or earlier.
+func (l *Library) DropSummaries(ctx context.Context) {
+	entries, err := os.ReadDir(l.Path("images"))
+	if err != nil {
+		l.warn(err)
+		return
+	}
+	for _, e := range entries {
+		path := l.Path("images", e.Name())
+		if atomicfile.IsStaged(e.Name()) {
+			if st, err := e.Info(); err == nil && time.Since(st.ModTime()) > time.Hour {
+				RemoveSummary(path)
+			}
+			continue
+		}
+		algorithm, encoded, _ := strings.Cut(strings.TrimSuffix(e.Name(), ".json"), "-")
+		if _, err := l.Content.Info(ctx, digest.NewDigestFromEncoded(digest.Algorithm(algorithm), encoded)); errdefs.IsNotFound(err) || errdefs.IsInvalidArgument(err) {
+			RemoveSummary(path)
+		}
+	}
+}
 
 func (l *Library) summarize(ctx context.Context, target ocispec.Descriptor) (summary, error) {
 	img, err := l.Read(ctx, target, manifest.Host())
