@@ -48,6 +48,9 @@ func (in *ingest) put(ctx context.Context, name string, r io.Reader, size int64,
 			return blob{}, err
 		}
 	}
+	if p, ok := in.store.(putter); ok && size >= 0 && size <= smallBlob {
+		return in.small(ctx, p, name, r, size, expected)
+	}
 	in.n++
 	key := in.prefix + strconv.Itoa(in.n)
 	w, err := content.OpenWriter(ctx, in.store, content.WithRef(key),
@@ -128,6 +131,13 @@ func (in *ingest) document(ctx context.Context, d *manifest.Document) error {
 // bytes puts a small blob with labels.
 func (in *ingest) bytes(ctx context.Context, desc v1.Descriptor, raw []byte, labels map[string]string) error {
 	if err := in.added(ctx, desc.Digest); err != nil {
+		return err
+	}
+	if p, ok := in.store.(putter); ok {
+		err := p.Put(ctx, desc.Digest, raw, labels)
+		if errdefs.IsAlreadyExists(err) {
+			err = in.label(ctx, desc.Digest, labels)
+		}
 		return err
 	}
 	in.n++

@@ -6,6 +6,7 @@
 //	DIR/blobs/ALGORITHM/HEX         a blob: 0444, or 0440 until it is synced
 //	DIR/labels/ALGORITHM/HEX.json   its labels, if it has any
 //	DIR/ingest/HASH-OF-REF/         a writer under way: ref, data, state.json
+//	DIR/ingest/.stage-…             what Put has in work
 //	LOCKS/ingest/HASH-OF-REF        held exclusively while the writer is open
 //	LOCKS/content/NN                for one change of a blob whose HEX falls on NN
 //	LOCKS/gc                        shared while a blob is put in its place

@@ -55,7 +55,7 @@ func (in *ingest) commit(ctx context.Context, actual digest.Digest, opts []conte
 			return fmt.Errorf("commit ingest %q: %w", in.ref, err)
 		}
 	}
-	if err := in.publish(ctx, actual, labels); err != nil {
+	if err := (staged{in.store, in.data, in.path("data")}).publish(ctx, actual, labels); err != nil {
 		if fault.Is(err, fault.Exists) {
 			if err := in.drop(); err != nil {
 				return err
@@ -66,10 +66,17 @@ func (in *ingest) commit(ctx context.Context, actual digest.Digest, opts []conte
 	return in.drop()
 }
 
-// publish renames the data into blobs/. Stale labels of a blob that was there
+// staged is a whole blob's open file, still below ingest/.
+type staged struct {
+	store *Store
+	data  *os.File
+	path  string
+}
+
+// publish renames the file into blobs/. Stale labels of a blob that was there
 // once do not come back with it.
-func (in *ingest) publish(ctx context.Context, d digest.Digest, labels map[string]string) error {
-	s := in.store
+func (st staged) publish(ctx context.Context, d digest.Digest, labels map[string]string) error {
+	s := st.store
 	path, err := s.blobPath(d)
 	if err != nil {
 		return err
@@ -93,15 +100,15 @@ func (in *ingest) publish(ctx context.Context, d digest.Digest, labels map[strin
 		}
 		return fmt.Errorf("commit content %s: %w", d, err)
 	}
-	if err := in.rename(d, path, labels); err != nil {
+	if err := st.rename(d, path, labels); err != nil {
 		return fmt.Errorf("commit content %s: %w", d, err)
 	}
 	return nil
 }
 
 // rename is the last part of publish, under the blob's lock.
-func (in *ingest) rename(d digest.Digest, path string, labels map[string]string) error {
-	s := in.store
+func (st staged) rename(d digest.Digest, path string, labels map[string]string) error {
+	s := st.store
 	now := time.Now()
 	if err := s.replaceLabels(d, labels, now); err != nil {
 		return err
@@ -110,16 +117,16 @@ func (in *ingest) rename(d digest.Digest, path string, labels map[string]string)
 	if s.syncing() {
 		mode = synced
 	}
-	if err := in.data.Chmod(mode); err != nil {
+	if err := st.data.Chmod(mode); err != nil {
 		return err
 	}
 	// The kernel's own stamp may be some milliseconds old, and the collector
 	// compares it with the time at which it began.
 	stamp := unix.NsecToTimespec(now.UnixNano())
-	if err := unix.UtimesNanoAt(unix.AT_FDCWD, in.path("data"), []unix.Timespec{stamp, stamp}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, st.path, []unix.Timespec{stamp, stamp}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
 	}
-	if err := os.Rename(in.path("data"), path); err != nil {
+	if err := os.Rename(st.path, path); err != nil {
 		return err
 	}
 	if s.syncing() {

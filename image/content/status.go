@@ -79,6 +79,9 @@ func (s *Store) ListStatuses(ctx context.Context, fs ...string) ([]content.Statu
 			s.bad(in.Broken)
 			continue
 		}
+		if in.Status.Ref == "" {
+			continue
+		}
 		if filter.Match(refOf(in.Status)) {
 			out = append(out, in.Status)
 		}
@@ -94,11 +97,11 @@ func refOf(st content.Status) filters.Adaptor {
 
 // Ingest is a writer's folder as the collector sees it.
 type Ingest struct {
-	ID     string // the name of the folder
-	Status content.Status
-	Bytes  int64     // disk space that it takes
-	Last   time.Time // of the last write
-	Broken error     // why Status says nothing
+	ID     string         // the name of the folder
+	Status content.Status // zero for what Put has in work
+	Bytes  int64          // disk space that it takes
+	Last   time.Time      // of the last write
+	Broken error          // why Status says nothing
 }
 
 // Ingests lists all writers' folders, those that are broken too.
@@ -118,6 +121,11 @@ func (s *Store) Ingests(ctx context.Context) ([]Ingest, error) {
 			continue // gone meanwhile
 		}
 		in.Last = stat.ModTime()
+		if atomicfile.IsStaged(in.ID) && stat.Mode().IsRegular() { // Put's
+			in.Bytes = onDisk(stat)
+			out = append(out, in)
+			continue
+		}
 		in.Status, err = s.statusOf(e.Name())
 		if err != nil {
 			if _, gone := os.Lstat(s.ingestDir(e.Name())); os.IsNotExist(gone) {

@@ -1,12 +1,12 @@
 package library
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -19,8 +19,14 @@ func (l *Library) Put(ctx context.Context, desc ocispec.Descriptor, raw []byte, 
 	if info, err := l.Content.Info(ctx, desc.Digest); err == nil {
 		return l.Label(ctx, info, labels)
 	}
-	desc = ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: int64(len(raw))}
-	err := content.WriteBlob(ctx, l.Content, "document-"+string(desc.Digest), bytes.NewReader(raw), desc, content.WithLabels(labels))
+	err := l.Content.Put(ctx, desc.Digest, raw, labels)
+	if errdefs.IsAlreadyExists(err) { // another process was faster
+		info, err := l.Content.Info(ctx, desc.Digest)
+		if err != nil {
+			return fmt.Errorf("keep %s: %w", desc.Digest, err)
+		}
+		return l.Label(ctx, info, labels)
+	}
 	if err != nil {
 		return fmt.Errorf("keep %s: %w", desc.Digest, err)
 	}
