@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -344,6 +345,36 @@ func TestSaveLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	clean(t, broken)
+}
+
+// TestTwoWrappings loads an image uncompressed and pulls it compressed: it is one
+// image, whole in both, and gone at once.
+func TestTwoWrappings(t *testing.T) {
+	reg, here, there := startRegistry(t), newStore(t), newStore(t)
+	name := reg + "/app:1"
+	id := imported(t, here, name, "a", "b/c")
+	if _, err := here.Push(t.Context(), PushRequest{Source: name, Name: canonical(t, here, name)}); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := here.Save(t.Context(), &b, []string{name}, SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := there.Load(t.Context(), &b, "", LoadOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := there.Pull(t.Context(), PullRequest{Name: canonical(t, there, name), Policy: PullAlways})
+	if err != nil || p[0].Image.ID != id {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	if err := there.Save(t.Context(), io.Discard, []string{name}, SaveOptions{Format: FormatOCI}); err != nil {
+		t.Errorf("save of the pulled form: %v", err)
+	}
+	lines, err := remove(t, there, RemoveOptions{}, name)
+	if err != nil || !slices.Contains(lines, "Deleted: "+string(id)) {
+		t.Errorf("%q, %v", lines, err)
+	}
+	clean(t, there)
 }
 
 func TestLists(t *testing.T) {

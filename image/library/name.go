@@ -35,7 +35,7 @@ func (l *Library) Name(ctx context.Context, all ...Naming) error {
 		if err != nil && !errdefs.IsNotFound(err) {
 			return err
 		}
-		if err == nil && old.Target.Digest != n.Target.Digest {
+		if err == nil && old.Target.Digest != n.Target.Digest && !l.sameImage(ctx, old.Target, n.Target) {
 			rest, err := l.Orphan(ctx, old)
 			if err != nil {
 				return err
@@ -55,6 +55,14 @@ func (l *Library) Name(ctx context.Context, all ...Naming) error {
 		}
 	}
 	return nil
+}
+
+// sameImage says that two targets are one image in two wrappings, as after a
+// load and a pull of it: the older one need not stay.
+func (l *Library) sameImage(ctx context.Context, a, b ocispec.Descriptor) bool {
+	x, errX := l.summaryOf(ctx, a)
+	y, errY := l.summaryOf(ctx, b)
+	return errX == nil && errY == nil && x.ID == y.ID
 }
 
 // bare is a descriptor without what belongs to an index's entry.

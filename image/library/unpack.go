@@ -16,6 +16,7 @@ import (
 
 	"berth/base/fault"
 	"berth/base/ids"
+	"berth/image/lease"
 	"berth/image/snapshot"
 	"berth/image/unpack"
 )
@@ -84,6 +85,8 @@ func (l *Library) Unpack(ctx context.Context, h *Held, img Documents, tell func(
 	for i := range u.layers {
 		if !u.layers[i].present {
 			group.Go(func() error { return u.unpack(inner, i) })
+		} else {
+			group.Go(func() error { return u.keepBlob(inner, i) })
 		}
 	}
 	if err = group.Wait(); err != nil {
@@ -117,6 +120,27 @@ func (u *unpacking) look(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// keepBlob brings the bytes of a layer that is here from another image, where
+// it came in other bytes or in none: to save and push this one they are needed.
+func (u *unpacking) keepBlob(ctx context.Context, i int) error {
+	desc, diff := u.img.Manifest.Manifest.Layers[i], u.img.Config.RootFS.DiffIDs[i]
+	if err := u.lease.Keep(ctx, lease.ContentType, string(desc.Digest)); err != nil {
+		return err
+	}
+	if _, err := u.l.Content.Info(ctx, desc.Digest); err == nil {
+		return nil
+	}
+	src, err := u.open(ctx, desc, diff)
+	if err != nil {
+		return fmt.Errorf("layer %s: %w", desc.Digest, err)
+	}
+	defer src.Close()
+	if _, err := io.Copy(io.Discard, src); err != nil {
+		return fmt.Errorf("layer %s: %w", desc.Digest, err)
+	}
+	return src.Commit(ctx)
 }
 
 // unpack fills one layer's folder.
