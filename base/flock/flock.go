@@ -26,7 +26,8 @@ import (
 
 // Held is a lock that is held until Unlock or Remove.
 type Held struct {
-	file *os.File
+	fd   int
+	path string // "": given back
 }
 
 // Lock waits until it holds the lock at path. The file is made with mode
@@ -42,28 +43,40 @@ func TryLock(path string) (*Held, error) {
 // other shared holders and no exclusive one. Its holder must not Remove it.
 func Shared(path string) (*Held, error) { return acquire(path, syscall.LOCK_SH) }
 
+// acquire takes the lock by bare system calls: os.File adds as many again, and
+// verbs take thousands of locks.
 func acquire(path string, how int) (*Held, error) {
 	for {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o600)
+		fd, err := open(path)
 		if err != nil {
 			return nil, fmt.Errorf("open lock %s: %w", path, err)
 		}
-		if err := flock(int(f.Fd()), how); err != nil {
-			f.Close()
+		if err := flock(fd, how); err != nil {
+			syscall.Close(fd)
 			if err == syscall.EWOULDBLOCK {
 				return nil, fault.New(fault.Busy, "lock %s: held by another process", path)
 			}
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
-		same, err := names(path, f)
+		same, err := names(path, fd)
 		if err != nil {
-			f.Close()
+			syscall.Close(fd)
 			return nil, fmt.Errorf("check lock %s: %w", path, err)
 		}
 		if same {
-			return &Held{file: f}, nil
+			return &Held{fd, path}, nil
 		}
-		f.Close() // removed or replaced while we waited
+		syscall.Close(fd) // removed or replaced while we waited
+	}
+}
+
+// open opens or makes the lock file.
+func open(path string) (int, error) {
+	for {
+		fd, err := syscall.Open(path, syscall.O_RDWR|syscall.O_CREAT|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o600)
+		if err != syscall.EINTR {
+			return fd, err
+		}
 	}
 }
 
@@ -76,40 +89,40 @@ func flock(fd, how int) error {
 	}
 }
 
-// names reports whether path still names the file that f has open.
-func names(path string, f *os.File) (bool, error) {
-	held, err := f.Stat()
-	if err != nil {
+// names reports whether path still names the file that is open as fd.
+func names(path string, fd int) (bool, error) {
+	var held, now syscall.Stat_t
+	if err := syscall.Fstat(fd, &held); err != nil {
 		return false, err
 	}
-	now, err := os.Lstat(path)
-	if fault.Is(err, fault.NotFound) {
+	err := syscall.Lstat(path, &now)
+	if err == syscall.ENOENT || err == syscall.ENOTDIR {
 		return false, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	return os.SameFile(held, now), nil
+	return held.Dev == now.Dev && held.Ino == now.Ino, err
 }
 
 // Unlock gives the lock back and leaves the file. A second call does nothing.
 func (l *Held) Unlock() error {
-	if l.file == nil {
+	if l.path == "" {
 		return nil
 	}
-	f := l.file
-	l.file = nil
-	return f.Close()
+	path := l.path
+	l.path = ""
+	if err := syscall.Close(l.fd); err != nil {
+		return fmt.Errorf("close lock %s: %w", path, err)
+	}
+	return nil
 }
 
 // Remove removes the lock file and then gives the lock back: for the verb that
 // deletes what the lock guards. Waiters see that the file is gone and make a
 // new one.
 func (l *Held) Remove() error {
-	if l.file == nil {
+	if l.path == "" {
 		return nil
 	}
-	if err := os.Remove(l.file.Name()); err != nil && !fault.Is(err, fault.NotFound) {
+	if err := os.Remove(l.path); err != nil && !fault.Is(err, fault.NotFound) {
 		_ = l.Unlock()
 		return fmt.Errorf("remove lock: %w", err)
 	}
