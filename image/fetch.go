@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -27,6 +28,7 @@ type fetcher struct {
 	client *registry.Client
 	ref    ref.Ref
 	target digest.Digest // what the name led to
+	image  digest.Digest // the configuration of the last image that was fetched
 	lease  *library.Held
 	tell   func(Progress)
 }
@@ -131,6 +133,29 @@ func (f *fetcher) layer(ctx context.Context, desc ocispec.Descriptor, diff diges
 
 // ingestOf names the half-written blob of a layer.
 func ingestOf(desc ocispec.Descriptor) string { return "layer-" + string(desc.Digest) }
+
+// blobs fetches the layers whose snapshots were there, but not their bytes:
+// others had removed an image with the same layers at that moment.
+func (f *fetcher) blobs(ctx context.Context, img library.Documents) error {
+	for i, desc := range img.Manifest.Manifest.Layers {
+		if _, err := f.s.lib.Content.Info(ctx, desc.Digest); !errdefs.IsNotFound(err) {
+			continue
+		}
+		src, err := f.layer(ctx, desc, img.Config.RootFS.DiffIDs[i])
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, src)
+		if err == nil {
+			err = src.Commit(ctx)
+		}
+		src.Close()
+		if err != nil {
+			return fmt.Errorf("layer %s: %w", desc.Digest, err)
+		}
+	}
+	return nil
+}
 
 // download fills w by one or more connections; the stream follows the bytes
 // that are there without a hole.

@@ -8,6 +8,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"berth/base/fault"
+	"berth/image/lease"
 	"berth/image/library"
 	"berth/image/manifest"
 	"berth/image/ref"
@@ -102,6 +103,9 @@ func pullOne(ctx context.Context, s *Store, f *fetcher, r PullRequest) (Pulled, 
 	}
 	s.lib.EndPulls(ctx, func(other string) bool { return other == name })
 	img, _, err := findImage(ctx, s, name)
+	if fault.Is(err, fault.NotFound) { // it was there; another process has removed it
+		img, err = Image{ID: f.image, Target: desc}, nil
+	}
 	return Pulled{Image: img, Name: name, Digest: desc.Digest, New: moved}, err
 }
 
@@ -211,8 +215,19 @@ func fetchImage(ctx context.Context, s *Store, f *fetcher, doc, index *manifest.
 				f.ref.Familiar(), manifest.PlatformString(want), manifest.PlatformString(cfg.Platform()))
 		}
 	}
+	f.image = cfg.Digest()
+	blobs := make([]string, len(doc.Manifest.Layers))
+	for i, l := range doc.Manifest.Layers {
+		blobs[i] = string(l.Digest)
+	}
+	if err := f.lease.Keep(ctx, lease.ContentType, blobs...); err != nil {
+		return false, err
+	}
 	fresh, err := s.lib.Unpack(ctx, f.lease, img, f.tell, f.layer)
 	if err != nil {
+		return false, err
+	}
+	if err := f.blobs(ctx, img); err != nil {
 		return false, err
 	}
 	return fresh, s.lib.Sync(ctx, f.lease)

@@ -24,7 +24,7 @@ type Naming struct {
 // Name gives names to targets, durably and in one commit. What bore a name
 // before keeps another one.
 func (l *Library) Name(ctx context.Context, all ...Naming) error {
-	var put []images.Image
+	var put, kept []images.Image
 	for _, n := range all {
 		labels := map[string]string{}
 		if n.Source != "" {
@@ -40,11 +40,19 @@ func (l *Library) Name(ctx context.Context, all ...Naming) error {
 			if err != nil {
 				return err
 			}
-			put = append(put, rest...)
+			kept = append(kept, rest...)
 		}
 	}
-	if err := l.Names.Put(ctx, put...); err != nil {
+	if err := l.Names.Put(ctx, append(put, kept...)...); err != nil {
 		return err
+	}
+	for _, n := range kept {
+		// Somebody may have removed the old image before it had this name.
+		if _, err := l.Content.Info(ctx, n.Target.Digest); errdefs.IsNotFound(err) {
+			if err := l.Names.Delete(ctx, n.Name, images.DeleteTarget(&n.Target)); err != nil && !errdefs.IsNotFound(err) {
+				return err
+			}
+		}
 	}
 	for _, n := range all {
 		if strings.HasPrefix(n.Name, Dangling) {

@@ -1,0 +1,328 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// needLoop mounts an ext4 in a file of dir on dir/root.
+func needLoop(t *testing.T, dir, size string, options ...string) (disk string) {
+	t.Helper()
+	if _, err := os.Stat("/dev/loop-control"); err != nil {
+		t.Skip("needs loop devices in this kernel")
+	}
+	disk = filepath.Join(dir, "disk")
+	program(t, "truncate", "-s", size, disk)
+	program(t, "mkfs.ext4", append(append([]string{"-q", "-F"}, options...), disk)...)
+	program(t, "mount", "-o", "loop", disk, filepath.Join(dir, "root"))
+	t.Cleanup(func() {
+		if err := unix.Unmount(filepath.Join(dir, "root"), unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return disk
+}
+
+func program(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s %v: %v: %s", name, args, err, out)
+	}
+}
+
+// steps is what one life of the store under power cuts does, over and over.
+// Each step says what it changes.
+func steps(s store, h *hub) []struct {
+	words  []string
+	change func(names)
+} {
+	archive := filepath.Join(s.dir, "both.tar")
+	set := func(name string, n int) func(names) { return func(all names) { all[name] = h.ids[n] } }
+	return []struct {
+		words  []string
+		change func(names)
+	}{
+		{[]string{"pull", "-q", h.app(1)}, set(h.app(1), 0)},
+		{[]string{"tag", h.app(1), "kept:1"}, set("kept:1", 0)},
+		{[]string{"pull", "-q", h.app(2)}, set(h.app(2), 1)},
+		{[]string{"rmi", h.app(1)}, func(all names) { delete(all, h.app(1)) }},
+		{[]string{"tag", h.app(2), "kept:1"}, set("kept:1", 1)},
+		{[]string{"rmi", "-f", h.app(2), "kept:1"}, func(all names) { clear(all) }},
+		{[]string{"image", "prune", "-a", "-f"}, func(all names) { clear(all) }},
+		{[]string{"load", "-q", "-i", archive}, func(all names) { all[h.app(1)], all[h.app(2)] = h.ids[0], h.ids[1] }},
+		{[]string{"image", "prune", "-a", "-f"}, func(all names) { clear(all) }},
+	}
+}
+
+// history is what was acknowledged, and what is being done at the moment.
+type history struct {
+	sync.Mutex
+	sure, next names // next is sure when the command under way has ended
+	stop       bool
+	err        error
+}
+
+// live does the steps until it is stopped.
+func (y *history) live(s store, h *hub) {
+	for {
+		for _, step := range steps(s, h) {
+			y.Lock()
+			y.next = maps.Clone(y.sure)
+			step.change(y.next)
+			stop := y.stop
+			y.Unlock()
+			if stop {
+				return
+			}
+			if r := s.do(step.words...); r.code != 0 {
+				y.err = errors.New(r.String())
+				return
+			}
+			y.Lock()
+			y.sure = y.next
+			y.Unlock()
+		}
+	}
+}
+
+// TestPowerCut copies the bytes of a device at moments at which berth works on
+// it: what a disk holds when the power goes. On the copy everything that was
+// acknowledged is there and whole, and the next commands work.
+func TestPowerCut(t *testing.T) {
+	needRoot(t)
+	rng := random(t)
+	dir := t.TempDir()
+	s, h := newStore(t, dir), newHub()
+	defer h.close()
+	if err := saved(s, h); err != nil {
+		t.Fatal(err)
+	}
+	want := trees{}
+	first := newStore(t, filepath.Join(dir, "first"))
+	if err := pullBoth(first, h); err != nil {
+		t.Fatal(err)
+	}
+	for n := range h.ids {
+		tree, err := first.tree(h.app(n + 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[h.ids[n]] = tree
+	}
+	disk := needLoop(t, dir, "96M")
+	y := &history{sure: names{}, next: names{}}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		y.live(s, h)
+	}()
+	cuts := 12
+	if sweep() {
+		cuts = 200
+	}
+	for cut := range cuts {
+		time.Sleep(time.Duration(rng.IntN(250)) * time.Millisecond)
+		if err := y.cut(t, dir, disk, h, want); err != nil {
+			t.Errorf("cut %d: %v", cut, err)
+			break
+		}
+	}
+	y.Lock()
+	y.stop = true
+	y.Unlock()
+	<-done
+	if y.err != nil {
+		t.Error(y.err)
+	}
+}
+
+// cut takes a copy and looks at it. What was acknowledged before the copy began
+// must be there, but for what the commands that ran during the copy removed or
+// moved: the file system is frozen so that these are few.
+func (y *history) cut(t *testing.T, dir, disk string, h *hub, want trees) error {
+	y.Lock()
+	sure, next := y.sure, y.next
+	y.Unlock()
+	// A copy is of one moment only if nothing is written meanwhile. The bytes
+	// are in the page cache of the file; a reflink or a copy of what is
+	// allocated takes milliseconds. A second look tells whether a command
+	// ended meanwhile: then the copy says nothing.
+	if err := copySparse(disk, filepath.Join(dir, "copy")); err != nil {
+		return err
+	}
+	y.Lock()
+	same := maps.Equal(sure, y.sure) && maps.Equal(next, y.next)
+	y.Unlock()
+	if !same {
+		return nil
+	}
+	again := newStore(t, filepath.Join(dir, "again"))
+	root := filepath.Join(again.dir, "root")
+	program(t, "mount", "-o", "loop", filepath.Join(dir, "copy"), root)
+	defer unix.Unmount(root, unix.MNT_DETACH)
+	got, err := again.named()
+	if err != nil {
+		return err
+	}
+	for name, id := range got {
+		if sure[name] != id && next[name] != id {
+			return fmt.Errorf("%v after the cut, acknowledged was %v, next %v", got, sure, next)
+		}
+	}
+	for name, id := range sure {
+		if next[name] == id && got[name] != id {
+			return fmt.Errorf("%v after the cut, acknowledged was %v", got, sure)
+		}
+	}
+	if err := again.good(got, want); err != nil {
+		return fmt.Errorf("after the cut, %v: %w", slices.Sorted(maps.Keys(got)), err)
+	}
+	if err := errors.Join(again.must("pull", "-q", h.app(1)), again.whole(h.app(1), want[h.ids[0]]), again.check(), again.emptied(len(got)%2 == 0)); err != nil {
+		return fmt.Errorf("after the cut and a pull: %w", err)
+	}
+	return again.mounts()
+}
+
+// copySparse copies what is allocated of a file.
+func copySparse(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	st, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	if err := out.Truncate(st.Size()); err != nil {
+		return err
+	}
+	for at := int64(0); ; {
+		start, err := unix.Seek(int(in.Fd()), at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			return out.Sync()
+		}
+		if err != nil {
+			return err
+		}
+		if at, err = unix.Seek(int(in.Fd()), start, unix.SEEK_HOLE); err != nil {
+			return err
+		}
+		if _, err := io.Copy(io.NewOffsetWriter(out, start), io.NewSectionReader(in, start, at-start)); err != nil {
+			return err
+		}
+	}
+}
+
+// TestFull fills a file system to its last block or inode while pulls go on:
+// images, rmi and prune work all the same, and then a pull does.
+func TestFull(t *testing.T) {
+	needRoot(t)
+	for _, c := range []struct {
+		name  string
+		mount func(t *testing.T, dir string)
+	}{
+		{"blocks-tmpfs", func(t *testing.T, dir string) { mountTmpfs(t, dir, "size=6m,nr_inodes=5000") }},
+		{"inodes-tmpfs", func(t *testing.T, dir string) { mountTmpfs(t, dir, "nr_inodes=420,size=64m") }},
+		{"blocks-ext4", func(t *testing.T, dir string) { needLoop(t, dir, "10M", "-m", "0", "-O", "^has_journal") }},
+		{"blocks-ext4-journal", func(t *testing.T, dir string) { needLoop(t, dir, "12M", "-m", "0") }},
+		{"inodes-ext4", func(t *testing.T, dir string) { needLoop(t, dir, "32M", "-m", "0", "-N", "420") }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			s, h := newStore(t, dir), newHub()
+			defer h.close()
+			if err := saved(s, h); err != nil {
+				t.Fatal(err)
+			}
+			c.mount(t, dir)
+			if err := full(s, h); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func mountTmpfs(t *testing.T, dir, options string) {
+	t.Helper()
+	root := filepath.Join(dir, "root")
+	if err := unix.Mount("tmpfs", root, "tmpfs", 0, options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(root, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// full brings image 1, lets image 2 not fit, and cleans up with nothing free.
+func full(s store, h *hub) error {
+	if err := s.must("pull", "-q", h.app(1)); err != nil {
+		return err
+	}
+	// Another name, so that rmi has something to leave.
+	if err := s.must("tag", h.app(1), "kept:1"); err != nil {
+		return err
+	}
+	root := filepath.Join(s.dir, "root")
+	fill := func() {
+		for k, size := 0, 1<<20; size > 0; k++ {
+			if os.WriteFile(fmt.Sprintf("%s/lost+found-%d-%d", root, size, k), make([]byte, size), 0o600) != nil {
+				size /= 4
+			}
+		}
+		for k := 0; os.WriteFile(fmt.Sprintf("%s/lost+found-0-%d", root, k), nil, 0o600) == nil; k++ {
+		}
+	}
+	fill()
+	for _, words := range [][]string{{"pull", "-q", h.app(2)}, {"load", "-q", "-i", filepath.Join(s.dir, "both.tar")}, {"tag", h.app(1), "new:1"}} {
+		r := s.do(words...)
+		if r.code == 0 || r.code == -1 || strings.Count(strings.TrimSpace(r.errors), "\n") > 0 || !strings.Contains(r.errors, "no space left on device") {
+			return fmt.Errorf("on a full disk: %s", r)
+		}
+		fill()
+	}
+	got, err := s.named()
+	if err == nil {
+		err = fits(got, nil, names{h.app(1): h.ids[0], "kept:1": h.ids[0]}, true)
+	}
+	if err = errors.Join(err, s.check(), s.must("rmi", "kept:1")); err != nil {
+		return err
+	}
+	fill()
+	if err := s.must("rmi", h.app(1)); err != nil {
+		return err
+	}
+	if got, err := s.named(); err != nil || len(got) > 0 {
+		return fmt.Errorf("after rmi: %v, %w", got, err)
+	}
+	fill()
+	if err := s.must("image", "prune", "-a", "-f"); err != nil {
+		return err
+	}
+	filled, _ := filepath.Glob(root + "/lost+found-*")
+	for _, f := range filled {
+		if err := os.Remove(f); err != nil {
+			return err
+		}
+	}
+	return errors.Join(s.emptied(false), s.check(), s.must("pull", "-q", h.app(2)), s.whole(h.app(2), ""), s.emptied(true))
+}
