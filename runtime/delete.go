@@ -85,6 +85,10 @@ func (c *container) end() error {
 	return nil
 }
 
+// leavePatience is how long processes that only share the cgroup may take to end
+// by themselves, as those of a pid namespace do whose first process is gone.
+const leavePatience = 200 * time.Millisecond
+
 // destroy removes what is left of a container whose first process has ended:
 // processes that shared its cgroup only, the cgroup, the state; poststop hooks
 // run last and cannot keep it from going (runtime.md, "Lifecycle").
@@ -93,7 +97,10 @@ func (c *container) destroy(ctx context.Context, spec *specs.Spec) error {
 	if err != nil {
 		return err
 	}
-	if err := cg.Remove(ctx); err != nil {
+	soon, cancel := context.WithTimeout(ctx, leavePatience)
+	err = cg.Remove(soon)
+	cancel()
+	if err != nil {
 		if e := cg.Kill(unix.SIGKILL); e != nil {
 			return errors.Join(err, e)
 		}

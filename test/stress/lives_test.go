@@ -95,3 +95,21 @@ func TestMqueueOwner(t *testing.T) {
 		t.Errorf("want 0:0: %s", res)
 	}
 }
+
+// TestDeleteOfCompany: a container without a pid namespace leaves processes
+// behind when its first one is killed; delete ends them, soon.
+func TestDeleteOfCompany(t *testing.T) {
+	needRoot(t)
+	rt := bundle.Ours(t)
+	leak.Check(t, rt.Root)
+	b := bundle.New(t, bundle.Args("/bin/sh", "-c", "sleep 1000 & sleep 1000 & wait"), bundle.Share("pid"))
+	id := rt.Start(b)
+	for len(strings.Fields(rt.Must("ps", "--format", "json", id).Stdout)) == 0 || strings.Count(rt.Must("ps", "--format", "json", id).Stdout, ",") < 2 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	begin := time.Now()
+	rt.Must("delete", "--force", id)
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("delete --force took %v", took)
+	}
+}
