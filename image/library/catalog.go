@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
@@ -59,16 +60,18 @@ func (l *Library) Catalog(ctx context.Context) ([]Entry, error) {
 		return nil, err
 	}
 	at := map[digest.Digest]int{}
-	summaries := map[digest.Digest]summary{}
+	summaries := l.summaries(all)
 	var out []Entry
 	for _, n := range all {
 		sum, ok := summaries[n.Target.Digest]
 		if !ok {
-			if sum, err = l.summaryOf(ctx, n.Target); err != nil {
+			if n, sum, err = l.listed(ctx, n); err != nil {
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
 				}
-				l.warn(fmt.Errorf("image %s: %w", n.Name, err))
+				if n.Name != "" {
+					l.warn(fmt.Errorf("image %s: %w", n.Name, err))
+				}
 				continue
 			}
 			summaries[n.Target.Digest] = sum
@@ -94,6 +97,25 @@ func (l *Library) Catalog(ctx context.Context) ([]Entry, error) {
 		return strings.Compare(string(a.ID), string(b.ID))
 	})
 	return out, nil
+}
+
+// listed is the summary of what a listed name leads to. Others may have moved
+// or removed the name since: then it is the new one's, or an error and no name.
+func (l *Library) listed(ctx context.Context, n images.Image) (images.Image, summary, error) {
+	for {
+		sum, err := l.summaryOf(ctx, n.Target)
+		if err == nil {
+			return n, sum, nil
+		}
+		now, gone := l.Names.Get(ctx, n.Name)
+		switch {
+		case errdefs.IsNotFound(gone):
+			return images.Image{}, sum, err
+		case gone != nil || now.Target.Digest == n.Target.Digest && now.UpdatedAt.Equal(n.UpdatedAt) || ctx.Err() != nil:
+			return n, sum, err
+		}
+		n = now
+	}
 }
 
 func (n *Entry) add(name string, target digest.Digest, source string, updated time.Time) {
@@ -133,12 +155,14 @@ func (l *Library) SummaryPath(target digest.Digest) string {
 
 // summaryOf reads the summary of a target, or makes it.
 func (l *Library) summaryOf(ctx context.Context, target ocispec.Descriptor) (summary, error) {
-	var sum summary
 	data, err := atomicfile.ReadCapped(l.SummaryPath(target.Digest), maxSummary)
-	if err == nil && json.Unmarshal(data, &sum) == nil && sum.Version == summaryVersion && sum.ID.Validate() == nil {
-		return sum, nil
+	if err == nil {
+		if sum, ok := parseSummary(data); ok {
+			return sum, nil
+		}
 	}
-	if sum, err = l.summarize(ctx, target); err != nil {
+	sum, err := l.summarize(ctx, target)
+	if err != nil {
 		return sum, err
 	}
 	l.writeSummary(target.Digest, sum)

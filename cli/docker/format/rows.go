@@ -1,6 +1,7 @@
 package format
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -70,7 +71,8 @@ func Rows[T any](w io.Writer, f Form, head T, rows []T) error {
 		_, err := w.Write(b.Bytes())
 		return err
 	}
-	tab := term.Table(w, f.Style)
+	out := bufio.NewWriterSize(w, 64<<10) // a table writes cell by cell
+	tab := term.Table(out, f.Style)
 	if !f.NoHeading {
 		if err := heading(tab, source, head); err != nil {
 			return err
@@ -79,7 +81,10 @@ func Rows[T any](w io.Writer, f Form, head T, rows []T) error {
 	if _, err := tab.Write(b.Bytes()); err != nil {
 		return err
 	}
-	return tab.Flush()
+	if err := tab.Flush(); err != nil {
+		return err
+	}
+	return out.Flush()
 }
 
 func heading(w io.Writer, source string, head any) error {
