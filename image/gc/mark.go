@@ -110,6 +110,8 @@ func (m *marker) roots(ctx context.Context) error {
 		m.images[img.Name] = img
 		if !ended(img.Labels, m.start) {
 			m.push(NameKind, img.Name, whole)
+			// The name may have been marked before, with another target.
+			m.push(BlobKind, string(img.Target.Digest), whole)
 		}
 	}
 	for _, l := range leases {

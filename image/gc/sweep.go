@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"berth/base/fault"
@@ -44,18 +45,59 @@ func (s *sweep) plan(ctx context.Context) error {
 			s.jobs = append(s.jobs, job{NameKind, name, 0})
 		}
 	}
+	referring, plain := s.planBlobs()
+	s.jobs = append(s.jobs, referring...)
 	if err := s.planSnapshots(ctx); err != nil {
 		return err
 	}
 	if err := s.planIngests(ctx); err != nil {
 		return err
 	}
+	s.jobs = append(s.jobs, plain...)
+	return s.planDebris()
+}
+
+// planBlobs gives the blobs that refer to other things, each after those that
+// refer to it, and the others. So whoever keeps a target between two turns and
+// finds it, has it whole.
+func (s *sweep) planBlobs() (referring, plain []job) {
+	below := map[digest.Digest][]digest.Digest{}
 	for d, b := range s.blobs {
-		if !s.kept(BlobKind, string(d)) && s.old(b.CreatedAt) {
-			s.jobs = append(s.jobs, job{BlobKind, string(d), b.Size})
+		if s.kept(BlobKind, string(d)) || !s.old(b.CreatedAt) {
+			continue
+		}
+		refers := false
+		for k, v := range b.Labels {
+			if isRef(k, contentRef) {
+				below[d] = append(below[d], digest.Digest(v))
+			}
+			refers = refers || isRef(k, contentRef) || strings.HasPrefix(k, snapshotRefs)
+		}
+		j := job{BlobKind, string(d), b.Size}
+		if refers {
+			referring = append(referring, j)
+		} else {
+			plain = append(plain, j)
 		}
 	}
-	return s.planDebris()
+	height := map[digest.Digest]int{}
+	var measure func(d digest.Digest) int
+	measure = func(d digest.Digest) int {
+		if h, ok := height[d]; ok {
+			return h
+		}
+		height[d] = 0 // a ring ends here
+		h := 0
+		for _, child := range below[d] {
+			h = max(h, 1+measure(child))
+		}
+		height[d] = h
+		return h
+	}
+	slices.SortFunc(referring, func(a, b job) int {
+		return cmp.Or(cmp.Compare(measure(digest.Digest(b.id)), measure(digest.Digest(a.id))), cmp.Compare(a.id, b.id))
+	})
+	return referring, plain
 }
 
 // old reports whether a thing was made before the mark began. A time an hour

@@ -170,13 +170,23 @@ func (p point) try(t *testing.T, dir string, want trees, byName bool) error {
 	if rep.Hit == "" {
 		return r.err() // this time it made fewer calls
 	}
-	if err := p.look(s, h, rep, r, want, byName); err != nil {
+	err = p.ended(rep, r)
+	if err == nil {
+		err = p.look(s, h, r.code == 0, want)
+	}
+	if err == nil {
+		if err = errors.Join(s.emptied(byName), s.mounts()); err != nil {
+			err = fmt.Errorf("in the end: %w", err)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("%s: exit %d, said %.300q: %w", rep.Hit, r.code, r.errors, err)
 	}
 	return nil
 }
 
-func (p point) look(s store, h *hub, rep report, r result, want trees, byName bool) error {
+// ended looks at how the disturbed command ended.
+func (p point) ended(rep report, r result) error {
 	if err := gone(rep.Seen); err != nil {
 		return err
 	}
@@ -189,7 +199,11 @@ func (p point) look(s store, h *hub, rep report, r result, want trees, byName bo
 	case r.code == 137 && p.what != "kill":
 		return errors.New("it was killed")
 	}
-	acked := r.code == 0
+	return nil
+}
+
+// look looks at what the disturbed command left, and does it again.
+func (p point) look(s store, h *hub, acked bool, want trees) error {
 	got, err := s.named()
 	if err != nil {
 		return err
@@ -207,9 +221,6 @@ func (p point) look(s store, h *hub, rep report, r result, want trees, byName bo
 	}
 	if err := errors.Join(fits(got, before, after, true), s.good(got, want)); err != nil {
 		return fmt.Errorf("after the second time: %w", err)
-	}
-	if err := errors.Join(s.emptied(byName), s.mounts()); err != nil {
-		return fmt.Errorf("in the end: %w", err)
 	}
 	return nil
 }

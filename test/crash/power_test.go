@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,8 +10,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,31 +73,81 @@ func steps(s store, h *hub) []struct {
 type history struct {
 	sync.Mutex
 	sure, next names // next is sure when the command under way has ended
+	cmd        *exec.Cmd
 	stop       bool
 	err        error
+	looking    sync.Mutex // held while a copy is looked at: no command begins
 }
 
 // live does the steps until it is stopped.
 func (y *history) live(s store, h *hub) {
 	for {
 		for _, step := range steps(s, h) {
+			y.looking.Lock()
+			y.looking.Unlock()
+			cmd := exec.Command(berth, s.args(step.words)...)
+			cmd.Env = s.env()
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			var errs bytes.Buffer
+			cmd.Stderr = &errs
 			y.Lock()
+			if y.stop {
+				y.Unlock()
+				return
+			}
 			y.next = maps.Clone(y.sure)
 			step.change(y.next)
-			stop := y.stop
+			y.err = cmd.Start()
+			y.cmd = cmd
 			y.Unlock()
-			if stop {
+			if y.err != nil {
 				return
 			}
-			if r := s.do(step.words...); r.code != 0 {
-				y.err = errors.New(r.String())
-				return
-			}
+			err := cmd.Wait()
 			y.Lock()
-			y.sure = y.next
+			y.cmd, y.sure = nil, y.next
+			if err != nil {
+				y.err = fmt.Errorf("berth %v: %w: %s", step.words, err, errs.String())
+			}
 			y.Unlock()
+			if err != nil {
+				return
+			}
 		}
 	}
+}
+
+// stopped stops all threads of the command under way and waits until they are:
+// one that waits for the disk stops only then.
+func stopped(pgid int) error {
+	if err := unix.Kill(-pgid, unix.SIGSTOP); err != nil {
+		return err
+	}
+	for range 2000 {
+		running := 0
+		stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+		for _, f := range stats {
+			if fields := statFields(f); len(fields) > 2 && fields[2] == strconv.Itoa(pgid) {
+				tasks, _ := filepath.Glob(filepath.Dir(f) + "/task/*/stat")
+				for _, task := range tasks {
+					if fields := statFields(task); len(fields) > 0 && !strings.Contains("TtZX", fields[0]) {
+						running++
+					}
+				}
+			}
+		}
+		if running == 0 {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return errors.New("the command does not stop")
+}
+
+// statFields are those of proc_pid_stat(5) from the state on.
+func statFields(path string) []string {
+	data, _ := os.ReadFile(path)
+	return strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
 }
 
 // TestPowerCut copies the bytes of a device at moments at which berth works on
@@ -148,25 +201,30 @@ func TestPowerCut(t *testing.T) {
 	}
 }
 
-// cut takes a copy and looks at it. What was acknowledged before the copy began
-// must be there, but for what the commands that ran during the copy removed or
-// moved: the file system is frozen so that these are few.
+// cut stops the command under way, copies the device, lets the command go on
+// to its end, and looks at the copy.
 func (y *history) cut(t *testing.T, dir, disk string, h *hub, want trees) error {
+	y.looking.Lock()
+	defer y.looking.Unlock()
 	y.Lock()
-	sure, next := y.sure, y.next
+	sure, next, cmd, err := y.sure, y.next, y.cmd, y.err
+	if err == nil && cmd != nil {
+		err = stopped(cmd.Process.Pid)
+	}
+	if err == nil {
+		err = copySparse(disk, filepath.Join(dir, "copy"))
+	}
+	if cmd != nil {
+		_ = unix.Kill(-cmd.Process.Pid, unix.SIGCONT)
+	}
 	y.Unlock()
-	// A copy is of one moment only if nothing is written meanwhile. The bytes
-	// are in the page cache of the file; a reflink or a copy of what is
-	// allocated takes milliseconds. A second look tells whether a command
-	// ended meanwhile: then the copy says nothing.
-	if err := copySparse(disk, filepath.Join(dir, "copy")); err != nil {
+	if err != nil {
 		return err
 	}
-	y.Lock()
-	same := maps.Equal(sure, y.sure) && maps.Equal(next, y.next)
-	y.Unlock()
-	if !same {
-		return nil
+	for ended := cmd == nil; !ended; time.Sleep(time.Millisecond) {
+		y.Lock()
+		ended = y.cmd != cmd
+		y.Unlock()
 	}
 	again := newStore(t, filepath.Join(dir, "again"))
 	root := filepath.Join(again.dir, "root")
@@ -189,7 +247,7 @@ func (y *history) cut(t *testing.T, dir, disk string, h *hub, want trees) error 
 	if err := again.good(got, want); err != nil {
 		return fmt.Errorf("after the cut, %v: %w", slices.Sorted(maps.Keys(got)), err)
 	}
-	if err := errors.Join(again.must("pull", "-q", h.app(1)), again.whole(h.app(1), want[h.ids[0]]), again.check(), again.emptied(len(got)%2 == 0)); err != nil {
+	if err := errors.Join(again.must("pull", "-q", h.app(1)), again.whole(h.app(1), want[h.ids[0]]), again.check(), again.emptied(false)); err != nil {
 		return fmt.Errorf("after the cut and a pull: %w", err)
 	}
 	return again.mounts()
