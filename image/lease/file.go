@@ -221,8 +221,8 @@ func (s *Store) Scan(ctx context.Context) ([]Held, []Problem, error) {
 	return out, problems, ctx.Err()
 }
 
-// Strays removes staged files that a killed process left before limit, and
-// reports how many.
+// Strays removes staged files that a killed process left before limit, and the
+// empty files that are what a power cut leaves of a lease, and reports how many.
 func (s *Store) Strays(limit time.Time) (int, error) {
 	entries, err := os.ReadDir(s.opts.Dir)
 	if err != nil {
@@ -230,10 +230,11 @@ func (s *Store) Strays(limit time.Time) (int, error) {
 	}
 	n := 0
 	for _, e := range entries {
-		if !atomicfile.IsStaged(e.Name()) {
+		stat, err := e.Info()
+		if err != nil || !stat.ModTime().Before(limit) {
 			continue
 		}
-		if stat, err := e.Info(); err != nil || !stat.ModTime().Before(limit) {
+		if empty := stat.Mode().IsRegular() && stat.Size() == 0; !empty && !atomicfile.IsStaged(e.Name()) {
 			continue
 		}
 		if os.Remove(filepath.Join(s.opts.Dir, e.Name())) == nil {

@@ -247,7 +247,11 @@ func (s store) emptied(byName bool) error {
 	// What is no blob, layer, lease or name may stay for an hour: its writer
 	// could be about to go on.
 	for _, name := range left {
-		if !debris.MatchString(name) {
+		st, err := os.Lstat(filepath.Join(s.dir, "root", name))
+		if err != nil {
+			return err
+		}
+		if torn := st.Mode().IsRegular() && st.Size() == 0 && strings.HasPrefix(name, "leases/"); !torn && !debris.MatchString(name) {
 			return fmt.Errorf("an empty store has %d things: %.1000q", len(left), left)
 		}
 		old := unix.NsecToTimespec(time.Now().Add(-25 * time.Hour).UnixNano())
