@@ -2,6 +2,7 @@ package library
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 
 	"berth/image/lease"
 	"berth/image/manifest"
@@ -79,11 +81,26 @@ func (l *Library) Stored(h *Held) func(context.Context, ocispec.Descriptor, dige
 // also layers that were there already, for whoever made them may have been
 // killed before its own Sync.
 func (l *Library) Sync(ctx context.Context, h *Held) error {
-	if err := l.Content.Sync(ctx); err != nil {
+	if len(h.tops) == 0 {
+		return l.Content.Sync(ctx)
+	}
+	flushed := false
+	flush := func() error {
+		flushed = true
+		return l.Content.Sync(ctx)
+	}
+	if !l.oneDisk() {
+		return errors.Join(l.Content.Sync(ctx), l.Layers.Sync(ctx, h.tops...))
+	}
+	if err := l.Layers.SyncBy(ctx, flush, h.tops...); err != nil || flushed {
 		return err
 	}
-	if len(h.tops) == 0 {
-		return nil
-	}
-	return l.Layers.Sync(ctx, h.tops...)
+	return l.Content.Sync(ctx)
+}
+
+// oneDisk reports whether blobs and layers are on one file system, so that one
+// syncfs is enough for both.
+func (l *Library) oneDisk() bool {
+	var blobs, layers unix.Stat_t
+	return unix.Stat(l.Path("content"), &blobs) == nil && unix.Stat(l.Path("snapshots"), &layers) == nil && blobs.Dev == layers.Dev
 }

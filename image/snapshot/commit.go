@@ -177,6 +177,12 @@ func (o *records) moveRecord(from, to string) error {
 // another process may have been killed before its Sync. A name without a
 // snapshot gives errdefs.ErrNotFound; nothing is durable then.
 func (o *Overlay) Sync(ctx context.Context, keys ...string) error {
+	return o.SyncBy(ctx, o.syncFS, keys...)
+}
+
+// SyncBy is Sync for a caller that has more to sync on the same file system:
+// flush, which is called at most once, is its syncfs(2) for both.
+func (o *Overlay) SyncBy(ctx context.Context, flush func() error, keys ...string) error {
 	recs, err := o.toSync(keys)
 	if err != nil {
 		return fmt.Errorf("sync snapshots: %w", err)
@@ -184,7 +190,7 @@ func (o *Overlay) Sync(ctx context.Context, keys ...string) error {
 	if err := stopped(ctx, "sync", "store"); err != nil || len(recs) == 0 {
 		return err
 	}
-	if err := o.syncFS(); err != nil {
+	if err := flush(); err != nil {
 		return fmt.Errorf("sync snapshots: %w", err)
 	}
 	for _, rec := range recs {
