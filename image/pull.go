@@ -82,7 +82,7 @@ func pullOne(ctx context.Context, s *Store, f *fetcher, r PullRequest) (Pulled, 
 		return Pulled{}, fault.New(fault.Invalid, "pull %s: the registry answered with %s", f.ref.Familiar(), desc.Digest)
 	}
 	f.target = desc.Digest
-	if f.lease, err = s.lib.HoldPull(ctx, name); err != nil {
+	if f.lease, err = library.HoldPull(ctx, s.lib, name); err != nil {
 		return Pulled{}, err
 	}
 	defer f.lease.End()
@@ -101,7 +101,7 @@ func pullOne(ctx context.Context, s *Store, f *fetcher, r PullRequest) (Pulled, 
 	if err := f.lease.Release(ctx); err != nil {
 		return Pulled{}, err
 	}
-	s.lib.EndPulls(ctx, func(other string) bool { return other == name })
+	library.EndPulls(ctx, s.lib, func(other string) bool { return other == name })
 	img, _, err := findImage(ctx, s, name)
 	if fault.Is(err, fault.NotFound) { // it was there; another process has removed it
 		img, err = Image{ID: f.image, Target: desc}, nil

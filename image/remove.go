@@ -42,7 +42,7 @@ func (s *Store) Remove(ctx context.Context, namesOrIDs []string, o RemoveOptions
 	var layers map[string]bool
 	collected := r.sync()
 	if len(r.gone) > 0 && collected == nil {
-		s.lib.EndPulls(ctx, func(name string) bool { return slices.Contains(r.dropped, name) })
+		library.EndPulls(ctx, s.lib, func(name string) bool { return slices.Contains(r.dropped, name) })
 		layers, _, collected = s.lib.Collect(ctx)
 	}
 	var first error
@@ -256,10 +256,10 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 		return out, err
 	}
 	if o.All {
-		s.lib.EndPulls(ctx, func(string) bool { return true })
+		library.EndPulls(ctx, s.lib, func(string) bool { return true })
 	}
 	layers, freed, err := s.lib.Collect(ctx)
-	s.lib.DropSummaries(ctx)
+	library.DropSummaries(ctx, s.lib)
 	for _, img := range gone {
 		out.Removed = append(out.Removed, deletedLines(s, img, layers)...)
 	}

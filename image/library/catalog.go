@@ -65,7 +65,7 @@ func (l *Library) Catalog(ctx context.Context) ([]Entry, error) {
 	for _, n := range all {
 		sum, ok := summaries[n.Target.Digest]
 		if !ok {
-			if n, sum, err = l.listed(ctx, n); err != nil {
+			if n, sum, err = listed(ctx, l, n); err != nil {
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
 				}
@@ -101,7 +101,7 @@ func (l *Library) Catalog(ctx context.Context) ([]Entry, error) {
 
 // listed is the summary of what a listed name leads to. Others may have moved
 // or removed the name since: then it is the new one's, or an error and no name.
-func (l *Library) listed(ctx context.Context, n images.Image) (images.Image, summary, error) {
+func listed(ctx context.Context, l *Library, n images.Image) (images.Image, summary, error) {
 	for {
 		sum, err := l.summaryOf(ctx, n.Target)
 		if err == nil {
@@ -184,7 +184,7 @@ func RemoveSummary(path string) { _ = os.Remove(path) }
 
 // DropSummaries removes summaries of targets that are not here any more, and
 // what killed writers left of one an hour ago or earlier.
-func (l *Library) DropSummaries(ctx context.Context) {
+func DropSummaries(ctx context.Context, l *Library) {
 	entries, err := os.ReadDir(l.Path("images"))
 	if err != nil {
 		l.warn(err)

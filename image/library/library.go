@@ -122,16 +122,16 @@ type Held struct {
 
 // Hold makes a lease that lasts as long as this process.
 func (l *Library) Hold(ctx context.Context, verb string) (*Held, error) {
-	return l.hold(ctx, lease.WithLabels(map[string]string{verbLabel: verb}))
+	return hold(ctx, l, lease.WithLabels(map[string]string{verbLabel: verb}))
 }
 
 // HoldPull makes the lease of a pull of name. It lasts for a day at least, so
 // that an interrupted pull can go on where it was.
-func (l *Library) HoldPull(ctx context.Context, name string) (*Held, error) {
-	return l.hold(ctx, lease.WithExpiration(leaseLife), lease.WithLabels(map[string]string{verbLabel: "pull", pullLabel: name}))
+func HoldPull(ctx context.Context, l *Library, name string) (*Held, error) {
+	return hold(ctx, l, lease.WithExpiration(leaseLife), lease.WithLabels(map[string]string{verbLabel: "pull", pullLabel: name}))
 }
 
-func (l *Library) hold(ctx context.Context, opts ...lease.Opt) (*Held, error) {
+func hold(ctx context.Context, l *Library, opts ...lease.Opt) (*Held, error) {
 	made, err := l.Leases.Create(ctx, append(opts, lease.WithOwner())...)
 	if err != nil {
 		return nil, err
@@ -148,7 +148,7 @@ func (l *Library) hold(ctx context.Context, opts ...lease.Opt) (*Held, error) {
 // EndPulls gives back the leases of interrupted pulls of the names that fit:
 // nothing of theirs is to be gone on with. A lease that stays by an error is
 // only told of, for its day ends too.
-func (l *Library) EndPulls(ctx context.Context, fits func(name string) bool) {
+func EndPulls(ctx context.Context, l *Library, fits func(name string) bool) {
 	all, err := l.Leases.List(ctx)
 	if err != nil {
 		l.warn(err)
