@@ -162,9 +162,9 @@ func (l *layer) send() error {
 		return err
 	}
 	go func() {
-		defer close(l.fedEnd)
 		_ = control(l.feed, func(fd int) error { _, err := unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize); return err })
 		_, l.fed = io.CopyBuffer(onlyWriter{l.feed}, l.job.Source, make([]byte, inputSize))
+		close(l.fedEnd) // before the worker hears of it: why looks
 		if l.fed != nil && !errors.Is(l.fed, unix.EPIPE) && !errors.Is(l.fed, os.ErrClosed) {
 			l.cancel() // a stream cut short must not pass for a whole one
 		}
