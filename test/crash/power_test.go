@@ -2,6 +2,7 @@ package crash
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -121,6 +122,9 @@ func (y *history) live(s store, h *hub) {
 // one that waits for the disk stops only then.
 func stopped(pgid int) error {
 	if err := unix.Kill(-pgid, unix.SIGSTOP); err != nil {
+		if errors.Is(err, unix.ESRCH) { // it has just ended
+			return nil
+		}
 		return err
 	}
 	for range 2000 {
@@ -185,13 +189,19 @@ func TestPowerCut(t *testing.T) {
 	if sweep() {
 		cuts = 200
 	}
+	found, full := 0, 0
 	for cut := range cuts {
 		time.Sleep(time.Duration(rng.IntN(250)) * time.Millisecond)
-		if err := y.cut(t, dir, disk, h, want); err != nil {
+		n, err := y.cut(t, dir, disk, h, want)
+		if err != nil {
 			t.Errorf("cut %d: %v", cut, err)
 			break
 		}
+		if found += n; n > 0 {
+			full++
+		}
 	}
+	t.Logf("%d names after the cuts, at %d of %d", found, full, cuts)
 	y.Lock()
 	y.stop = true
 	y.Unlock()
@@ -202,8 +212,9 @@ func TestPowerCut(t *testing.T) {
 }
 
 // cut stops the command under way, copies the device, lets the command go on
-// to its end, and looks at the copy.
-func (y *history) cut(t *testing.T, dir, disk string, h *hub, want trees) error {
+// to its end, and looks at the copy. It tells how
+// many names are in it.
+func (y *history) cut(t *testing.T, dir, disk string, h *hub, want trees) (int, error) {
 	y.looking.Lock()
 	defer y.looking.Unlock()
 	y.Lock()
@@ -212,14 +223,14 @@ func (y *history) cut(t *testing.T, dir, disk string, h *hub, want trees) error 
 		err = stopped(cmd.Process.Pid)
 	}
 	if err == nil {
-		err = copySparse(disk, filepath.Join(dir, "copy"))
+		err = copyStill(disk, filepath.Join(dir, "copy"))
 	}
 	if cmd != nil {
 		_ = unix.Kill(-cmd.Process.Pid, unix.SIGCONT)
 	}
 	y.Unlock()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for ended := cmd == nil; !ended; time.Sleep(time.Millisecond) {
 		y.Lock()
@@ -232,155 +243,75 @@ func (y *history) cut(t *testing.T, dir, disk string, h *hub, want trees) error 
 	defer unix.Unmount(root, unix.MNT_DETACH)
 	got, err := again.named()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for name, id := range got {
 		if sure[name] != id && next[name] != id {
-			return fmt.Errorf("%v after the cut, acknowledged was %v, next %v", got, sure, next)
+			return 0, fmt.Errorf("%v after the cut, acknowledged was %v, next %v", got, sure, next)
 		}
 	}
 	for name, id := range sure {
 		if next[name] == id && got[name] != id {
-			return fmt.Errorf("%v after the cut, acknowledged was %v", got, sure)
+			return 0, fmt.Errorf("%v after the cut, acknowledged was %v", got, sure)
 		}
 	}
 	if err := again.good(got, want); err != nil {
-		return fmt.Errorf("after the cut, %v: %w", slices.Sorted(maps.Keys(got)), err)
+		return 0, fmt.Errorf("after the cut, %v: %w", slices.Sorted(maps.Keys(got)), err)
 	}
 	if err := errors.Join(again.must("pull", "-q", h.app(1)), again.whole(h.app(1), want[h.ids[0]]), again.check(), again.emptied(false)); err != nil {
-		return fmt.Errorf("after the cut and a pull: %w", err)
+		return 0, fmt.Errorf("after the cut and a pull: %w", err)
 	}
-	return again.mounts()
+	return len(got), again.mounts()
 }
 
-// copySparse copies what is allocated of a file.
-func copySparse(from, to string) error {
+// copyStill copies a device's file as it is at one moment: the kernel may write
+// to it although the command is stopped, so it takes two equal copies.
+func copyStill(from, to string) error {
+	last := ""
+	for range 100 {
+		sum, err := copySparse(from, to)
+		if err != nil || sum == last {
+			return err
+		}
+		last = sum
+	}
+	return errors.New("the device is never still")
+}
+
+// copySparse copies what is allocated of a file and tells its digest.
+func copySparse(from, to string) (string, error) {
 	in, err := os.Open(from)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer in.Close()
 	st, err := in.Stat()
 	if err != nil {
-		return err
+		return "", err
 	}
+	_ = os.Remove(to) // the device of the last look may still write to that one
 	out, err := os.Create(to)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer out.Close()
 	if err := out.Truncate(st.Size()); err != nil {
-		return err
+		return "", err
 	}
+	h := sha256.New()
 	for at := int64(0); ; {
 		start, err := unix.Seek(int(in.Fd()), at, unix.SEEK_DATA)
 		if errors.Is(err, unix.ENXIO) {
-			return out.Sync()
+			return fmt.Sprintf("%x", h.Sum(nil)), out.Sync()
 		}
 		if err != nil {
-			return err
+			return "", err
 		}
 		if at, err = unix.Seek(int(in.Fd()), start, unix.SEEK_HOLE); err != nil {
-			return err
+			return "", err
 		}
-		if _, err := io.Copy(io.NewOffsetWriter(out, start), io.NewSectionReader(in, start, at-start)); err != nil {
-			return err
-		}
-	}
-}
-
-// TestFull fills a file system to its last block or inode while pulls go on:
-// images, rmi and prune work all the same, and then a pull does.
-func TestFull(t *testing.T) {
-	needRoot(t)
-	for _, c := range []struct {
-		name  string
-		mount func(t *testing.T, dir string)
-	}{
-		{"blocks-tmpfs", func(t *testing.T, dir string) { mountTmpfs(t, dir, "size=6m,nr_inodes=5000") }},
-		{"inodes-tmpfs", func(t *testing.T, dir string) { mountTmpfs(t, dir, "nr_inodes=420,size=64m") }},
-		{"blocks-ext4", func(t *testing.T, dir string) { needLoop(t, dir, "10M", "-m", "0", "-O", "^has_journal") }},
-		{"blocks-ext4-journal", func(t *testing.T, dir string) { needLoop(t, dir, "12M", "-m", "0") }},
-		{"inodes-ext4", func(t *testing.T, dir string) { needLoop(t, dir, "32M", "-m", "0", "-N", "420") }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
-			s, h := newStore(t, dir), newHub()
-			defer h.close()
-			if err := saved(s, h); err != nil {
-				t.Fatal(err)
-			}
-			c.mount(t, dir)
-			if err := full(s, h); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
-
-func mountTmpfs(t *testing.T, dir, options string) {
-	t.Helper()
-	root := filepath.Join(dir, "root")
-	if err := unix.Mount("tmpfs", root, "tmpfs", 0, options); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(root, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// full brings image 1, lets image 2 not fit, and cleans up with nothing free.
-func full(s store, h *hub) error {
-	if err := s.must("pull", "-q", h.app(1)); err != nil {
-		return err
-	}
-	// Another name, so that rmi has something to leave.
-	if err := s.must("tag", h.app(1), "kept:1"); err != nil {
-		return err
-	}
-	root := filepath.Join(s.dir, "root")
-	fill := func() {
-		for k, size := 0, 1<<20; size > 0; k++ {
-			if os.WriteFile(fmt.Sprintf("%s/lost+found-%d-%d", root, size, k), make([]byte, size), 0o600) != nil {
-				size /= 4
-			}
-		}
-		for k := 0; os.WriteFile(fmt.Sprintf("%s/lost+found-0-%d", root, k), nil, 0o600) == nil; k++ {
+		if _, err := io.Copy(io.MultiWriter(h, io.NewOffsetWriter(out, start)), io.NewSectionReader(in, start, at-start)); err != nil {
+			return "", err
 		}
 	}
-	fill()
-	for _, words := range [][]string{{"pull", "-q", h.app(2)}, {"load", "-q", "-i", filepath.Join(s.dir, "both.tar")}, {"tag", h.app(1), "new:1"}} {
-		r := s.do(words...)
-		if r.code == 0 || r.code == -1 || strings.Count(strings.TrimSpace(r.errors), "\n") > 0 || !strings.Contains(r.errors, "no space left on device") {
-			return fmt.Errorf("on a full disk: %s", r)
-		}
-		fill()
-	}
-	got, err := s.named()
-	if err == nil {
-		err = fits(got, nil, names{h.app(1): h.ids[0], "kept:1": h.ids[0]}, true)
-	}
-	if err = errors.Join(err, s.check(), s.must("rmi", "kept:1")); err != nil {
-		return err
-	}
-	fill()
-	if err := s.must("rmi", h.app(1)); err != nil {
-		return err
-	}
-	if got, err := s.named(); err != nil || len(got) > 0 {
-		return fmt.Errorf("after rmi: %v, %w", got, err)
-	}
-	fill()
-	if err := s.must("image", "prune", "-a", "-f"); err != nil {
-		return err
-	}
-	filled, _ := filepath.Glob(root + "/lost+found-*")
-	for _, f := range filled {
-		if err := os.Remove(f); err != nil {
-			return err
-		}
-	}
-	return errors.Join(s.emptied(false), s.check(), s.must("pull", "-q", h.app(2)), s.whole(h.app(2), ""), s.emptied(true))
 }
