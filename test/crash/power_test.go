@@ -80,12 +80,17 @@ type history struct {
 	looking    sync.Mutex // held while a copy is looked at: no command begins
 }
 
+// await waits until nobody looks at a copy.
+func (y *history) await() {
+	y.looking.Lock()
+	defer y.looking.Unlock()
+}
+
 // live does the steps until it is stopped.
 func (y *history) live(s store, h *hub) {
 	for {
 		for _, step := range steps(s, h) {
-			y.looking.Lock()
-			y.looking.Unlock()
+			y.await()
 			cmd := exec.Command(berth, s.args(step.words)...)
 			cmd.Env = s.env()
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
