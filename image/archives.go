@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -182,6 +183,9 @@ func saveSources(ctx context.Context, s *Store, h *library.Held, names []string)
 				for _, n := range all[i].Names {
 					if t, err := ref.Stored(n); err == nil && t.Repository() == r.Repository() {
 						kept, err := s.lib.Names.Get(ctx, n)
+						if errdefs.IsNotFound(err) {
+							continue // removed since the list was read
+						}
 						if err != nil {
 							return nil, err
 						}
@@ -203,6 +207,9 @@ func saveSources(ctx context.Context, s *Store, h *library.Held, names []string)
 			continue
 		}
 		n, err := s.lib.Names.Get(ctx, name)
+		if errdefs.IsNotFound(err) {
+			return nil, s.noSuch(typed) // removed since it was found
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -215,6 +222,9 @@ func saveSources(ctx context.Context, s *Store, h *library.Held, names []string)
 	for _, src := range out {
 		if err := h.Keep(ctx, lease.ContentType, string(src.Target.Digest)); err != nil {
 			return nil, err
+		}
+		if _, err := s.lib.Content.Info(ctx, src.Target.Digest); errdefs.IsNotFound(err) {
+			return nil, s.noSuch(names[0])
 		}
 	}
 	return out, nil

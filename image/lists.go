@@ -229,6 +229,9 @@ func (l *Lists) entries(ctx context.Context, h *library.Held, member string, all
 		target = img.Target
 		if name != "" {
 			n, err := s.lib.Names.Get(ctx, name)
+			if errdefs.IsNotFound(err) {
+				err = s.noSuch(member) // removed since it was found
+			}
 			if err != nil {
 				return nil, err
 			}

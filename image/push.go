@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
@@ -102,6 +103,9 @@ func (p *pusher) push(ctx context.Context, source string) (Pushed, error) {
 	target := img.Target
 	if name != "" {
 		n, err := p.s.lib.Names.Get(ctx, name)
+		if errdefs.IsNotFound(err) {
+			err = p.s.noSuch(source) // removed since it was found
+		}
 		if err != nil {
 			return Pushed{}, err
 		}

@@ -25,6 +25,9 @@ func (s *Store) Tag(ctx context.Context, source, target string) error {
 	desc, label := img.Target, ""
 	if name != "" {
 		n, err := s.lib.Names.Get(ctx, name)
+		if errdefs.IsNotFound(err) {
+			err = s.noSuch(source) // removed since it was found
+		}
 		if err != nil {
 			return err
 		}
