@@ -38,7 +38,6 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/pkg/filters"
 	"github.com/containerd/errdefs"
-	"golang.org/x/sys/unix"
 )
 
 // Options says where the names are.
@@ -85,12 +84,8 @@ func Open(o Options) (*Store, error) {
 	for n := range lockCount {
 		paths = append(paths, s.lockPath(n))
 	}
-	for _, path := range paths {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-		if err != nil {
-			return nil, fmt.Errorf("open names: %w", err)
-		}
-		f.Close()
+	if err := flock.Make(paths...); err != nil {
+		return nil, fmt.Errorf("open names: %w", err)
 	}
 	return s, nil
 }

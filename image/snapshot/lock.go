@@ -22,14 +22,6 @@ func (o *lockFiles) lockPath(n int) string {
 	return filepath.Join(o.dir, strconv.Itoa(100 + n)[1:])
 }
 
-func (o *lockFiles) makeLock(n int) error {
-	f, err := os.OpenFile(o.lockPath(n), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return err
-	}
-	return f.Close()
-}
-
 // lockFiles is the folder of the lock files.
 type lockFiles struct{ dir string }
 

@@ -13,6 +13,7 @@ import (
 
 	"berth/base/atomicfile"
 	"berth/base/fault"
+	"berth/base/flock"
 
 	"golang.org/x/sys/unix"
 )
@@ -100,7 +101,7 @@ func (o *shelf) make() error {
 		return err
 	}
 	for n := range lockCount {
-		if err := o.makeLock(n); err != nil {
+		if err := flock.Make(o.lockPath(n)); err != nil {
 			return err
 		}
 	}
