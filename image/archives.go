@@ -80,7 +80,7 @@ func adopt(ctx context.Context, s *Store, h *library.Held, images []archive.Imag
 		if err != nil {
 			return out, err
 		}
-		if _, err := s.lib.Unpack(ctx, h, docs, func(Progress) {}, s.lib.Stored(h)); err != nil {
+		if _, err := s.lib.Unpack(ctx, h, docs, func(Progress) {}, s.lib.Stored); err != nil {
 			return out, err
 		}
 		given := img.Names
@@ -254,7 +254,7 @@ func (s *Store) Import(ctx context.Context, o ImportOptions) (id digest.Digest, 
 	if err != nil {
 		return "", err
 	}
-	if _, err := s.lib.Unpack(ctx, h, docs, func(Progress) {}, s.lib.Stored(h)); err != nil {
+	if _, err := s.lib.Unpack(ctx, h, docs, func(Progress) {}, s.lib.Stored); err != nil {
 		return "", err
 	}
 	if err := s.lib.Sync(ctx, h); err != nil {

@@ -13,12 +13,11 @@ import (
 
 // reach is how one verb reaches registries.
 type reach struct {
-	auth       *Credential
-	anyTLS     bool // --tls-verify=false: http, or https without verification
-	retries    int
-	delay      time.Duration
-	onRetry    func(what string, cause error)
-	authSource *credential.Keeper // nil: the store's
+	auth     *Credential
+	anyTLS   bool // --tls-verify=false: http, or https without verification
+	retries  int
+	delay    time.Duration
+	progress func(Progress) // told of retries; may be nil
 }
 
 func (c Credential) kept() credential.Credential {
@@ -38,17 +37,15 @@ func (d dialect) client(r reach) (*registry.Client, error) {
 			return nil, err
 		}
 	}
-	keeper := d.credentials("")
-	if r.authSource != nil {
-		keeper = r.authSource
-	}
-	find := keeper.Lookup
+	find := d.credentials("").Lookup
 	if r.auth != nil {
 		find = func(context.Context, string, string) (credential.Credential, error) { return r.auth.kept(), nil }
 	}
 	o := registry.Options{Hosts: table, Credentials: find, Retries: r.retries, Delay: r.delay}
-	if r.onRetry != nil {
-		o.OnRetry = func(what string, _ time.Duration, cause error) { r.onRetry(what, cause) }
+	if r.progress != nil {
+		o.OnRetry = func(what string, _ time.Duration, cause error) {
+			r.progress(Progress{Step: StepRetrying, Detail: what + ": " + cause.Error()})
+		}
 	}
 	return registry.New(o), nil
 }

@@ -3,7 +3,6 @@ package image
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -103,9 +102,6 @@ func (f *fetcher) config(ctx context.Context, doc *manifest.Document) (*manifest
 
 // layer opens a layer's compressed bytes: from the store, or as they come.
 func (f *fetcher) layer(ctx context.Context, desc ocispec.Descriptor, diff digest.Digest) (*library.Stream, error) {
-	if err := f.lease.Keep(ctx, lease.ContentType, string(desc.Digest)); err != nil {
-		return nil, err
-	}
 	labels := map[string]string{manifest.UncompressedLabel: string(diff), manifest.SourceLabel + f.ref.Domain: f.ref.Path}
 	for {
 		if info, err := f.s.lib.Content.Info(ctx, desc.Digest); err == nil {
@@ -133,29 +129,6 @@ func (f *fetcher) layer(ctx context.Context, desc ocispec.Descriptor, diff diges
 
 // ingestOf names the half-written blob of a layer.
 func ingestOf(desc ocispec.Descriptor) string { return "layer-" + string(desc.Digest) }
-
-// blobs fetches the layers whose snapshots were there, but not their bytes:
-// others had removed an image with the same layers at that moment.
-func (f *fetcher) blobs(ctx context.Context, img library.Documents) error {
-	for i, desc := range img.Manifest.Manifest.Layers {
-		if _, err := f.s.lib.Content.Info(ctx, desc.Digest); !errdefs.IsNotFound(err) {
-			continue
-		}
-		src, err := f.layer(ctx, desc, img.Config.RootFS.DiffIDs[i])
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(io.Discard, src)
-		if err == nil {
-			err = src.Commit(ctx)
-		}
-		src.Close()
-		if err != nil {
-			return fmt.Errorf("layer %s: %w", desc.Digest, err)
-		}
-	}
-	return nil
-}
 
 // download fills w by one or more connections; the stream follows the bytes
 // that are there without a hole.

@@ -14,7 +14,7 @@ func (s *Store) Find(ctx context.Context, nameOrID string) (Image, error) {
 	return img, err
 }
 
-// find also gives the name that matched, "" if an id did. The built-in image is
+// findImage also gives the name that matched, "" if an id did. The built-in image is
 // made when it is first looked for.
 func findImage(ctx context.Context, s *Store, nameOrID string) (Image, string, error) {
 	all, err := s.lib.Catalog(ctx)

@@ -22,7 +22,7 @@ import (
 
 // Lists makes manifest lists by hand: docker's and podman's manifest verbs. A
 // list is an OCI index under a name of this store; its members are images here,
-// or library.Documents of a registry whose layers stay there.
+// or documents of a registry whose layers stay there.
 type Lists struct{ store *Store }
 
 // Annotation changes one manifest's entry in a list; empty fields change

@@ -8,14 +8,13 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"berth/base/fault"
-	"berth/image/lease"
 	"berth/image/library"
 	"berth/image/manifest"
 	"berth/image/ref"
 )
 
 // Pull brings an image, or all tags of a repository, into the store: resolve
-// the name → its library.Documents → ask the trust policy → all layers at
+// the name → its documents → ask the trust policy → all layers at
 // once, each streamed through the unpack worker → one sync → the name. What was
 // fetched of an interrupted pull is kept for a day and not fetched again.
 func (s *Store) Pull(ctx context.Context, r PullRequest) ([]Pulled, error) {
@@ -23,12 +22,7 @@ func (s *Store) Pull(ctx context.Context, r PullRequest) ([]Pulled, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := s.client(reach{auth: r.Auth, anyTLS: r.SkipVerify || r.PlainHTTP, retries: r.Retries, delay: r.RetryDelay,
-		onRetry: func(what string, cause error) {
-			if r.Progress != nil {
-				r.Progress(Progress{Step: StepRetrying, Detail: what + ": " + cause.Error()})
-			}
-		}})
+	client, err := s.client(reach{auth: r.Auth, anyTLS: r.SkipVerify || r.PlainHTTP, retries: r.Retries, delay: r.RetryDelay, progress: r.Progress})
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +127,7 @@ func fromStore(ctx context.Context, s *Store, name string, r PullRequest) (Pulle
 	return Pulled{}, false, nil
 }
 
-// fetch brings a target whole: its library.Documents, and the layers of the platforms
+// fetchTarget brings a target whole: its documents, and the layers of the platforms
 // that are wanted. fresh says whether anything was not there.
 func fetchTarget(ctx context.Context, s *Store, f *fetcher, desc ocispec.Descriptor, platform string) (fresh bool, err error) {
 	want, all := manifest.Host(), platform == "all"
@@ -216,18 +210,8 @@ func fetchImage(ctx context.Context, s *Store, f *fetcher, doc, index *manifest.
 		}
 	}
 	f.image = cfg.Digest()
-	blobs := make([]string, len(doc.Manifest.Layers))
-	for i, l := range doc.Manifest.Layers {
-		blobs[i] = string(l.Digest)
-	}
-	if err := f.lease.Keep(ctx, lease.ContentType, blobs...); err != nil {
-		return false, err
-	}
 	fresh, err := s.lib.Unpack(ctx, f.lease, img, f.tell, f.layer)
 	if err != nil {
-		return false, err
-	}
-	if err := f.blobs(ctx, img); err != nil {
 		return false, err
 	}
 	return fresh, s.lib.Sync(ctx, f.lease)

@@ -30,12 +30,7 @@ func (s *Store) Push(ctx context.Context, r PushRequest) ([]Pushed, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := s.client(reach{auth: r.Auth, anyTLS: r.SkipVerify || r.PlainHTTP, retries: r.Retries, delay: r.RetryDelay,
-		onRetry: func(what string, cause error) {
-			if r.Progress != nil {
-				r.Progress(Progress{Step: StepRetrying, Detail: what + ": " + cause.Error()})
-			}
-		}})
+	client, err := s.client(reach{auth: r.Auth, anyTLS: r.SkipVerify || r.PlainHTTP, retries: r.Retries, delay: r.RetryDelay, progress: r.Progress})
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
 	return append(out, more...), err
 }
 
-// checkImages looks whether every image has its library.Documents and layers. A layer
+// checkImages looks whether every image has its documents and layers. A layer
 // that is missing is unpacked again from its blob.
 func checkImages(ctx context.Context, s *Store, repair bool) ([]Finding, error) {
 	all, err := s.lib.Names.List(ctx)
@@ -145,7 +145,7 @@ func unpackAgain(ctx context.Context, s *Store, target ocispec.Descriptor) error
 	}
 	docs, err := s.lib.Read(ctx, target, manifest.Host())
 	if err == nil {
-		if _, err = s.lib.Unpack(ctx, h, docs, func(Progress) {}, s.lib.Stored(h)); err == nil {
+		if _, err = s.lib.Unpack(ctx, h, docs, func(Progress) {}, s.lib.Stored); err == nil {
 			err = s.lib.Sync(ctx, h)
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
-	"berth/image/lease"
 	"berth/image/manifest"
 )
 
@@ -63,18 +62,13 @@ func (l *Library) Kept(ctx context.Context, info content.Info, desc ocispec.Desc
 	}, nil
 }
 
-// Stored opens layers whose blobs are here.
-func (l *Library) Stored(h *Held) func(context.Context, ocispec.Descriptor, digest.Digest) (*Stream, error) {
-	return func(ctx context.Context, desc ocispec.Descriptor, diff digest.Digest) (*Stream, error) {
-		if err := h.Keep(ctx, lease.ContentType, string(desc.Digest)); err != nil {
-			return nil, err
-		}
-		info, err := l.Content.Info(ctx, desc.Digest)
-		if err != nil {
-			return nil, err
-		}
-		return l.Kept(ctx, info, desc, map[string]string{manifest.UncompressedLabel: string(diff)})
+// Stored opens a layer whose blob is here.
+func (l *Library) Stored(ctx context.Context, desc ocispec.Descriptor, diff digest.Digest) (*Stream, error) {
+	info, err := l.Content.Info(ctx, desc.Digest)
+	if err != nil {
+		return nil, err
 	}
+	return l.Kept(ctx, info, desc, map[string]string{manifest.UncompressedLabel: string(diff)})
 }
 
 // Sync makes durable what a verb has brought or relies on, before it is named:

@@ -95,13 +95,17 @@ func (l *Library) Unpack(ctx context.Context, h *Held, img Documents, tell func(
 	return fresh, err
 }
 
-// look finds out which layers are there; the lease keeps them from then on.
+// look finds out which layers are there; the lease keeps them and all layers'
+// bytes, there or to come, from then on.
 func (u *unpacking) look(ctx context.Context) error {
-	names := make([]string, len(u.chains))
+	names, blobs := make([]string, len(u.chains)), make([]string, len(u.chains))
 	for i, c := range u.chains {
-		names[i] = string(c)
+		names[i], blobs[i] = string(c), string(u.img.Manifest.Manifest.Layers[i].Digest)
 	}
 	if err := u.lease.Keep(ctx, LayerType, names...); err != nil {
+		return err
+	}
+	if err := u.lease.Keep(ctx, lease.ContentType, blobs...); err != nil {
 		return err
 	}
 	for i := range u.layers {
@@ -126,9 +130,6 @@ func (u *unpacking) look(ctx context.Context) error {
 // it came in other bytes or in none: to save and push this one they are needed.
 func (u *unpacking) keepBlob(ctx context.Context, i int) error {
 	desc, diff := u.img.Manifest.Manifest.Layers[i], u.img.Config.RootFS.DiffIDs[i]
-	if err := u.lease.Keep(ctx, lease.ContentType, string(desc.Digest)); err != nil {
-		return err
-	}
 	if _, err := u.l.Content.Info(ctx, desc.Digest); err == nil {
 		return nil
 	}
