@@ -247,8 +247,12 @@ func (r receiver) send(b, oob []byte) error {
 // wait blocks until there is room in the socket, or nobody to make it.
 func (r receiver) wait() error {
 	fds := []unix.PollFd{{Fd: int32(r.sock), Events: unix.POLLOUT}, {Fd: int32(r.pidfd), Events: unix.POLLIN}}
-	if _, err := unix.Poll(fds, -1); err != nil {
-		return err
+	for {
+		if _, err := unix.Poll(fds, -1); err == nil {
+			break
+		} else if err != unix.EINTR {
+			return err
+		}
 	}
 	if fds[0].Revents == 0 && fds[1].Revents != 0 {
 		return unix.EPIPE

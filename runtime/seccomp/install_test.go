@@ -108,17 +108,21 @@ func TestKernelNotify(t *testing.T) {
 func answer(listener int, arg uint64, val int64) error {
 	defer unix.Close(listener)
 	poll := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}
-	if n, err := unix.Poll(poll, 10000); n != 1 {
+	n, err := unix.Poll(poll, 10000)
+	for err == unix.EINTR {
+		n, err = unix.Poll(poll, 10000)
+	}
+	if n != 1 {
 		return fmt.Errorf("no notification: %v", err)
 	}
-	var n notification
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), ioctlNotifRecv, uintptr(unsafe.Pointer(&n))); errno != 0 {
+	var asked notification
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), ioctlNotifRecv, uintptr(unsafe.Pointer(&asked))); errno != 0 {
 		return fmt.Errorf("SECCOMP_IOCTL_NOTIF_RECV: %w", errno)
 	}
-	if n.nr != unix.SYS_UMASK || n.args[0] != arg {
-		return fmt.Errorf("notification of call %d, argument %#o", n.nr, n.args[0])
+	if asked.nr != unix.SYS_UMASK || asked.args[0] != arg {
+		return fmt.Errorf("notification of call %d, argument %#o", asked.nr, asked.args[0])
 	}
-	r := response{id: n.id, val: val}
+	r := response{id: asked.id, val: val}
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(listener), ioctlNotifSend, uintptr(unsafe.Pointer(&r))); errno != 0 {
 		return fmt.Errorf("SECCOMP_IOCTL_NOTIF_SEND: %w", errno)
 	}

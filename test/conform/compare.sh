@@ -78,6 +78,12 @@ compare() {
 			bounded "$name"
 			gone $(e ps -aq) >/dev/null 2>&1
 		done
+		if grep -qx Killed "$TMP/$name.reference" "$TMP/$name.berth"; then
+			bad=1
+			printf '%-16s %-8s %d\n' "$name" HUNG $((SECONDS - start))
+			grep -Hx -B3 Killed "$TMP/$name.reference" "$TMP/$name.berth" | sed 's/^/    /'
+			continue
+		fi
 		if cmp -s "$TMP/$name.reference" "$TMP/$name.berth"; then
 			printf '%-16s %-8s %d\n' "$name" same $((SECONDS - start))
 			continue

@@ -47,10 +47,12 @@ u() { e run "$@"; }
 r() { e run --rm --network none "$@"; }
 d() { local name=$1; shift; e run -d --name "$name" --network none "$@" >/dev/null || echo "$name did not start"; }
 gone() { [ $# = 0 ] || timeout -k 5 30 docker -H "$SOCK" rm -fv "$@" >/dev/null 2>&1; }
+# In the foreground: on a terminal, a shell that does not replace itself by
+# timeout (SHELL unset: sh) would else leave the engine stopped by SIGTTOU.
 line() {
 	local verb=$1; shift
 	[ "$verb" != run ] || set -- --runtime "$RUNTIME" --rm --network none "$@"
-	echo timeout -k 5 30 docker -H "$SOCK" "$verb" "$@"
+	echo timeout --foreground -k 5 30 docker -H "$SOCK" "$verb" "$@"
 }
 UPDATE="e update"
 
