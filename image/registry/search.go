@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"berth/base/fault"
@@ -73,17 +74,29 @@ func (c *Client) Search(ctx context.Context, registry, term string, limit int, f
 	return out, nil
 }
 
-// searchEndpoints is where the old protocol lives.
+// searchEndpoints is where the old protocol lives: at the mirrors, most of which
+// do not speak it, and at the registry.
 func (c *Client) searchEndpoints(registry string) ([]hosts.Endpoint, error) {
 	list, err := c.o.Hosts.Registry(registry)
+	if err != nil {
+		return nil, err
+	}
+	mirrors, err := c.o.Hosts.Endpoints(registry, "berth", hosts.Tag)
+	if err != nil && !fault.Is(err, fault.Unsupported) { // nobody to pull from is no hindrance
+		return nil, err
+	}
+	mirrors = slices.DeleteFunc(mirrors, func(e hosts.Endpoint) bool { return !e.Mirror })
 	for i := range list {
-		list[i].Prefix, list[i].Namespace = "/v1", ""
 		if list[i].Registry == "docker.io" {
 			// The index is another host than the registry: it gets no secret.
 			list[i].Host, list[i].Registry = "index.docker.io", ""
 		}
 	}
-	return list, err
+	list = append(mirrors, list...)
+	for i := range list {
+		list[i].Prefix, list[i].Repository, list[i].Namespace = "/v1", "", ""
+	}
+	return list, nil
 }
 
 func searchFilter(filters map[string][]string) (func(Found) bool, error) {
