@@ -30,7 +30,7 @@ func (s *Store) Push(ctx context.Context, r PushRequest) ([]Pushed, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := s.client(reach{auth: r.Auth, anyTLS: r.SkipVerify || r.PlainHTTP, retries: r.Retries, delay: r.RetryDelay, progress: r.Progress})
+	client, err := s.client(r.Access, r.Progress)
 	if err != nil {
 		return nil, err
 	}

@@ -353,19 +353,19 @@ func TestLists(t *testing.T) {
 	}
 	there := newStore(t)
 	list := reg + "/m:all"
-	if _, err := there.Lists().Create(t.Context(), list, []string{name}, false, false); err != nil {
+	if _, err := there.Lists().Create(t.Context(), ListRequest{List: list, Members: []string{name}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := there.Lists().Create(t.Context(), list, nil, false, false); !fault.Is(err, fault.Exists) {
+	if _, err := there.Lists().Create(t.Context(), ListRequest{List: list}); !fault.Is(err, fault.Exists) {
 		t.Errorf("a list that is there: %v", err)
 	}
-	if _, err := there.Lists().Annotate(t.Context(), list, name, Annotation{Variant: "v3"}); err != nil {
+	if _, err := there.Lists().Annotate(t.Context(), ListRequest{List: list, Members: []string{name}, Set: Annotation{Variant: "v3"}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := there.Lists().Push(t.Context(), list, false, PushRequest{Name: canonical(t, there, list)}); err != nil {
 		t.Fatal(err)
 	}
-	raw, err := newStore(t).Lists().Inspect(t.Context(), list, PullRequest{})
+	raw, err := newStore(t).Lists().Inspect(t.Context(), list, Access{})
 	if err != nil || !bytes.Contains(raw, []byte(`"variant":"v3"`)) {
 		t.Errorf("%s, %v", raw, err)
 	}
@@ -435,7 +435,7 @@ func TestPolicy(t *testing.T) {
 			t.Errorf("%s: layers were unpacked before the policy was asked", policy)
 		}
 	}
-	if _, err := s.Registries().Sign(t.Context(), canonical(t, s, name), private, nil, false); err != nil {
+	if _, err := s.Registries().Sign(t.Context(), canonical(t, s, name), private, Access{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := pull(signed); err != nil {

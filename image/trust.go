@@ -82,7 +82,7 @@ func (s signatures) Blob(ctx context.Context, repository ref.Ref, d ocispec.Desc
 
 // Sign signs what a registry has under a canonical name with a private key (PEM),
 // as cosign does, and pushes the signature beside it.
-func (r *Registries) Sign(ctx context.Context, name string, key []byte, auth *Credential, anyTLS bool) (digest.Digest, error) {
+func (r *Registries) Sign(ctx context.Context, name string, key []byte, a Access) (digest.Digest, error) {
 	to, err := ref.Stored(name)
 	if err != nil {
 		return "", err
@@ -91,7 +91,7 @@ func (r *Registries) Sign(ctx context.Context, name string, key []byte, auth *Cr
 	if err != nil {
 		return "", err
 	}
-	client, err := r.store.client(reach{auth: auth, anyTLS: anyTLS})
+	client, err := r.store.client(a, nil)
 	if err != nil {
 		return "", err
 	}

@@ -107,13 +107,13 @@ func searchFilter(filters map[string][]string) (func(Found) bool, error) {
 			case "stars":
 				n, err := strconv.Atoi(v)
 				if err != nil {
-					return nil, fault.New(fault.Invalid, "invalid filter 'stars=%s'", v)
+					return nil, fault.New(fault.Invalid, "Invalid filter 'stars=%s'", v)
 				}
 				tests = append(tests, func(f Found) bool { return f.Stars >= n })
 			case "is-official", "is-automated":
 				want, err := strconv.ParseBool(v)
 				if err != nil {
-					return nil, fault.New(fault.Invalid, "invalid filter '%s=%s'", key, v)
+					return nil, fault.New(fault.Invalid, "Invalid filter '%s=%s'", key, v)
 				}
 				official := key == "is-official"
 				tests = append(tests, func(f Found) bool {
@@ -123,7 +123,7 @@ func searchFilter(filters map[string][]string) (func(Found) bool, error) {
 					return f.Automated == want
 				})
 			default:
-				return nil, fault.New(fault.Invalid, "invalid filter '%s'", key)
+				return nil, fault.New(fault.Invalid, "Invalid filter '%s'", key)
 			}
 		}
 	}

@@ -63,7 +63,7 @@ func TestParsePull(t *testing.T) {
 		{"--arch arm --platform linux/arm64 x", engine.PullRequest{}, "--platform option can not be specified with --arch or --os"},
 		{"--policy newer x", with(func(r *image.PullRequest) { r.Policy = image.PullNewer }), ""},
 		{"--policy often x", engine.PullRequest{}, `unsupported pull policy "often"`},
-		{"--tls-verify=false x", with(func(r *image.PullRequest) { r.PlainHTTP, r.SkipVerify = true, true }), ""},
+		{"--tls-verify=false x", with(func(r *image.PullRequest) { r.AnyTLS = true }), ""},
 		{"--creds a:b:c x", with(func(r *image.PullRequest) { r.Auth = &image.Credential{Username: "a", Password: "b:c"} }), ""},
 		{"--creds :c x", engine.PullRequest{}, "credentials can't be empty"},
 		{"--retry 5 --retry-delay 2s x", with(func(r *image.PullRequest) { r.Retries, r.RetryDelay = 5, 2*time.Second }), ""},
@@ -93,7 +93,7 @@ func TestParsePush(t *testing.T) {
 		{"-a x y", image.PushRequest{}, "a destination can't be used with --all-tags/-a"},
 		{"--compression-format zstd --compression-level 7 --force-compression x", image.PushRequest{Source: "x", Compression: "zstd", Level: 7, Force: true}, ""},
 		{"--compression-format rar x", image.PushRequest{}, `unknown compression format "rar"`},
-		{"--platform linux/s390x --tls-verify=false x", image.PushRequest{Source: "x", Platform: "linux/s390x", PlainHTTP: true, SkipVerify: true}, ""},
+		{"--platform linux/s390x --tls-verify=false x", image.PushRequest{Source: "x", Platform: "linux/s390x", Access: image.Access{AnyTLS: true}}, ""},
 	} {
 		got, err := request(t, new(Push), c.line, func(v *Push, w []string) (engine.PushRequest, error) { return v.request(w) })
 		if err != c.err || err == "" && !reflect.DeepEqual(got.PushRequest, c.want) {

@@ -49,18 +49,10 @@ func (v *Pull) request(typed string) (engine.PullRequest, error) {
 	if err != nil {
 		return engine.PullRequest{}, err
 	}
-	auth, err := v.access.Credential()
-	if err != nil {
-		return engine.PullRequest{}, err
-	}
-	insecure := v.access.Insecure()
+	access, err := v.access.Value()
 	return engine.PullRequest{
-		PullRequest: image.PullRequest{
-			Name: typed, AllTags: v.all, Policy: policy, Platform: platform, Auth: auth,
-			PlainHTTP: insecure, SkipVerify: insecure, Retries: v.access.Retries, RetryDelay: v.access.Delay,
-		},
-		AuthFile: v.access.AuthFile,
-	}, nil
+		PullRequest: image.PullRequest{Name: typed, AllTags: v.all, Policy: policy, Platform: platform, Access: access},
+	}, err
 }
 
 func (v *Pull) Run(ctx context.Context, c *command.Call, words []string) error {

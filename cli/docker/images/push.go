@@ -48,7 +48,7 @@ func (v *Push) Flags(f *pflag.FlagSet) {
 
 // request has no effects. podman's second word is the destination.
 func (v *Push) request(words []string) (engine.PushRequest, error) {
-	r := engine.PushRequest{AuthFile: v.access.AuthFile}
+	var r engine.PushRequest
 	r.Source = words[0]
 	if len(words) > 1 {
 		if v.all {
@@ -64,15 +64,12 @@ func (v *Push) request(words []string) (engine.PushRequest, error) {
 	default:
 		return r, fmt.Errorf("unknown compression format %q", v.compression)
 	}
-	auth, err := v.access.Credential()
+	access, err := v.access.Value()
 	if err != nil {
 		return r, err
 	}
-	insecure := v.access.Insecure()
-	r.AllTags, r.Platform, r.Auth = v.all, v.platform, auth
+	r.AllTags, r.Platform, r.Access = v.all, v.platform, access
 	r.Compression, r.Level, r.Force = v.compression, v.level, v.force
-	r.PlainHTTP, r.SkipVerify = insecure, insecure
-	r.Retries, r.RetryDelay = v.access.Retries, v.access.Delay
 	return r, nil
 }
 
