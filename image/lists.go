@@ -352,7 +352,7 @@ func (p *pusher) members(ctx context.Context, client *registry.Client, doc *mani
 			return err
 		}
 		part := &pusher{s: p.s, client: client, lease: p.lease, to: to, r: p.r, tell: p.tell}
-		part.r.Compression, part.r.Force = "", false
+		part.r.Compression, part.r.Force, part.r.Format = "", false, ""
 		sent, err := part.image(ctx, one)
 		if err != nil {
 			return err

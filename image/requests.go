@@ -71,8 +71,16 @@ type PushRequest struct {
 	Compression string
 	Level       int
 	Force       bool // recompress even what is kept
+	// Format is the manifest's: ManifestOCI, ManifestDocker, or "" for as it is.
+	Format string
 	Progress    func(Progress)
 }
+
+// The forms of a manifest.
+const (
+	ManifestOCI    = "oci"
+	ManifestDocker = "v2s2"
+)
 
 // Pushed tells what Push did for one name.
 type Pushed struct {

@@ -25,6 +25,7 @@ type Push struct {
 	compression         string
 	level               int
 	force               bool
+	format              string
 	digestFile          string
 }
 
@@ -42,8 +43,8 @@ func (v *Push) Flags(f *pflag.FlagSet) {
 	ignored.Bool(f, "compress", "Compress layers in a folder")
 	v.access.Flags(f)
 	v.access.RetryFlags(f)
-	ignored.String(f, "format", "Form of the manifest; it is pushed as it is")
-	command.Extra(f, "platform", "compression-format", "compression-level", "force-compression", "digestfile")
+	f.StringVar(&v.format, "format", "", "Form of the manifest (oci, v2s2); without it as it is")
+	command.Extra(f, "platform", "compression-format", "compression-level", "force-compression", "digestfile", "format")
 }
 
 // request has no effects. podman's second word is the destination.
@@ -63,6 +64,14 @@ func (v *Push) request(words []string) (engine.PushRequest, error) {
 	case "", "gzip", "zstd", "zstd:chunked":
 	default:
 		return r, fmt.Errorf("unknown compression format %q", v.compression)
+	}
+	switch v.format {
+	case "", image.ManifestOCI:
+		r.Format = v.format
+	case image.ManifestDocker, "docker":
+		r.Format = image.ManifestDocker
+	default:
+		return r, fmt.Errorf("unknown format %q: want oci or v2s2", v.format)
 	}
 	access, err := v.access.Value()
 	if err != nil {
