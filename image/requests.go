@@ -72,8 +72,8 @@ type PushRequest struct {
 	Level       int
 	Force       bool // recompress even what is kept
 	// Format is the manifest's: ManifestOCI, ManifestDocker, or "" for as it is.
-	Format string
-	Progress    func(Progress)
+	Format   string
+	Progress func(Progress)
 }
 
 // The forms of a manifest.
@@ -171,6 +171,9 @@ type LoadOptions struct {
 	Progress func(Progress)
 	// Name is given to an archive without names (podman's load [NAME]).
 	Name string
+	// Only takes one image of the archive: by its name, an OCI reference name,
+	// or @ and its number from 0.
+	Only string
 }
 
 // Loaded is one image of an archive.
@@ -195,6 +198,7 @@ type SaveOptions struct {
 	Platform string
 	Compress bool
 	Dir      string // for the two folder forms
+	As       string // the one image's name in the archive, in the place of its own
 	Progress func(Progress)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -228,7 +229,7 @@ func TestSkopeo(t *testing.T) {
 	p.Run("copy", "-q", "--dest-compress-format", "zstd", "oci-archive:"+ociTar, "oci:"+zstdDir+":word")
 	other := newStore(t)
 	images, err := LoadFolder(t.Context(), other, zstdDir, LoadOptions{})
-	if err != nil || len(images) != 1 || images[0].Word != "word" || len(images[0].Names) != 0 {
+	if err != nil || len(images) != 1 || !slices.Equal(images[0].Words, []string{"word"}) || len(images[0].Names) != 0 {
 		t.Fatal(images, err)
 	}
 	checkWhole(t, other, images[0], 1)

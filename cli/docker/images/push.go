@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 
 	"github.com/spf13/pflag"
@@ -24,7 +23,7 @@ type Push struct {
 	access              command.Access
 	compression         string
 	level               int
-	force               bool
+	force, compress     bool
 	format              string
 	digestFile          string
 }
@@ -40,11 +39,11 @@ func (v *Push) Flags(f *pflag.FlagSet) {
 	f.StringVar(&v.digestFile, "digestfile", "", "Write the digest of the pushed image to this file")
 	ignored := new(command.Ignored)
 	ignored.Bool(f, "remove-signatures", "Send no signatures")
-	ignored.Bool(f, "compress", "Compress layers in a folder")
+	f.BoolVar(&v.compress, "compress", false, "Compress layers in a folder")
 	v.access.Flags(f)
 	v.access.RetryFlags(f)
 	f.StringVar(&v.format, "format", "", "Form of the manifest (oci, v2s2); without it as it is")
-	command.Extra(f, "platform", "compression-format", "compression-level", "force-compression", "digestfile", "format")
+	command.Extra(f, "platform", "compression-format", "compression-level", "force-compression", "digestfile", "format", "compress")
 }
 
 // request has no effects. podman's second word is the destination.
@@ -55,7 +54,7 @@ func (v *Push) request(words []string) (engine.PushRequest, error) {
 		if v.all {
 			return r, errors.New("a destination can't be used with --all-tags/-a")
 		}
-		r.Name = strings.TrimPrefix(words[1], "docker://")
+		r.Name = words[1]
 	}
 	if v.all && hasTag(r.Source) {
 		return r, errors.New("tag can't be used with --all-tags/-a")
@@ -83,6 +82,13 @@ func (v *Push) request(words []string) (engine.PushRequest, error) {
 }
 
 func (v *Push) Run(ctx context.Context, c *command.Call, words []string) error {
+	var at *place
+	var err error
+	if len(words) > 1 {
+		if words[1], at, err = transport(c, words[1]); err != nil {
+			return err
+		}
+	}
 	r, err := v.request(words)
 	if err != nil {
 		return err
@@ -90,6 +96,9 @@ func (v *Push) Run(ctx context.Context, c *command.Call, words []string) error {
 	e, err := c.Open()
 	if err != nil {
 		return err
+	}
+	if at != nil {
+		return at.push(ctx, c, e, words[0], v)
 	}
 	view := newPushView(c, r, v.quiet)
 	if err := view.begin(e); err != nil {

@@ -17,9 +17,9 @@ func notFound(err error) bool { return fault.Is(err, fault.NotFound) }
 
 // Push is manifest push.
 type Push struct {
-	purge, all, quiet bool
-	compression, digestFile     string
-	access                      command.Access
+	purge, all, quiet       bool
+	compression, digestFile string
+	access                  command.Access
 }
 
 func (v *Push) Flags(f *pflag.FlagSet) {
