@@ -83,6 +83,15 @@ type Registries interface {
 	LoggedIn(ctx context.Context, registry, file string) (image.Credential, error)
 }
 
+// Trust is the policy and signatures: *image.Trust.
+type Trust interface {
+	Rules() (rules []image.TrustRule, raw []byte, err error)
+	Set(r image.TrustRule) error
+	NewKey() (private, public []byte, err error)
+	Sign(ctx context.Context, name string, key []byte, a image.Access) (digest.Digest, error)
+	Verify(ctx context.Context, name string, keys [][]byte, a image.Access) (digest.Digest, error)
+}
+
 // Containers is what image verbs ask of containers.
 type Containers interface {
 	// ImageUsers tells for each image which containers are made of it.

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"berth/cli/docker/command"
+	"berth/cli/docker/trust"
 	"berth/cli/term"
 	"berth/engine"
 	"berth/image"
@@ -26,6 +27,7 @@ type Push struct {
 	force, compress     bool
 	format              string
 	digestFile          string
+	key, signBy         string
 }
 
 func (v *Push) Flags(f *pflag.FlagSet) {
@@ -36,6 +38,8 @@ func (v *Push) Flags(f *pflag.FlagSet) {
 	f.StringVar(&v.compression, "compression-format", "", "Compression of layers whose bytes are not kept (gzip, zstd)")
 	f.IntVar(&v.level, "compression-level", 0, "Compression level")
 	f.BoolVar(&v.force, "force-compression", false, "Compress again what is kept in another form")
+	f.StringVar(&v.key, "sign-by-sigstore-private-key", "", "Sign what was pushed with this private key, a PEM file")
+	f.StringVar(&v.signBy, "sign-by", "", "Name of a GnuPG key; not served")
 	f.StringVar(&v.digestFile, "digestfile", "", "Write the digest of the pushed image to this file")
 	ignored := new(command.Ignored)
 	ignored.Bool(f, "remove-signatures", "Send no signatures")
@@ -43,7 +47,9 @@ func (v *Push) Flags(f *pflag.FlagSet) {
 	v.access.Flags(f)
 	v.access.RetryFlags(f)
 	f.StringVar(&v.format, "format", "", "Form of the manifest (oci, v2s2); without it as it is")
-	command.Extra(f, "platform", "compression-format", "compression-level", "force-compression", "digestfile", "format", "compress")
+	command.Extra(f, "platform", "compression-format", "compression-level", "force-compression", "digestfile", "format", "compress",
+		"sign-by-sigstore-private-key", "sign-by")
+	_ = f.MarkHidden("sign-by")
 }
 
 // request has no effects. podman's second word is the destination.
@@ -63,6 +69,9 @@ func (v *Push) request(words []string) (engine.PushRequest, error) {
 	case "", "gzip", "zstd", "zstd:chunked":
 	default:
 		return r, fmt.Errorf("unknown compression format %q", v.compression)
+	}
+	if v.signBy != "" {
+		return r, trust.ErrSimpleSigning
 	}
 	switch v.format {
 	case "", image.ManifestOCI:
@@ -97,6 +106,12 @@ func (v *Push) Run(ctx context.Context, c *command.Call, words []string) error {
 	if err != nil {
 		return err
 	}
+	var key []byte
+	if v.key != "" {
+		if key, err = trust.ReadKey(v.key); err != nil {
+			return err
+		}
+	}
 	if at != nil {
 		return at.push(ctx, c, e, words[0], v)
 	}
@@ -110,6 +125,11 @@ func (v *Push) Run(ctx context.Context, c *command.Call, words []string) error {
 		return unknownImage(c, err, func(string) error { return missingTag(ctx, e, r.Source) })
 	}
 	view.end(pushed)
+	if key != nil {
+		if err := engine.SignPushed(ctx, e, pushed, key, r.Access); err != nil {
+			return command.FromEngine(err)
+		}
+	}
 	if v.digestFile == "" || len(pushed) == 0 {
 		return nil
 	}

@@ -102,8 +102,8 @@ func (p *place) pull(ctx context.Context, c *command.Call, e *engine.Engine, v *
 
 // push saves one image into a place.
 func (p *place) push(ctx context.Context, c *command.Call, e *engine.Engine, source string, v *Push) error {
-	if v.all || v.digestFile != "" || v.compression != "" || v.format != "" {
-		return errors.New("an archive has no registry: --all-tags, --digestfile, --format and --compression-format make no sense with it")
+	if v.all || v.digestFile != "" || v.compression != "" || v.format != "" || v.key != "" {
+		return errors.New("an archive has no registry: --all-tags, --digestfile, --format, --compression-format and keys make no sense with it")
 	}
 	o := image.SaveOptions{Format: p.format, As: p.name, Platform: v.platform, Compress: v.compress}
 	var err error

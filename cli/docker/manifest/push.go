@@ -30,6 +30,7 @@ func (v *Push) Flags(f *pflag.FlagSet) {
 	f.BoolVarP(&v.quiet, "quiet", "q", false, "Don't output progress information")
 	f.StringVar(&v.compression, "compression-format", "", "Compression of layers whose bytes are not kept (gzip, zstd)")
 	f.StringVar(&v.digestFile, "digestfile", "", "Write the digest of the pushed list to this file")
+	new(command.Ignored).Bool(f, "remove-signatures", "Send no signatures")
 	v.access.Flags(f)
 	command.Extra(f, "rm", "all", "quiet", "compression-format", "digestfile")
 }
