@@ -18,6 +18,7 @@ type Engine struct {
 	Images     Images
 	Lists      Lists
 	Registries Registries
+	Trust      Trust
 	// Containers is nil as long as there are none to ask.
 	Containers Containers
 	// Platform is what pull takes if a request names none; "" is the host's.

@@ -125,7 +125,7 @@ func TestNoImage(t *testing.T) {
 	if _, err := Pull(ctx, e, PullRequest{PullRequest: image.PullRequest{Name: "nope", Policy: image.PullNever}}); !fault.Is(err, fault.NotFound) {
 		t.Errorf("pull --policy never: %v", err)
 	}
-	if _, err := Search(ctx, e, "x", 101, nil); err == nil || err.Error() != "Limit 101 is outside the range of [1, 100]" {
+	if _, err := Search(ctx, e, "x", 101, nil, image.Access{}); err == nil || err.Error() != "Limit 101 is outside the range of [1, 100]" {
 		t.Errorf("search: %v", err)
 	}
 }

@@ -8,28 +8,19 @@ import (
 	"berth/image"
 )
 
-// ListRequest makes or widens a manifest list; all names are as typed.
-type ListRequest struct {
-	List    string
-	Members []string
-	Amend   bool // Create: the list may be there
-	All     bool // a member that is a list gives all its members
-	Set     image.Annotation
-}
-
 // ListCreate makes a manifest list.
-func ListCreate(ctx context.Context, e *Engine, r ListRequest) (digest.Digest, error) {
-	return e.Lists.Create(ctx, r.List, r.Members, r.Amend, r.All)
+func ListCreate(ctx context.Context, e *Engine, r image.ListRequest) (digest.Digest, error) {
+	return e.Lists.Create(ctx, r)
 }
 
 // ListAdd adds members to a list.
-func ListAdd(ctx context.Context, e *Engine, r ListRequest) (digest.Digest, error) {
-	return e.Lists.Add(ctx, r.List, r.Members, r.All, r.Set)
+func ListAdd(ctx context.Context, e *Engine, r image.ListRequest) (digest.Digest, error) {
+	return e.Lists.Add(ctx, r)
 }
 
-// ListAnnotate changes what a list says of one member.
-func ListAnnotate(ctx context.Context, e *Engine, list, member string, a image.Annotation) (digest.Digest, error) {
-	return e.Lists.Annotate(ctx, list, member, a)
+// ListAnnotate changes what a list says of its members.
+func ListAnnotate(ctx context.Context, e *Engine, r image.ListRequest) (digest.Digest, error) {
+	return e.Lists.Annotate(ctx, r)
 }
 
 // ListDrop takes members out of a list.
@@ -38,8 +29,8 @@ func ListDrop(ctx context.Context, e *Engine, list string, members []digest.Dige
 }
 
 // ListInspect gives the document of a list here, or of a name at its registry.
-func ListInspect(ctx context.Context, e *Engine, name string, r image.PullRequest) ([]byte, error) {
-	return e.Lists.Inspect(ctx, name, r)
+func ListInspect(ctx context.Context, e *Engine, name string, a image.Access) ([]byte, error) {
+	return e.Lists.Inspect(ctx, name, a)
 }
 
 // ListPush sends a list with its members; r.Name is as typed, the list's own if empty.

@@ -66,20 +66,30 @@ type Keeps interface {
 
 // Lists makes manifest lists by hand: *image.Lists.
 type Lists interface {
-	Create(ctx context.Context, list string, members []string, amend, all bool) (digest.Digest, error)
-	Add(ctx context.Context, list string, members []string, all bool, a image.Annotation) (digest.Digest, error)
-	Annotate(ctx context.Context, list, member string, a image.Annotation) (digest.Digest, error)
+	Create(ctx context.Context, r image.ListRequest) (digest.Digest, error)
+	Add(ctx context.Context, r image.ListRequest) (digest.Digest, error)
+	Annotate(ctx context.Context, r image.ListRequest) (digest.Digest, error)
 	Remove(ctx context.Context, list string, members []digest.Digest) (digest.Digest, error)
-	Inspect(ctx context.Context, name string, r image.PullRequest) ([]byte, error)
+	Inspect(ctx context.Context, name string, a image.Access) ([]byte, error)
 	Push(ctx context.Context, list string, all bool, r image.PushRequest) (image.Pushed, error)
 }
 
 // Registries asks registries about other things: *image.Registries.
 type Registries interface {
-	Search(ctx context.Context, term string, limit int, filters map[string][]string) ([]image.Found, error)
-	Login(ctx context.Context, registry, file string, c image.Credential, skipVerify bool) (string, error)
+	Search(ctx context.Context, term string, limit int, filters map[string][]string, a image.Access) ([]image.Found, error)
+	Tags(ctx context.Context, name string, a image.Access) ([]string, error)
+	Login(ctx context.Context, registry string, c image.Credential, a image.Access) (string, error)
 	Logout(ctx context.Context, registry, file string, all bool) error
 	LoggedIn(ctx context.Context, registry, file string) (image.Credential, error)
+}
+
+// Trust is the policy and signatures: *image.Trust.
+type Trust interface {
+	Rules() (rules []image.TrustRule, raw []byte, err error)
+	Set(r image.TrustRule) error
+	NewKey() (private, public []byte, err error)
+	Sign(ctx context.Context, name string, key []byte, a image.Access) (digest.Digest, error)
+	Verify(ctx context.Context, name string, keys [][]byte, a image.Access) (digest.Digest, error)
 }
 
 // Containers is what image verbs ask of containers.

@@ -11,8 +11,6 @@ import (
 // PullRequest is pull as a person asks for it; Name is as typed.
 type PullRequest struct {
 	image.PullRequest
-	// AuthFile holds the credentials in the place of the dialect's own file.
-	AuthFile string
 	// Named is told the canonical name before the registry is asked.
 	Named func(canonical string)
 }
@@ -30,11 +28,6 @@ func Pull(ctx context.Context, e *Engine, r PullRequest) ([]image.Pulled, error)
 	if r.Named != nil {
 		r.Named(name)
 	}
-	if p.Auth == nil && r.AuthFile != "" {
-		if p.Auth, err = e.authOf(ctx, name, r.AuthFile); err != nil {
-			return nil, err
-		}
-	}
 	return e.Images.Pull(ctx, p)
 }
 
@@ -48,18 +41,4 @@ func SplitName(canonical string) (registry, path, tag string) {
 	}
 	path, tag, _ = strings.Cut(path, ":")
 	return registry, path, tag
-}
-
-// authOf reads the credential for an image's registry from a file of the
-// caller's; nil if the file has none for it.
-func (e *Engine) authOf(ctx context.Context, canonical, file string) (*image.Credential, error) {
-	registry, _, _ := SplitName(canonical)
-	c, err := e.Registries.LoggedIn(ctx, registry, file)
-	if isNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &c, nil
 }

@@ -12,8 +12,6 @@ import (
 // an empty Name is Source's own.
 type PushRequest struct {
 	image.PushRequest
-	// AuthFile holds the credentials in the place of the dialect's own file.
-	AuthFile string
 	// Named is told the canonical destination before the registry is asked.
 	Named func(canonical string)
 }
@@ -31,11 +29,6 @@ func Push(ctx context.Context, e *Engine, r PushRequest) ([]image.Pushed, error)
 	}
 	if err := e.isHere(ctx, p); err != nil {
 		return nil, err
-	}
-	if p.Auth == nil && r.AuthFile != "" {
-		if p.Auth, err = e.authOf(ctx, name, r.AuthFile); err != nil {
-			return nil, err
-		}
 	}
 	return e.Images.Push(ctx, p)
 }

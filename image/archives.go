@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -70,6 +73,10 @@ func adopt(ctx context.Context, s *Store, h *library.Held, images []archive.Imag
 			return nil, err
 		}
 	}
+	images, err := chosen(images, o.Only)
+	if err != nil {
+		return nil, err
+	}
 	var out []Loaded
 	var names []library.Naming
 	for _, img := range images {
@@ -84,10 +91,10 @@ func adopt(ctx context.Context, s *Store, h *library.Held, images []archive.Imag
 			return out, err
 		}
 		given := img.Names
-		if len(given) == 0 && img.Word != "" {
+		for _, word := range img.Words {
 			// An OCI reference name that is one word: podman's habit.
-			if r, err := s.target(ref.LocalDomain + "/" + img.Word); err == nil {
-				given = []ref.Ref{r}
+			if r, err := s.target(ref.LocalDomain + "/" + word); err == nil && len(img.Names) == 0 {
+				given = append(given, r)
 			}
 		}
 		if len(given) == 0 && o.Name != "" {
@@ -116,6 +123,30 @@ func adopt(ctx context.Context, s *Store, h *library.Held, images []archive.Imag
 	return out, s.lib.Name(ctx, names...)
 }
 
+// chosen is what of an archive's images is wanted.
+func chosen(images []archive.Image, only string) ([]archive.Image, error) {
+	if only == "" {
+		return images, nil
+	}
+	if at, err := strconv.Atoi(strings.TrimPrefix(only, "@")); only[0] == '@' && err == nil && at >= 0 && at < len(images) {
+		return images[at : at+1], nil
+	}
+	wanted, err := ref.Docker(only)
+	for _, img := range images {
+		if slices.Contains(img.Words, only) {
+			img.Names, img.Words = nil, []string{only}
+			return []archive.Image{img}, nil
+		}
+		for _, n := range img.Names {
+			if err == nil && n.OrLatest() == wanted.OrLatest() {
+				img.Names, img.Words = []ref.Ref{n}, nil
+				return []archive.Image{img}, nil
+			}
+		}
+	}
+	return nil, fault.New(fault.NotFound, "the archive holds no image %q", only)
+}
+
 // Save writes images to w, or to o.Dir for the folder forms.
 func (s *Store) Save(ctx context.Context, w io.Writer, names []string, o SaveOptions) error {
 	opts := archive.SaveOptions{Format: archive.Docker}
@@ -140,6 +171,9 @@ func (s *Store) Save(ctx context.Context, w io.Writer, names []string, o SaveOpt
 		return err
 	}
 	sources, err := saveSources(ctx, s, h, names)
+	if err == nil && o.As != "" {
+		err = rename(sources, o.As, opts.Format)
+	}
 	if err == nil {
 		switch o.Format {
 		case FormatOCIDir:
@@ -151,6 +185,25 @@ func (s *Store) Save(ctx context.Context, w io.Writer, names []string, o SaveOpt
 		}
 	}
 	return errors.Join(err, h.Release(ctx))
+}
+
+// rename gives the one image of a save another name: in OCI's forms it may be
+// a word.
+func rename(sources []archive.Source, as string, format archive.Format) error {
+	if len(sources) != 1 {
+		return fault.New(fault.Invalid, "save as %q: one image can have that name, not %d", as, len(sources))
+	}
+	sources[0].Names, sources[0].Word = nil, ""
+	if format == archive.OCI && !strings.ContainsAny(as, "/:") {
+		sources[0].Word = as
+		return nil
+	}
+	r, err := ref.Docker(as)
+	if err != nil {
+		return err
+	}
+	sources[0].Names = []ref.Ref{r.OrLatest()}
+	return nil
 }
 
 // sources are the images of a save: a name saves that tag, a repository all its

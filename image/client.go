@@ -11,40 +11,35 @@ import (
 	"berth/image/registry/hosts"
 )
 
-// reach is how one verb reaches registries.
-type reach struct {
-	auth     *Credential
-	anyTLS   bool // --tls-verify=false: http, or https without verification
-	retries  int
-	delay    time.Duration
-	progress func(Progress) // told of retries; may be nil
-}
-
 func (c Credential) kept() credential.Credential {
 	return credential.Credential{Username: c.Username, Password: c.Password, IdentityToken: c.IdentityToken, RegistryToken: c.RegistryToken}
 }
 
-// client makes a client for one verb; the caller closes it.
-func (d dialect) client(r reach) (*registry.Client, error) {
+// client makes a client for one verb; the caller closes it. progress is told of
+// retries, it may be nil.
+func (d dialect) client(a Access, progress func(Progress)) (*registry.Client, error) {
 	table, err := d.hosts()
 	if err != nil {
 		return nil, err
 	}
-	if r.anyTLS {
+	if a.AnyTLS || a.CertDir != "" {
 		o := d.hostOptions()
-		o.Insecure = append(o.Insecure, "*")
+		o.CertDir = a.CertDir
+		if a.AnyTLS {
+			o.Insecure = append(o.Insecure, "*")
+		}
 		if table, err = hosts.Load(o); err != nil {
 			return nil, err
 		}
 	}
-	find := d.credentials("").Lookup
-	if r.auth != nil {
-		find = func(context.Context, string, string) (credential.Credential, error) { return r.auth.kept(), nil }
+	find := d.credentials(a.AuthFile).Lookup
+	if a.Auth != nil {
+		find = func(context.Context, string, string) (credential.Credential, error) { return a.Auth.kept(), nil }
 	}
-	o := registry.Options{Hosts: table, Credentials: find, Retries: r.retries, Delay: r.delay}
-	if r.progress != nil {
+	o := registry.Options{Hosts: table, Credentials: find, Retries: a.Retries, Delay: a.RetryDelay}
+	if progress != nil {
 		o.OnRetry = func(what string, _ time.Duration, cause error) {
-			r.progress(Progress{Step: StepRetrying, Detail: what + ": " + cause.Error()})
+			progress(Progress{Step: StepRetrying, Detail: what + ": " + cause.Error()})
 		}
 	}
 	return registry.New(o), nil

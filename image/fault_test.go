@@ -60,7 +60,7 @@ func fileLayer(t *testing.T, name string, data []byte) []byte {
 }
 
 func once(ctx context.Context, s *Store, name string) error {
-	_, err := s.Pull(ctx, PullRequest{Name: name, Policy: PullAlways, Retries: -1, RetryDelay: time.Millisecond})
+	_, err := s.Pull(ctx, PullRequest{Name: name, Policy: PullAlways, Access: Access{Retries: -1, RetryDelay: time.Millisecond}})
 	return err
 }
 

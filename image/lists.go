@@ -53,53 +53,53 @@ func (a Annotation) apply(d *ocispec.Descriptor) {
 	}
 }
 
-// Create makes a list with members (typed names); with amend, one that is there
-// gets them as well. Members that are lists give all their entries if all is
-// set, else the host's. It gives the list's digest.
-func (l *Lists) Create(ctx context.Context, list string, members []string, amend, all bool) (digest.Digest, error) {
-	r, err := l.store.target(list)
+// Create makes a list with members; with Amend, one that is there gets them as
+// well. It gives the list's digest.
+func (l *Lists) Create(ctx context.Context, q ListRequest) (digest.Digest, error) {
+	r, err := l.store.target(q.List)
 	if err != nil {
 		return "", err
 	}
 	_, err = l.store.lib.Names.Get(ctx, r.String())
-	if err == nil && !amend {
+	if err == nil && !q.Amend {
 		return "", fault.New(fault.Exists, "refusing to amend an existing manifest list with no --amend flag")
 	}
 	if err != nil && !errdefs.IsNotFound(err) {
 		return "", err
 	}
 	return l.change(ctx, r, err != nil, func(h *library.Held, x *ocispec.Index) error {
-		return l.gather(ctx, h, x, members, all, Annotation{})
+		return l.gather(ctx, h, x, q)
 	})
 }
 
 // Add gives a list more members.
-func (l *Lists) Add(ctx context.Context, list string, members []string, all bool, a Annotation) (digest.Digest, error) {
-	r, err := l.store.target(list)
+func (l *Lists) Add(ctx context.Context, q ListRequest) (digest.Digest, error) {
+	r, err := l.store.target(q.List)
 	if err != nil {
 		return "", err
 	}
-	return l.change(ctx, r, false, func(h *library.Held, x *ocispec.Index) error { return l.gather(ctx, h, x, members, all, a) })
+	return l.change(ctx, r, false, func(h *library.Held, x *ocispec.Index) error { return l.gather(ctx, h, x, q) })
 }
 
-// Annotate changes a member's entry; member is a digest or a name.
-func (l *Lists) Annotate(ctx context.Context, list, member string, a Annotation) (digest.Digest, error) {
-	r, err := l.store.target(list)
+// Annotate changes the entries of members, each a digest or a name.
+func (l *Lists) Annotate(ctx context.Context, q ListRequest) (digest.Digest, error) {
+	r, err := l.store.target(q.List)
 	if err != nil {
 		return "", err
 	}
 	return l.change(ctx, r, false, func(h *library.Held, x *ocispec.Index) error {
-		wanted, err := l.memberDigest(ctx, h, member)
-		if err != nil {
-			return err
-		}
-		for i := range x.Manifests {
-			if slices.Contains(wanted, x.Manifests[i].Digest) {
-				a.apply(&x.Manifests[i])
-				return nil
+		for _, member := range q.Members {
+			wanted, err := l.memberDigest(ctx, h, member, q.Access)
+			if err != nil {
+				return err
 			}
+			at := slices.IndexFunc(x.Manifests, func(d ocispec.Descriptor) bool { return slices.Contains(wanted, d.Digest) })
+			if at < 0 {
+				return fault.New(fault.NotFound, "manifest for image %s does not exist in %s", member, q.List)
+			}
+			q.Set.apply(&x.Manifests[at])
 		}
-		return fault.New(fault.NotFound, "manifest for image %s does not exist in %s", member, list)
+		return nil
 	})
 }
 
@@ -191,14 +191,14 @@ func (l *Lists) local(ctx context.Context, r ref.Ref) (*manifest.Document, error
 
 // gather adds the entries of members to an index, or replaces those of the same
 // digest.
-func (l *Lists) gather(ctx context.Context, h *library.Held, x *ocispec.Index, members []string, all bool, a Annotation) error {
-	for _, m := range members {
-		entries, err := l.entries(ctx, h, m, all)
+func (l *Lists) gather(ctx context.Context, h *library.Held, x *ocispec.Index, q ListRequest) error {
+	for _, m := range q.Members {
+		entries, err := l.entries(ctx, h, m, q.All, q.Access)
 		if err != nil {
 			return err
 		}
 		for _, e := range entries {
-			a.apply(&e)
+			q.Set.apply(&e)
 			x.Manifests = slices.DeleteFunc(x.Manifests, func(d ocispec.Descriptor) bool { return d.Digest == e.Digest })
 			x.Manifests = append(x.Manifests, e)
 		}
@@ -206,11 +206,11 @@ func (l *Lists) gather(ctx context.Context, h *library.Held, x *ocispec.Index, m
 	return nil
 }
 
-func (l *Lists) memberDigest(ctx context.Context, h *library.Held, member string) ([]digest.Digest, error) {
+func (l *Lists) memberDigest(ctx context.Context, h *library.Held, member string, a Access) ([]digest.Digest, error) {
 	if d := digest.Digest(member); d.Validate() == nil {
 		return []digest.Digest{d}, nil
 	}
-	entries, err := l.entries(ctx, h, member, true)
+	entries, err := l.entries(ctx, h, member, true, a)
 	var out []digest.Digest
 	for _, e := range entries {
 		out = append(out, e.Digest)
@@ -219,7 +219,7 @@ func (l *Lists) memberDigest(ctx context.Context, h *library.Held, member string
 }
 
 // entries are what a member puts into a list: found here, else in its registry.
-func (l *Lists) entries(ctx context.Context, h *library.Held, member string, all bool) ([]ocispec.Descriptor, error) {
+func (l *Lists) entries(ctx context.Context, h *library.Held, member string, all bool, a Access) ([]ocispec.Descriptor, error) {
 	s := l.store
 	f := &fetcher{s: s, lease: h, tell: func(Progress) {}}
 	var target ocispec.Descriptor
@@ -241,7 +241,7 @@ func (l *Lists) entries(ctx context.Context, h *library.Held, member string, all
 		if f.ref, err = s.parse(member); err != nil {
 			return nil, err
 		}
-		if f.client, err = s.client(reach{}); err != nil {
+		if f.client, err = s.client(a, nil); err != nil {
 			return nil, err
 		}
 		defer f.client.Close()
@@ -269,7 +269,7 @@ func (l *Lists) entries(ctx context.Context, h *library.Held, member string, all
 }
 
 // Inspect gives the document's bytes: of a list here, else from the registry.
-func (l *Lists) Inspect(ctx context.Context, name string, r PullRequest) ([]byte, error) {
+func (l *Lists) Inspect(ctx context.Context, name string, a Access) ([]byte, error) {
 	s := l.store
 	refs, err := s.local(name)
 	if err != nil {
@@ -284,7 +284,7 @@ func (l *Lists) Inspect(ctx context.Context, name string, r PullRequest) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	client, err := s.client(reach{auth: r.Auth, anyTLS: r.SkipVerify || r.PlainHTTP})
+	client, err := s.client(a, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -318,7 +318,7 @@ func (l *Lists) Push(ctx context.Context, list string, all bool, r PushRequest) 
 	if err != nil {
 		return Pushed{}, err
 	}
-	client, err := s.client(reach{auth: r.Auth, anyTLS: r.SkipVerify || r.PlainHTTP, retries: r.Retries, delay: r.RetryDelay})
+	client, err := s.client(r.Access, r.Progress)
 	if err != nil {
 		return Pushed{}, err
 	}
@@ -352,7 +352,7 @@ func (p *pusher) members(ctx context.Context, client *registry.Client, doc *mani
 			return err
 		}
 		part := &pusher{s: p.s, client: client, lease: p.lease, to: to, r: p.r, tell: p.tell}
-		part.r.Compression, part.r.Force = "", false
+		part.r.Compression, part.r.Force, part.r.Format = "", false, ""
 		sent, err := part.image(ctx, one)
 		if err != nil {
 			return err

@@ -22,7 +22,7 @@ func (s *Store) Pull(ctx context.Context, r PullRequest) ([]Pulled, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := s.client(reach{auth: r.Auth, anyTLS: r.SkipVerify || r.PlainHTTP, retries: r.Retries, delay: r.RetryDelay, progress: r.Progress})
+	client, err := s.client(r.Access, r.Progress)
 	if err != nil {
 		return nil, err
 	}

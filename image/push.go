@@ -30,7 +30,7 @@ func (s *Store) Push(ctx context.Context, r PushRequest) ([]Pushed, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := s.client(reach{auth: r.Auth, anyTLS: r.SkipVerify || r.PlainHTTP, retries: r.Retries, delay: r.RetryDelay, progress: r.Progress})
+	client, err := s.client(r.Access, r.Progress)
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +202,12 @@ func (p *pusher) image(ctx context.Context, doc *manifest.Document) (*manifest.D
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	if slices.EqualFunc(m.Layers, doc.Manifest.Layers, func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest }) {
+	m, err := p.words(m)
+	if err != nil {
+		return nil, err
+	}
+	same := func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest }
+	if m.MediaType == doc.Manifest.MediaType && slices.EqualFunc(m.Layers, doc.Manifest.Layers, same) {
 		return doc, nil
 	}
 	made, err := manifest.NewManifest(m)
@@ -210,6 +215,18 @@ func (p *pusher) image(ctx context.Context, doc *manifest.Document) (*manifest.D
 		return nil, err
 	}
 	return made, p.s.lib.Put(ctx, made.Descriptor(), made.Raw(), made.GCLabels(nil))
+}
+
+// words gives a manifest the media types that were asked for. Layers that were
+// compressed with zstd have to have OCI's: nobody reads others.
+func (p *pusher) words(m ocispec.Manifest) (ocispec.Manifest, error) {
+	switch {
+	case p.r.Format == ManifestDocker:
+		return manifest.ToDocker(m)
+	case p.r.Format == ManifestOCI, p.r.Compression != "" && manifest.HasDockerZstd(&m):
+		return manifest.ToOCI(m), nil
+	}
+	return m, nil
 }
 
 // blob sends one blob unless it is there. shown is the layer as it is here.

@@ -20,7 +20,7 @@ type Found struct {
 
 // Search asks the registry's search endpoint; term may begin with a registry.
 // Filters: stars, is-official, is-automated. limit 0 is 25.
-func (r *Registries) Search(ctx context.Context, term string, limit int, filters map[string][]string) ([]Found, error) {
+func (r *Registries) Search(ctx context.Context, term string, limit int, filters map[string][]string, a Access) ([]Found, error) {
 	registries := []string{ref.DefaultDomain}
 	if first, rest, ok := strings.Cut(term, "/"); ok && (strings.ContainsAny(first, ".:") || first == ref.LocalDomain) {
 		registries, term = []string{first}, rest
@@ -33,7 +33,7 @@ func (r *Registries) Search(ctx context.Context, term string, limit int, filters
 			registries = list
 		}
 	}
-	client, err := r.store.client(reach{})
+	client, err := r.store.client(a, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -55,10 +55,24 @@ func (r *Registries) Search(ctx context.Context, term string, limit int, filters
 	return out, nil
 }
 
-// Login verifies the credential and keeps it; file "" is the dialect's own. It
-// gives the words to print.
-func (r *Registries) Login(ctx context.Context, registry, file string, c Credential, skipVerify bool) (string, error) {
-	client, err := r.store.client(reach{anyTLS: skipVerify})
+// Tags lists the tags that a repository (a canonical name) has at its registry.
+func (r *Registries) Tags(ctx context.Context, name string, a Access) ([]string, error) {
+	repository, err := ref.Stored(name)
+	if err != nil {
+		return nil, err
+	}
+	client, err := r.store.client(a, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	return client.Tags(ctx, repository)
+}
+
+// Login verifies the credential and keeps it, in the access's file or the
+// dialect's own. It gives the words to print.
+func (r *Registries) Login(ctx context.Context, registry string, c Credential, a Access) (string, error) {
+	client, err := r.store.client(a, nil)
 	if err != nil {
 		return "", err
 	}
@@ -70,7 +84,7 @@ func (r *Registries) Login(ctx context.Context, registry, file string, c Credent
 	if err != nil {
 		return "", err
 	}
-	if _, err := r.store.credentials(file).Save(ctx, registry, kept); err != nil {
+	if _, err := r.store.credentials(a.AuthFile).Save(ctx, registry, kept); err != nil {
 		return "", err
 	}
 	return "Login Succeeded", nil

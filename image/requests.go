@@ -26,13 +26,22 @@ type PullRequest struct {
 	AllTags  bool
 	Policy   Policy
 	Platform string // "" is the host's; "all" keeps every platform
-	Auth     *Credential
-	// PlainHTTP and SkipVerify are --tls-verify=false's two halves.
-	PlainHTTP  bool
-	SkipVerify bool
+	Access
+	Progress func(Progress)
+}
+
+// Access says how one verb reaches registries.
+type Access struct {
+	Auth *Credential // in the place of what is kept
+	// AuthFile holds the credentials in the place of the dialect's own file.
+	AuthFile string
+	// CertDir has *.crt, *.cert and *.key files for every registry of the verb,
+	// in the place of certs.d.
+	CertDir string
+	// AnyTLS is --tls-verify=false: https without verification, or http.
+	AnyTLS     bool
 	Retries    int           // 0: three
 	RetryDelay time.Duration // 0: one second, doubled each time
-	Progress   func(Progress)
 }
 
 // Credential is a user's name and secret for one registry.
@@ -56,18 +65,22 @@ type PushRequest struct {
 	// AllTags pushes every tag of Name's repository.
 	AllTags  bool
 	Platform string // of a multi-platform image: this one only
-	Auth     *Credential
+	Access
 	// Compression is "", "gzip", "zstd" or "zstd:chunked"'s plain form for
 	// layers whose compressed bytes are not kept; Level 0 is the default.
 	Compression string
 	Level       int
 	Force       bool // recompress even what is kept
-	PlainHTTP   bool
-	SkipVerify  bool
-	Retries     int
-	RetryDelay  time.Duration
-	Progress    func(Progress)
+	// Format is the manifest's: ManifestOCI, ManifestDocker, or "" for as it is.
+	Format   string
+	Progress func(Progress)
 }
+
+// The forms of a manifest.
+const (
+	ManifestOCI    = "oci"
+	ManifestDocker = "v2s2"
+)
 
 // Pushed tells what Push did for one name.
 type Pushed struct {
@@ -76,6 +89,16 @@ type Pushed struct {
 	Size   int64 // of the manifest
 	// Sent counts layer bytes that really went over the wire.
 	Sent int64
+}
+
+// ListRequest makes, widens or annotates a manifest list; all names are as typed.
+type ListRequest struct {
+	List    string
+	Members []string
+	Amend   bool // Create: the list may be there
+	All     bool // a member that is a list gives all its members, else the host's
+	Set     Annotation
+	Access
 }
 
 // ListOptions selects images. Filters are docker's and podman's words: before,
@@ -148,6 +171,9 @@ type LoadOptions struct {
 	Progress func(Progress)
 	// Name is given to an archive without names (podman's load [NAME]).
 	Name string
+	// Only takes one image of the archive: by its name, an OCI reference name,
+	// or @ and its number from 0.
+	Only string
 }
 
 // Loaded is one image of an archive.
@@ -172,6 +198,7 @@ type SaveOptions struct {
 	Platform string
 	Compress bool
 	Dir      string // for the two folder forms
+	As       string // the one image's name in the archive, in the place of its own
 	Progress func(Progress)
 }
 

@@ -60,3 +60,6 @@ func (s *Store) Lists() *Lists { return &Lists{s} }
 
 // Registries speaks to registries about things that are no images here.
 func (s *Store) Registries() *Registries { return &Registries{s} }
+
+// Trust is the policy of whom to believe, and signatures.
+func (s *Store) Trust() *Trust { return &Trust{s} }

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"berth/base/fault"
+	"berth/test/peer"
 )
 
 func TestMain(m *testing.M) {
@@ -40,41 +39,6 @@ func open(t *testing.T, dir string) *Store {
 }
 
 func newStore(t *testing.T) *Store { return open(t, t.TempDir()) }
-
-// registry starts Debian's docker-registry on a free port of loopback.
-func startRegistry(t *testing.T) string {
-	t.Helper()
-	program, err := exec.LookPath("docker-registry")
-	if err != nil {
-		t.Fatal("needs the package docker-registry: tools/ci/install")
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "config.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}, delete: {enabled: true}}\nhttp: {addr: %q}\n", dir, addr)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(program, "serve", file)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	for range 100 {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
-			return addr
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal("docker-registry does not answer")
-	return ""
-}
 
 // layer is a tar with the named files; a name that ends in / is a folder.
 func layer(t *testing.T, files ...string) []byte {
@@ -171,7 +135,7 @@ func TestBuiltIn(t *testing.T) {
 }
 
 func TestPushPull(t *testing.T) {
-	reg, here, there := startRegistry(t), newStore(t), newStore(t)
+	reg, here, there := peer.Registry(t, peer.Door{}), newStore(t), newStore(t)
 	name := reg + "/some/thing:1"
 	id := imported(t, here, name, "etc/", "etc/file", "deep/er/file")
 	for i, want := range []bool{true, false} {
@@ -220,7 +184,7 @@ func TestPushPull(t *testing.T) {
 
 // TestTogether lets many processes' worth of stores work on the same images.
 func TestTogether(t *testing.T) {
-	reg, dir := startRegistry(t), t.TempDir()
+	reg, dir := peer.Registry(t, peer.Door{}), t.TempDir()
 	seed := newStore(t)
 	var names []string
 	for i := range 3 {
@@ -350,7 +314,7 @@ func TestSaveLoad(t *testing.T) {
 // TestTwoWrappings loads an image uncompressed and pulls it compressed: it is one
 // image, whole in both, and gone at once.
 func TestTwoWrappings(t *testing.T) {
-	reg, here, there := startRegistry(t), newStore(t), newStore(t)
+	reg, here, there := peer.Registry(t, peer.Door{}), newStore(t), newStore(t)
 	name := reg + "/app:1"
 	id := imported(t, here, name, "a", "b/c")
 	if _, err := here.Push(t.Context(), PushRequest{Source: name, Name: canonical(t, here, name)}); err != nil {
@@ -378,7 +342,7 @@ func TestTwoWrappings(t *testing.T) {
 }
 
 func TestLists(t *testing.T) {
-	reg, s := startRegistry(t), newStore(t)
+	reg, s := peer.Registry(t, peer.Door{}), newStore(t)
 	name := reg + "/m:a"
 	imported(t, s, name, "a")
 	if _, err := s.Push(t.Context(), PushRequest{Source: name, Name: canonical(t, s, name)}); err != nil {
@@ -389,19 +353,19 @@ func TestLists(t *testing.T) {
 	}
 	there := newStore(t)
 	list := reg + "/m:all"
-	if _, err := there.Lists().Create(t.Context(), list, []string{name}, false, false); err != nil {
+	if _, err := there.Lists().Create(t.Context(), ListRequest{List: list, Members: []string{name}}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := there.Lists().Create(t.Context(), list, nil, false, false); !fault.Is(err, fault.Exists) {
+	if _, err := there.Lists().Create(t.Context(), ListRequest{List: list}); !fault.Is(err, fault.Exists) {
 		t.Errorf("a list that is there: %v", err)
 	}
-	if _, err := there.Lists().Annotate(t.Context(), list, name, Annotation{Variant: "v3"}); err != nil {
+	if _, err := there.Lists().Annotate(t.Context(), ListRequest{List: list, Members: []string{name}, Set: Annotation{Variant: "v3"}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := there.Lists().Push(t.Context(), list, false, PushRequest{Name: canonical(t, there, list)}); err != nil {
 		t.Fatal(err)
 	}
-	raw, err := newStore(t).Lists().Inspect(t.Context(), list, PullRequest{})
+	raw, err := newStore(t).Lists().Inspect(t.Context(), list, Access{})
 	if err != nil || !bytes.Contains(raw, []byte(`"variant":"v3"`)) {
 		t.Errorf("%s, %v", raw, err)
 	}
@@ -437,13 +401,13 @@ func TestMounts(t *testing.T) {
 }
 
 func TestPolicy(t *testing.T) {
-	reg, s := startRegistry(t), newStore(t)
+	reg, s := peer.Registry(t, peer.Door{}), newStore(t)
 	name := reg + "/team/app:1"
 	imported(t, s, name, "a")
 	if _, err := s.Push(t.Context(), PushRequest{Source: name, Name: canonical(t, s, name)}); err != nil {
 		t.Fatal(err)
 	}
-	private, public, err := NewKey()
+	private, public, err := s.Trust().NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -471,7 +435,7 @@ func TestPolicy(t *testing.T) {
 			t.Errorf("%s: layers were unpacked before the policy was asked", policy)
 		}
 	}
-	if _, err := s.Registries().Sign(t.Context(), canonical(t, s, name), private, nil, false); err != nil {
+	if _, err := s.Trust().Sign(t.Context(), canonical(t, s, name), private, Access{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := pull(signed); err != nil {

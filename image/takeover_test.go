@@ -8,72 +8,27 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
+	"berth/test/peer"
 )
 
 // engine is another engine with a store of its own.
 type engine struct {
-	t    *testing.T
-	name string
-	args []string
-	root string
+	peer.Peer
+	t *testing.T
 }
 
-func (e engine) run(args ...string) string {
-	e.t.Helper()
-	all := append(slices.Clone(e.args), args...)
-	out, err := exec.CommandContext(context.WithoutCancel(e.t.Context()), "timeout", append([]string{"60"}, all...)...).CombinedOutput()
-	if err != nil {
-		e.t.Fatalf("%q: %v\n%s", all, err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-func podmanEngine(t *testing.T) engine {
-	if os.Getuid() != 0 {
-		t.Skip("needs root: other engines")
-	}
-	dir := t.TempDir()
-	t.Cleanup(func() { _ = unix.Unmount(dir+"/store/overlay", unix.MNT_DETACH) }) // podman makes it a mount of its own
-	return engine{t, "podman", []string{"podman", "--root", dir + "/store", "--runroot", dir + "/run", "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs"}, dir + "/store"}
-}
-
-// dockerEngine starts a dockerd of its own, without a network.
-func dockerEngine(t *testing.T) engine {
-	if os.Getuid() != 0 {
-		t.Skip("needs root: other engines")
-	}
-	dir := t.TempDir()
-	socket := "unix://" + dir + "/s"
-	d := exec.Command("dockerd", "--data-root", dir+"/data", "--exec-root", dir+"/exec", "--pidfile", dir+"/pid", "-H", socket,
-		"--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false", "--bridge=none", "--storage-driver", "overlay2")
-	d.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := d.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = d.Process.Signal(syscall.SIGTERM); _ = d.Wait() })
-	for range 300 {
-		if exec.Command("docker", "-H", socket, "version").Run() == nil {
-			return engine{t, "docker", []string{"docker", "-H", socket}, dir + "/data"}
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	t.Fatal("dockerd does not answer")
-	return engine{}
-}
+func podmanEngine(t *testing.T) engine { return engine{peer.Podman(t, "overlay"), t} }
+func dockerEngine(t *testing.T) engine { return engine{peer.Docker(t, "overlay2"), t} }
 
 // archiveOf is docker's archive of one image of layers, and its id.
 func archiveOf(t *testing.T, name string, layers ...[]byte) ([]byte, digest.Digest) {
@@ -113,7 +68,7 @@ func (e engine) load(name string, layers ...[]byte) string {
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		e.t.Fatal(err)
 	}
-	e.run("load", "-q", "-i", file)
+	e.Run("load", "-q", "-i", file)
 	return string(id)
 }
 
@@ -132,13 +87,13 @@ func TestTakeFrom(t *testing.T) {
 			e := start(t)
 			one, two := layer(t, "etc/", "etc/a", "b"), layer(t, "etc/", "etc/d", "c")
 			a, ab := e.load("localhost/a:1", one), e.load("localhost/ab:1", one, two)
-			e.run("tag", "localhost/ab:1", "localhost/other/name:2")
+			e.Run("tag", "localhost/ab:1", "localhost/other/name:2")
 			other := e.load("localhost/gone:1", two)
-			e.run("tag", "localhost/a:1", "localhost/gone:1") // other has no name any more
-			e.run("rmi", "localhost/a:1")
+			e.Run("tag", "localhost/a:1", "localhost/gone:1") // other has no name any more
+			e.Run("rmi", "localhost/a:1")
 			s := newStore(t)
 			steps := 0
-			got, err := s.TakeFrom(t.Context(), TakeOver{Engine: e.name, Root: e.root, Progress: func(p Progress) {
+			got, err := s.TakeFrom(t.Context(), TakeOver{Engine: e.Name, Root: e.Root, Progress: func(p Progress) {
 				if steps++; p.Current <= 0 || p.Detail == "" || p.Digest == "" {
 					t.Errorf("%+v", p)
 				}
@@ -147,7 +102,7 @@ func TestTakeFrom(t *testing.T) {
 			if diff := cmp.Diff(want, told(got)); diff != "" || err != nil || steps < 2 {
 				t.Fatalf("%v, %d steps\n%s", err, steps, diff)
 			}
-			again, err := s.TakeFrom(t.Context(), TakeOver{Engine: e.name, Root: e.root})
+			again, err := s.TakeFrom(t.Context(), TakeOver{Engine: e.Name, Root: e.Root})
 			if diff := cmp.Diff(want, told(again)); diff != "" || err != nil {
 				t.Errorf("once more: %v\n%s", err, diff)
 			}
@@ -179,7 +134,7 @@ func TestTakeFromDamaged(t *testing.T) {
 	e := podmanEngine(t)
 	bad, good := layer(t, "changed"), layer(t, "same")
 	badID, goodID := e.load("localhost/bad:1", bad), e.load("localhost/good:1", good)
-	file := filepath.Join(e.root, "overlay", digest.FromBytes(bad).Encoded(), "diff/changed")
+	file := filepath.Join(e.Root, "overlay", digest.FromBytes(bad).Encoded(), "diff/changed")
 	if err := os.WriteFile(file, []byte("CHANGED"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +145,7 @@ func TestTakeFromDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	got, err := s.TakeFrom(t.Context(), TakeOver{Engine: "podman", Root: e.root})
+	got, err := s.TakeFrom(t.Context(), TakeOver{Engine: "podman", Root: e.Root})
 	if !fault.Is(err, fault.Invalid) || !strings.Contains(fmt.Sprint(err), "1 of 2 images") || !slices.Equal(told(got), []string{"localhost/good:1 " + goodID}) {
 		t.Errorf("%v, %v", told(got), err)
 	}
@@ -214,8 +169,8 @@ func TestTakeFromNothing(t *testing.T) {
 		}
 	}
 	e := podmanEngine(t)
-	e.run("images")
-	if got, err := s.TakeFrom(t.Context(), TakeOver{Engine: "podman", Root: e.root}); err != nil || got != nil {
+	e.Run("images")
+	if got, err := s.TakeFrom(t.Context(), TakeOver{Engine: "podman", Root: e.Root}); err != nil || got != nil {
 		t.Errorf("an empty store: %v, %v", got, err)
 	}
 }
@@ -236,13 +191,13 @@ func TestTakeFromTogether(t *testing.T) {
 		s := open(t, dir)
 		group.Go(func() error {
 			if i == 3 {
-				got, err := s.TakeFrom(ctx, TakeOver{Engine: "podman", Root: e.root, Progress: func(Progress) { cancel() }})
+				got, err := s.TakeFrom(ctx, TakeOver{Engine: "podman", Root: e.Root, Progress: func(Progress) { cancel() }})
 				if err == nil && len(got) == len(want) || errors.Is(err, context.Canceled) {
 					return nil // it may have found all layers there
 				}
 				return fmt.Errorf("the interrupted one: %v, %w", got, err)
 			}
-			got, err := s.TakeFrom(inner, TakeOver{Engine: "podman", Root: e.root})
+			got, err := s.TakeFrom(inner, TakeOver{Engine: "podman", Root: e.Root})
 			if err == nil && !slices.Equal(told(got), want) {
 				err = fmt.Errorf("got %v", told(got))
 			}

@@ -6,6 +6,7 @@ import (
 	"berth/cli/docker/manifest"
 	"berth/cli/docker/registry"
 	"berth/cli/docker/system"
+	"berth/cli/docker/trust"
 )
 
 func about(d command.Dialect) string {
@@ -31,6 +32,7 @@ func rows() []*command.Entry {
 		all = append(all, both.under("image", both.group), both.under("", both.top))
 	}
 	all = append(all, imageOnly()...)
+	all = append(all, trustVerbs()...)
 	all = append(all, manifestVerbs()...)
 	all = append(all, systemVerbs()...)
 	return all
@@ -39,6 +41,7 @@ func rows() []*command.Entry {
 func groups() []*command.Entry {
 	return []*command.Entry{
 		{Path: "image", Use: "COMMAND", Short: "Manage images"},
+		{Path: "image trust", Use: "COMMAND", Short: "Manage whose images are trusted", Extra: true},
 		{Path: "manifest", Use: "COMMAND", Short: "Manage Docker image manifests and manifest lists", Long: aboutManifests},
 		{Path: "system", Use: "COMMAND", Short: "Manage Docker"},
 	}
@@ -125,6 +128,32 @@ func imageOnly() []*command.Entry {
 		{
 			Path: "image search", Use: "[OPTIONS] TERM", Short: "Search registry for image", Words: exactly(1), Extra: true,
 			New: func() command.Verb { return new(registry.Search) },
+		},
+	}
+}
+
+// trustVerbs are podman's, and two of berth's own.
+func trustVerbs() []*command.Entry {
+	return []*command.Entry{
+		{
+			Path: "image trust show", Use: "[OPTIONS] [REGISTRY[/REPOSITORY]]", Short: "Display the trust policy", Words: upTo(1), Extra: true,
+			New: func() command.Verb { return new(trust.Show) },
+		},
+		{
+			Path: "image trust set", Use: "[OPTIONS] REGISTRY[/REPOSITORY]|default", Short: "Set the trust for a registry, a repository, or all others",
+			Words: exactly(1), Extra: true, New: func() command.Verb { return new(trust.Set) },
+		},
+		{
+			Path: "image trust key", Use: "NAME", Short: "Make a key pair, NAME.key and NAME.pub", Words: exactly(1), Extra: true,
+			New: func() command.Verb { return new(trust.Key) },
+		},
+		{
+			Path: "image sign", Use: "[OPTIONS] IMAGE [IMAGE...]", Short: "Sign an image in its registry", Words: atLeast(1), Extra: true,
+			New: func() command.Verb { return new(trust.Sign) },
+		},
+		{
+			Path: "image verify", Use: "[OPTIONS] IMAGE [IMAGE...]", Short: "Verify an image in its registry by the trust policy, or by keys",
+			Words: atLeast(1), Extra: true, New: func() command.Verb { return new(trust.Verify) },
 		},
 	}
 }

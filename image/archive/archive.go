@@ -33,7 +33,7 @@ type Image struct {
 	Target v1.Descriptor // manifest or index
 	Kind   manifest.Kind // of the target
 	Names  []ref.Ref     // with tag or digest, as the archive calls it, in its order
-	Word   string        // an OCI reference name that is no image name: a bare tag, mostly
+	Words  []string      // OCI reference names that are no image names: bare tags, mostly
 }
 
 // LoadOptions bounds a load. The zero value has the defaults.
@@ -74,6 +74,7 @@ type Layers interface {
 type Source struct {
 	Target v1.Descriptor // manifest or index
 	Names  []ref.Ref     // with tags; none for an image saved by its id
+	Word   string        // without names, the OCI reference name
 }
 
 // Store is what a load writes to.

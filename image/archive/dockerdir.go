@@ -94,7 +94,12 @@ func (s *saver) dockerDir(ctx context.Context, target v1.Descriptor) error {
 		}
 	}
 	if doc.MediaType != manifest.DockerManifest {
-		if doc, err = dockerManifest(doc.Manifest); err != nil {
+		// What Docker's words cannot say stays in OCI's, which readers take too.
+		m, err := manifest.ToDocker(*doc.Manifest)
+		if err == nil {
+			doc, err = manifest.NewManifest(m)
+		}
+		if err != nil && !fault.Is(err, fault.Unsupported) {
 			return err
 		}
 	}
@@ -102,16 +107,4 @@ func (s *saver) dockerDir(ctx context.Context, target v1.Descriptor) error {
 		return err
 	}
 	return s.bytes(dockerFile, doc.Raw())
-}
-
-// dockerManifest says in Docker's media types what an OCI manifest says.
-func dockerManifest(m *v1.Manifest) (*manifest.Document, error) {
-	out := v1.Manifest{MediaType: manifest.DockerManifest,
-		Config: v1.Descriptor{MediaType: manifest.DockerConfig, Digest: m.Config.Digest, Size: m.Config.Size}}
-	for _, l := range m.Layers {
-		kind, _ := manifest.LayerOf(l.MediaType)
-		as := [...]string{manifest.DockerLayer, manifest.DockerLayerGzip, manifest.DockerLayerZstd}[kind.Compression]
-		out.Layers = append(out.Layers, v1.Descriptor{MediaType: as, Digest: l.Digest, Size: l.Size})
-	}
-	return manifest.NewManifest(out)
 }

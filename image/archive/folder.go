@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
@@ -76,4 +77,23 @@ func readDocument(root *os.Root, name string) (raw []byte, err error) {
 		err = fault.New(fault.Invalid, "%s: more than %d bytes", name, manifest.MaxSize)
 	}
 	return raw, err
+}
+
+// layoutEntries are the images of a folder that is an OCI layout already.
+func layoutEntries(root *os.Root) ([]v1.Descriptor, error) {
+	raw, err := readDocument(root, indexFile)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	doc, err := manifest.Decode("", raw)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", indexFile, err)
+	}
+	if doc.Index == nil {
+		return nil, fault.New(fault.Invalid, "%s is no index", indexFile)
+	}
+	return doc.Index.Manifests, nil
 }

@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,77 +15,8 @@ import (
 
 	"berth/image/manifest"
 	"berth/image/ref"
+	"berth/test/peer"
 )
-
-// tool runs other people's programs; a missing one is a failure
-// (tools/ci/packages.txt).
-type tool struct {
-	t    *testing.T
-	args []string
-}
-
-func (p tool) run(args ...string) string {
-	p.t.Helper()
-	all := slices.Concat(p.args, args)
-	c := exec.CommandContext(p.t.Context(), all[0], all[1:]...)
-	var stderr bytes.Buffer
-	c.Stderr = &stderr
-	out, err := c.Output()
-	if err != nil {
-		p.t.Fatalf("%s: %v\n%s", strings.Join(all, " "), err, stderr.String())
-	}
-	return strings.TrimSpace(string(out))
-}
-
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root: other engines")
-	}
-}
-
-// podman has a store of its own.
-func podman(t *testing.T) tool {
-	dir := t.TempDir()
-	return tool{t, []string{"podman", "--root", filepath.Join(dir, "store"), "--runroot", filepath.Join(dir, "run"),
-		"--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"}}
-}
-
-// docker starts a dockerd of its own, without a network.
-func docker(t *testing.T) tool {
-	dir := t.TempDir()
-	socket := "unix://" + dir + "/s"
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := exec.Command("dockerd", "--data-root", dir+"/data", "--exec-root", dir+"/exec", "--pidfile", dir+"/pid", "-H", socket,
-		"--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false", "--bridge=none", "--storage-driver", "vfs")
-	d.Stdout, d.Stderr = log, log
-	d.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := d.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Error(err)
-		}
-		_ = d.Wait() // the signal ended it
-		log.Close()
-		if text, _ := os.ReadFile(log.Name()); t.Failed() {
-			t.Logf("%s", text[max(0, len(text)-4000):])
-		}
-	})
-	p := tool{t, []string{"docker", "-H", socket}}
-	for range 300 {
-		if exec.Command("docker", "-H", socket, "version").Run() == nil {
-			return p
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	t.Fatal("dockerd does not answer")
-	return p
-}
 
 // rootTar is a small root file system.
 func rootTar(t *testing.T) string {
@@ -153,42 +82,42 @@ func sameIDs(t *testing.T, what string, got map[string]string, want map[string]s
 }
 
 func TestPodman(t *testing.T) {
-	needRoot(t)
-	from, root, dir := podman(t), rootTar(t), t.TempDir()
+	peer.NeedRoot(t)
+	from, root, dir := peer.Podman(t, "vfs"), rootTar(t), t.TempDir()
 	want := map[string]string{}
 	for i, name := range []string{"example.com/a:1", "localhost/b:2"} {
-		from.run("import", "-q", "--change", fmt.Sprintf(`CMD ["/x", "%d"]`, i), root, name)
-		want[name] = from.run("image", "inspect", "--format", "{{.Id}}", name)
+		from.Run("import", "-q", "--change", fmt.Sprintf(`CMD ["/x", "%d"]`, i), root, name)
+		want[name] = from.Run("image", "inspect", "--format", "{{.Id}}", name)
 	}
-	from.run("tag", "example.com/a:1", "docker.io/library/c:3")
+	from.Run("tag", "example.com/a:1", "docker.io/library/c:3")
 	want["c:3"] = want["example.com/a:1"]
 
 	store := newStore(t)
 	archive := filepath.Join(dir, "docker.tar")
-	from.run("save", "-q", "-m", "-o", archive, "example.com/a:1", "localhost/b:2", "docker.io/library/c:3")
+	from.Run("save", "-q", "-m", "-o", archive, "example.com/a:1", "localhost/b:2", "docker.io/library/c:3")
 	sources, got := loadFile(t, store, archive)
 	sameIDs(t, "podman save", got, want)
 
 	single := filepath.Join(dir, "oci.tar")
-	from.run("save", "-q", "--format", "oci-archive", "-o", single, "localhost/b:2")
+	from.Run("save", "-q", "--format", "oci-archive", "-o", single, "localhost/b:2")
 	one, got := loadFile(t, store, single)
 	sameIDs(t, "podman save --format oci-archive", got, map[string]string{"localhost/b:2": want["localhost/b:2"]})
 
 	layout := filepath.Join(dir, "layout")
-	from.run("save", "-q", "--format", "oci-dir", "-o", layout, "localhost/b:2")
+	from.Run("save", "-q", "--format", "oci-dir", "-o", layout, "localhost/b:2")
 	if images, err := LoadFolder(t.Context(), store, layout, LoadOptions{}); err != nil || len(images) != 1 || images[0].Target.Digest != one[0].Target.Digest {
 		t.Error("podman save --format oci-dir:", images, err)
 	}
 
 	// podman 4.3 cannot load its own archives in gzip either; zstd it can.
 	for _, opts := range []SaveOptions{{Format: Docker}, {Format: Docker, Compression: manifest.Zstd}} {
-		to := podman(t)
-		to.run("load", "-q", "-i", saveFile(t, store, sources, opts))
-		sameIDs(t, fmt.Sprintf("podman load %v", opts), podmanIDs(to), want)
+		to := peer.Podman(t, "vfs")
+		to.Run("load", "-q", "-i", saveFile(t, store, sources, opts))
+		sameIDs(t, fmt.Sprintf("podman load %v", opts), familiarIDs(to), want)
 	}
-	to := podman(t)
-	to.run("load", "-q", "-i", saveFile(t, store, one, SaveOptions{Format: OCI}))
-	sameIDs(t, "podman load of OCI", podmanIDs(to), map[string]string{"localhost/b:2": want["localhost/b:2"]})
+	to := peer.Podman(t, "vfs")
+	to.Run("load", "-q", "-i", saveFile(t, store, one, SaveOptions{Format: OCI}))
+	sameIDs(t, "podman load of OCI", familiarIDs(to), map[string]string{"localhost/b:2": want["localhost/b:2"]})
 	// podman makes a name of the folder's path: it is to be lower case.
 	folder, err := os.MkdirTemp("", "archive-layout")
 	if err != nil {
@@ -198,46 +127,44 @@ func TestPodman(t *testing.T) {
 	if err := SaveFolder(t.Context(), folder, store, one, SaveOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	to = podman(t)
-	to.run("load", "-q", "-i", folder)
-	if ids := podmanIDs(to); len(ids) != 1 {
+	to = peer.Podman(t, "vfs")
+	to.Run("load", "-q", "-i", folder)
+	if ids := familiarIDs(to); len(ids) != 1 {
 		t.Errorf("podman load of a folder: %v", ids)
 	}
 }
 
-func podmanIDs(p tool) map[string]string {
-	p.t.Helper()
+// familiarIDs are podman's, under docker's names.
+func familiarIDs(p peer.Peer) map[string]string {
 	ids := map[string]string{}
-	for line := range strings.Lines(p.run("images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")) {
-		name, id, _ := strings.Cut(strings.TrimSpace(line), " ")
-		r, err := ref.Docker(name)
-		if err != nil {
-			p.t.Fatal(err)
+	for name, id := range p.IDs() {
+		if r, err := ref.Docker(name); err == nil {
+			name = r.Familiar()
 		}
-		ids[r.Familiar()] = strings.TrimPrefix(id, "sha256:")
+		ids[name] = id
 	}
 	return ids
 }
 
 func TestDocker(t *testing.T) {
-	needRoot(t)
-	p, root := docker(t), rootTar(t)
+	peer.NeedRoot(t)
+	p, root := peer.Docker(t, "vfs"), rootTar(t)
 	want := map[string]string{}
 	for i, name := range []string{"one:1", "example.com/two:2"} {
-		p.run("import", "--change", fmt.Sprintf(`CMD ["/x", "%d"]`, i), "--change", "HEALTHCHECK CMD true", root, name)
-		want[name] = strings.TrimPrefix(p.run("image", "inspect", "--format", "{{.Id}}", name), "sha256:")
+		p.Run("import", "--change", fmt.Sprintf(`CMD ["/x", "%d"]`, i), "--change", "HEALTHCHECK CMD true", root, name)
+		want[name] = strings.TrimPrefix(p.Run("image", "inspect", "--format", "{{.Id}}", name), "sha256:")
 	}
-	p.run("tag", "one:1", "localhost/three:3")
+	p.Run("tag", "one:1", "localhost/three:3")
 	want["localhost/three:3"] = want["one:1"]
 	store := newStore(t)
 	archive := filepath.Join(t.TempDir(), "docker.tar")
-	p.run("save", "-o", archive, "one:1", "example.com/two:2", "localhost/three:3")
+	p.Run("save", "-o", archive, "one:1", "example.com/two:2", "localhost/three:3")
 	sources, got := loadFile(t, store, archive)
 	sameIDs(t, "docker save", got, want)
 	for _, opts := range []SaveOptions{{}, {Compression: manifest.Gzip}} {
-		p.run("rmi", "-f", "one:1", "example.com/two:2", "localhost/three:3")
-		p.run("load", "-q", "-i", saveFile(t, store, sources, opts))
-		sameIDs(t, "docker load", dockerIDs(p), want)
+		p.Run("rmi", "-f", "one:1", "example.com/two:2", "localhost/three:3")
+		p.Run("load", "-q", "-i", saveFile(t, store, sources, opts))
+		sameIDs(t, "docker load", p.IDs(), want)
 	}
 
 	// What docker imports and what we import is the same image, but for the
@@ -254,32 +181,22 @@ func TestDocker(t *testing.T) {
 		t.Fatal(err)
 	}
 	name, _ := ref.Docker("ours:1")
-	p.run("load", "-q", "-i", saveFile(t, store, []Source{{Target: img.Target, Names: []ref.Ref{name}}}, SaveOptions{}))
-	p.run("import", "-m", "m", "-c", "CMD x y", "-c", "ENV A=b", "-c", "EXPOSE 80", "-c", "VOLUME /v", "-c", "LABEL l=m",
+	p.Run("load", "-q", "-i", saveFile(t, store, []Source{{Target: img.Target, Names: []ref.Ref{name}}}, SaveOptions{}))
+	p.Run("import", "-m", "m", "-c", "CMD x y", "-c", "ENV A=b", "-c", "EXPOSE 80", "-c", "VOLUME /v", "-c", "LABEL l=m",
 		"-c", "HEALTHCHECK --retries=2 CMD true", "-c", "WORKDIR /w", "-c", "USER 1:1", "-c", "ONBUILD RUN x",
 		"-c", `ENTRYPOINT ["/e"]`, root, "theirs:1")
 	const format = "{{json .Config}} {{json .RootFS}} {{.Architecture}} {{.Os}} {{.Comment}}"
-	ours, theirs := p.run("image", "inspect", "--format", format, "ours:1"), p.run("image", "inspect", "--format", format, "theirs:1")
+	ours, theirs := p.Run("image", "inspect", "--format", format, "ours:1"), p.Run("image", "inspect", "--format", format, "theirs:1")
 	if ours != theirs {
 		t.Errorf("import:\n  ours %s\ntheirs %s", ours, theirs)
 	}
 }
 
-func dockerIDs(p tool) map[string]string {
-	p.t.Helper()
-	ids := map[string]string{}
-	for line := range strings.Lines(p.run("images", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")) {
-		name, id, _ := strings.Cut(strings.TrimSpace(line), " ")
-		ids[name] = strings.TrimPrefix(id, "sha256:")
-	}
-	return ids
-}
-
 // TestSkopeo: every form that skopeo writes is read, and skopeo and umoci read
 // every form that we write.
 func TestSkopeo(t *testing.T) {
-	needRoot(t)
-	p, store, dir := tool{t, []string{"skopeo", "--insecure-policy"}}, newStore(t), t.TempDir()
+	peer.NeedRoot(t)
+	p, store, dir := peer.Skopeo(t), newStore(t), t.TempDir()
 	files, target := ociFiles(t)
 	if _, err := Load(t.Context(), store, bytes.NewReader(makeTar(t, files...)), LoadOptions{}); err != nil {
 		t.Fatal(err)
@@ -293,26 +210,26 @@ func TestSkopeo(t *testing.T) {
 
 	for _, from := range []string{"oci-archive:" + ociTar, "docker-archive:" + dockerTar} {
 		var info struct{ Layers []string }
-		if err := json.Unmarshal([]byte(p.run("inspect", from)), &info); err != nil || len(info.Layers) != 1 {
+		if err := json.Unmarshal([]byte(p.Run("inspect", from)), &info); err != nil || len(info.Layers) != 1 {
 			t.Errorf("skopeo inspect %s: %v, %v", from, info, err)
 		}
 		for _, form := range []string{"docker-archive:%s/d%d.tar:example.com/multi:2", "oci-archive:%s/o%d.tar:example.com/multi:2"} {
 			to := fmt.Sprintf(form, dir, time.Now().UnixNano())
-			p.run("copy", "-q", from, to)
+			p.Run("copy", "-q", from, to)
 			_, path, _ := strings.Cut(to, ":")
 			path, _, _ = strings.Cut(path, ":")
 			_, got := loadFile(t, newStore(t), path)
 			sameIDs(t, from+" → "+to, got, map[string]string{"example.com/multi:2": config.Digest().Encoded()})
 		}
 	}
-	if got := p.run("inspect", "--raw", "oci-archive:"+ociTar); got != string(doc.Raw()) {
+	if got := p.Run("inspect", "--raw", "oci-archive:"+ociTar); got != string(doc.Raw()) {
 		t.Errorf("skopeo sees another manifest: %s", got)
 	}
 	zstdDir := filepath.Join(dir, "zstd")
-	p.run("copy", "-q", "--dest-compress-format", "zstd", "oci-archive:"+ociTar, "oci:"+zstdDir+":word")
+	p.Run("copy", "-q", "--dest-compress-format", "zstd", "oci-archive:"+ociTar, "oci:"+zstdDir+":word")
 	other := newStore(t)
 	images, err := LoadFolder(t.Context(), other, zstdDir, LoadOptions{})
-	if err != nil || len(images) != 1 || images[0].Word != "word" || len(images[0].Names) != 0 {
+	if err != nil || len(images) != 1 || !slices.Equal(images[0].Words, []string{"word"}) || len(images[0].Names) != 0 {
 		t.Fatal(images, err)
 	}
 	checkWhole(t, other, images[0], 1)
@@ -321,7 +238,7 @@ func TestSkopeo(t *testing.T) {
 	if err := SaveDockerFolder(t.Context(), flat, store, sources, SaveOptions{Platform: amd64}); err != nil {
 		t.Fatal(err)
 	}
-	p.run("copy", "-q", "dir:"+flat, "dir:"+again)
+	p.Run("copy", "-q", "dir:"+flat, "dir:"+again)
 	for _, dir := range []string{flat, again} {
 		other := newStore(t)
 		images, err := LoadFolder(t.Context(), other, dir, LoadOptions{})
@@ -347,7 +264,7 @@ func TestSkopeo(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(layout, v1.ImageIndexFile), raw, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	tool{t, []string{"umoci"}}.run("unpack", "--image", layout+":word", filepath.Join(dir, "bundle"))
+	peer.Umoci(t).Run("unpack", "--image", layout+":word", filepath.Join(dir, "bundle"))
 	if text, err := os.ReadFile(filepath.Join(dir, "bundle/rootfs/hello-m")); err != nil || string(text) != "m" {
 		t.Errorf("umoci unpack: %q, %v", text, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/opencontainers/go-digest"
@@ -97,12 +98,17 @@ func (l *loader) add(img Image) error {
 	if !ok {
 		i = len(l.images)
 		l.at[img.Target.Digest] = i
-		l.images = append(l.images, Image{Target: img.Target, Kind: img.Kind, Word: img.Word})
+		l.images = append(l.images, Image{Target: img.Target, Kind: img.Kind})
 	}
 	for _, n := range img.Names {
 		if _, ok := l.names[n]; !ok {
 			l.names[n] = img.Target.Digest
 			l.images[i].Names = append(l.images[i].Names, n)
+		}
+	}
+	for _, w := range img.Words {
+		if !slices.Contains(l.images[i].Words, w) {
+			l.images[i].Words = append(l.images[i].Words, w)
 		}
 	}
 	return nil

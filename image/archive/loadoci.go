@@ -38,7 +38,7 @@ func (l *loader) oci(ctx context.Context) error {
 			continue
 		}
 		img := Image{Target: v1.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}}
-		if img.Names, img.Word, err = ociNames(d.Annotations); err != nil {
+		if img.Names, img.Words, err = ociNames(d.Annotations); err != nil {
 			return fmt.Errorf("%s: entry %d: %w", indexFile, i, err)
 		}
 		if img.Kind, err = l.walk(ctx, d, 0); err != nil {
@@ -53,24 +53,24 @@ func (l *loader) oci(ctx context.Context) error {
 
 // ociNames reads an entry's names: containerd's annotation is a whole name;
 // OCI's may be one (podman, skopeo) or anything else.
-func ociNames(annotations map[string]string) (names []ref.Ref, word string, err error) {
+func ociNames(annotations map[string]string) (names []ref.Ref, words []string, err error) {
 	if s := annotations[nameAnnotation]; s != "" {
 		r, err := ref.Docker(s)
 		if err != nil {
-			return nil, "", fault.New(fault.Invalid, "invalid name %.200q: %w", s, err)
+			return nil, nil, fault.New(fault.Invalid, "invalid name %.200q: %w", s, err)
 		}
-		return []ref.Ref{r.OrLatest()}, "", nil
+		return []ref.Ref{r.OrLatest()}, nil, nil
 	}
 	s := annotations[v1.AnnotationRefName]
 	if s == "" {
-		return nil, "", nil
+		return nil, nil, nil
 	}
 	if strings.ContainsAny(s, "/:") {
 		if r, err := ref.Docker(s); err == nil {
-			return []ref.Ref{r.OrLatest()}, "", nil
+			return []ref.Ref{r.OrLatest()}, nil, nil
 		}
 	}
-	return nil, s, nil
+	return nil, []string{s}, nil
 }
 
 // walk makes sure that all below one descriptor is there, and labels it,

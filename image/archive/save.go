@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -51,15 +52,20 @@ func Save(ctx context.Context, w io.Writer, p content.Provider, layers Layers, i
 	return s.close()
 }
 
-// SaveFolder writes images as an OCI layout into a folder, which is made; what
-// is in it is replaced by name. Format and Compression have no meaning here.
+// SaveFolder writes images as an OCI layout into a folder, which is made. Into
+// one that is there they are added; an image under the same name leaves its
+// index. Format and Compression have no meaning here.
 func SaveFolder(ctx context.Context, dir string, p content.Provider, images []Source, opts SaveOptions) error {
 	s, err := newDirSink(dir)
 	if err != nil {
 		return fmt.Errorf("save to %s: %w", dir, err)
 	}
 	opts.Format = OCI
-	if err := errors.Join(save(ctx, s, p, nil, images, opts), s.close()); err != nil {
+	before, err := layoutEntries(s.root)
+	if err == nil {
+		err = save(ctx, s, p, nil, images, opts, before...)
+	}
+	if err := errors.Join(err, s.close()); err != nil {
 		return fmt.Errorf("save to %s: %w", dir, err)
 	}
 	return nil
@@ -77,11 +83,20 @@ type saver struct {
 	sizes  map[digest.Digest]int64 // tars that were written
 }
 
-func save(ctx context.Context, to sink, p content.Provider, layers Layers, images []Source, opts SaveOptions) error {
+func save(ctx context.Context, to sink, p content.Provider, layers Layers, images []Source, opts SaveOptions, before ...v1.Descriptor) error {
 	s := &saver{sink: to, from: p, layers: layers, opts: opts, isHere: map[digest.Digest]bool{}, sizes: map[digest.Digest]int64{}}
 	for _, img := range images {
 		if err := s.image(ctx, img); err != nil {
 			return fmt.Errorf("%s: %w", sourceName(img), err)
+		}
+	}
+	// What a folder had under other names.
+	for _, d := range before {
+		name := d.Annotations[v1.AnnotationRefName]
+		if !slices.ContainsFunc(s.index, func(n v1.Descriptor) bool {
+			return n.Annotations[v1.AnnotationRefName] == name && (name != "" || n.Digest == d.Digest)
+		}) {
+			s.index = append(s.index, d)
 		}
 	}
 	return s.finish()
@@ -100,7 +115,7 @@ func (s *saver) image(ctx context.Context, img Source) error {
 		if err := s.tree(ctx, target, 0); err != nil {
 			return err
 		}
-		s.entry(target, img.Names)
+		s.entry(target, img)
 		return nil
 	}
 	doc, err := s.platform(ctx, target, 0)
@@ -111,18 +126,21 @@ func (s *saver) image(ctx context.Context, img Source) error {
 		if err := s.tree(ctx, doc.Descriptor(), 0); err != nil {
 			return err
 		}
-		s.entry(doc.Descriptor(), img.Names)
+		s.entry(doc.Descriptor(), img)
 		return nil
 	}
 	return s.dockerImage(ctx, doc, img.Names)
 }
 
 // entry notes an image for index.json: a line for each name.
-func (s *saver) entry(d v1.Descriptor, names []ref.Ref) {
-	if len(names) == 0 {
+func (s *saver) entry(d v1.Descriptor, img Source) {
+	if len(img.Names) == 0 {
+		if img.Word != "" {
+			d.Annotations = map[string]string{v1.AnnotationRefName: img.Word}
+		}
 		s.index = append(s.index, d)
 	}
-	for _, n := range names {
+	for _, n := range img.Names {
 		d.Annotations = map[string]string{nameAnnotation: n.String(), v1.AnnotationRefName: n.String()}
 		s.index = append(s.index, d)
 	}

@@ -71,7 +71,7 @@ func (s *saver) dockerImage(ctx context.Context, doc *manifest.Document, names [
 // name notes an image for both lists of the archive; one that is saved under
 // two arguments stands in manifest.json once.
 func (s *saver) name(d v1.Descriptor, out dockerImage, names []ref.Ref) {
-	s.entry(d, names)
+	s.entry(d, Source{Names: names})
 	i := slices.IndexFunc(s.docker, func(o dockerImage) bool {
 		return o.Config == out.Config && slices.Equal(o.Layers, out.Layers)
 	})

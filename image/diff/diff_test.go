@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
+	"berth/test/peer"
 )
 
 // tree makes a folder of files, all of one time; a name that ends in / is a folder.
@@ -49,7 +50,7 @@ func whiteout(t *testing.T, path string) {
 
 // A file of the same size and time whose capabilities alone are others.
 func TestCapabilities(t *testing.T) {
-	needRoot(t)
+	peer.NeedRoot(t)
 	lower, upper := tree(t, "d/ping", "d/same"), tree(t, "d/ping", "d/same")
 	value := []byte{1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 	if err := unix.Setxattr(upper+"/d/ping", "security.capability", value, 0); err != nil {
@@ -63,7 +64,7 @@ func TestCapabilities(t *testing.T) {
 
 // What makes a folder opaque in a user's store means nothing in root's.
 func TestOpaqueXattr(t *testing.T) {
-	needRoot(t)
+	peer.NeedRoot(t)
 	lower, upper := tree(t, "d/old", "d/both"), tree(t, "d/both")
 	if err := unix.Setxattr(upper+"/d", "user.overlay.opaque", []byte("y"), 0); err != nil {
 		t.Fatal(err)
@@ -81,7 +82,7 @@ func TestOpaqueXattr(t *testing.T) {
 
 // Layers in the middle hide what is below them.
 func TestManyLayers(t *testing.T) {
-	needRoot(t)
+	peer.NeedRoot(t)
 	l1, l2, l3 := tree(t, "a/x", "b/y", "c", "e/f"), tree(t, "c/in", "e/g"), tree(t, "a/x", "c/in2")
 	whiteout(t, l2+"/a")
 	whiteout(t, l2+"/b")

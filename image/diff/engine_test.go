@@ -3,106 +3,39 @@ package diff
 import (
 	"archive/tar"
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"berth/test/peer"
 )
 
-// engine is another engine's command line, with a store of its own. One that is
-// not installed is a failure (tools/ci/packages.txt).
+// engine is docker or podman.
 type engine struct {
-	t    *testing.T
-	args []string
+	peer.Peer
+	t *testing.T
 }
 
-func (e engine) run(args ...string) string {
-	e.t.Helper()
-	all := slices.Concat(e.args, args)
-	c := exec.CommandContext(context.WithoutCancel(e.t.Context()), "timeout", append([]string{"60"}, all...)...)
-	var stderr bytes.Buffer
-	c.Stderr = &stderr
-	out, err := c.Output()
-	if err != nil {
-		e.t.Fatalf("%s: %v\n%s%s", strings.Join(all, " "), err, out, stderr.String())
-	}
-	return strings.TrimRight(string(out), "\n")
-}
-
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root: other engines, whiteouts")
-	}
-}
-
-func podman(t *testing.T) engine {
-	needRoot(t)
-	dir := t.TempDir()
-	return engine{t, []string{"podman", "--root", dir + "/store", "--runroot", dir + "/run", "--storage-driver", "overlay", "--cgroup-manager", "cgroupfs"}}
-}
-
-// docker starts a dockerd of its own, without a network.
-func docker(t *testing.T) engine {
-	needRoot(t)
-	dir := t.TempDir()
-	socket := "unix://" + dir + "/s"
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := exec.Command("dockerd", "--data-root", dir+"/data", "--exec-root", dir+"/exec", "--pidfile", dir+"/pid", "-H", socket,
-		"--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false", "--bridge=none", "--storage-driver", "overlay2")
-	d.Stdout, d.Stderr = log, log
-	d.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := d.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := d.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Error(err)
-		}
-		_ = d.Wait() // the signal ended it
-		log.Close()
-		if text, _ := os.ReadFile(log.Name()); t.Failed() {
-			t.Logf("%s", text[max(0, len(text)-4000):])
-		}
-	})
-	for range 300 {
-		if exec.Command("docker", "-H", socket, "version").Run() == nil {
-			return engine{t, []string{"docker", "-H", socket}}
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	t.Fatal("dockerd does not answer")
-	return engine{}
-}
+func podman(t *testing.T) engine { return engine{peer.Podman(t, "overlay"), t} }
+func docker(t *testing.T) engine { return engine{peer.Docker(t, "overlay2"), t} }
 
 // folders opens what an engine says that an overlay consists of.
 func (e engine) folders(object string) (upper *os.File, lower []*os.File) {
 	e.t.Helper()
-	var data struct{ UpperDir, LowerDir string }
-	if err := json.Unmarshal([]byte(e.run("inspect", "-f", "{{json .GraphDriver.Data}}", object)), &data); err != nil {
-		e.t.Fatal(err)
+	top, below := e.Folders(object)
+	for _, dir := range below {
+		lower = append(lower, folder(e.t, dir))
 	}
-	upper = folder(e.t, data.UpperDir)
-	for _, dir := range strings.Split(data.LowerDir, ":") {
-		if dir != "" {
-			lower = append(lower, folder(e.t, dir))
-		}
-	}
-	return upper, lower
+	return folder(e.t, top), lower
 }
 
 func folder(t *testing.T, path string) *os.File {
@@ -145,7 +78,7 @@ func (e engine) load(name string, layers ...[]string) {
 	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
 		e.t.Fatal(err)
 	}
-	e.run("load", "-q", "-i", file)
+	e.Run("load", "-q", "-i", file)
 }
 
 // layerTar takes lines "NAME[ MODE][ =TEXT | -> LINK | | | c]": a name that ends
@@ -233,9 +166,9 @@ func told(t *testing.T, list []Change, err error) []string {
 func TestDockersContainer(t *testing.T) {
 	d := docker(t)
 	d.load("two:latest", base, []string{"etc/", "etc/second =2", "opq2/", "opq2/.wh.a"})
-	id := d.run("create", "--network", "none", "two", "/bin/sh", "-c", work)
-	d.run("start", "-a", id)
-	want := lines(d.run("diff", id)) // in no order
+	id := d.Run("create", "--network", "none", "two", "/bin/sh", "-c", work)
+	d.Run("start", "-a", id)
+	want := lines(d.Run("diff", id)) // in no order
 	upper, lower := d.folders(id)
 	list, err := Changes(t.Context(), upper, lower)
 	got := told(t, list, err)
@@ -268,13 +201,13 @@ func TestPodmansImages(t *testing.T) {
 	for _, name := range []string{"one", "two", "three"} {
 		upper, lower := p.folders("localhost/" + name)
 		list, err := rules.Changes(t.Context(), upper, lower)
-		if diff := cmp.Diff(lines(p.run("diff", "localhost/"+name)), told(t, list, err)); diff != "" {
+		if diff := cmp.Diff(lines(p.Run("diff", "localhost/"+name)), told(t, list, err)); diff != "" {
 			t.Errorf("%s: podman -, we +:\n%s", name, diff)
 		}
 	}
 	// Neither is the other's parent: podman compares the trees.
 	p.load("localhost/other:latest", []string{"etc/", "etc/a =a", "etc/other =o", "bin/ 700", "dev/", "run/"})
-	want := lines(p.run("diff", "localhost/three", "localhost/other"))
+	want := lines(p.Run("diff", "localhost/three", "localhost/other"))
 	upper, lower := p.folders("localhost/three")
 	other, _ := p.folders("localhost/other")
 	list, err := rules.Between(t.Context(), append([]*os.File{upper}, lower...), []*os.File{other})
@@ -290,15 +223,15 @@ func TestPodmansImages(t *testing.T) {
 func TestPodmansContainer(t *testing.T) {
 	p := podman(t)
 	p.load("localhost/one:latest", base)
-	p.run("create", "--name", "c", "localhost/one:latest", "/bin/sh")
-	tree := p.run("mount", "c")
-	t.Cleanup(func() { p.run("unmount", "c") })
+	p.Run("create", "--name", "c", "localhost/one:latest", "/bin/sh")
+	tree := p.Run("mount", "c")
+	t.Cleanup(func() { p.Run("unmount", "c") })
 	// Not what podman itself fails at: a folder where a file was, a dangling link.
 	script := strings.NewReplacer("cd /;", "cd "+tree+";", "bb rm filetodir; bb mkdir filetodir; echo in >filetodir/in;", "", "bb ln -sf /else dangling;", "").Replace(work)
-	engine{t, []string{"/bin/sh", "-c", script}}.run()
+	peer.Program(t, "/bin/sh", "-c", script).Run()
 	upper, lower := p.folders("c")
 	list, err := Rules{Podman: true}.Changes(t.Context(), upper, lower)
-	if diff := cmp.Diff(lines(p.run("diff", "c")), told(t, list, err)); diff != "" {
+	if diff := cmp.Diff(lines(p.Run("diff", "c")), told(t, list, err)); diff != "" {
 		t.Errorf("podman -, we +:\n%s", diff)
 	}
 }

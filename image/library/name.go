@@ -7,6 +7,8 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"berth/image/manifest"
 )
 
 // Dangling is what the names of images without a name begin with; the digest
@@ -34,6 +36,10 @@ func (l *Library) Name(ctx context.Context, all ...Naming) error {
 		old, err := l.Names.Get(ctx, n.Name)
 		if err != nil && !errdefs.IsNotFound(err) {
 			return err
+		}
+		if err == nil && n.Source == "" && l.has(ctx, old, n.Target) {
+			put = put[:len(put)-1]
+			continue
 		}
 		if err == nil && old.Target.Digest != n.Target.Digest && !l.sameImage(ctx, old.Target, n.Target) {
 			rest, err := l.Orphan(ctx, old)
@@ -63,6 +69,19 @@ func (l *Library) Name(ctx context.Context, all ...Naming) error {
 		}
 	}
 	return nil
+}
+
+// has says that a name leads to an image already, perhaps in another wrapping:
+// it keeps that, and with it the digest of its registry.
+func (l *Library) has(ctx context.Context, name images.Image, target ocispec.Descriptor) bool {
+	if name.Target.Digest == target.Digest {
+		return true
+	}
+	if manifest.IsIndex(target.MediaType) || !l.sameImage(ctx, name.Target, target) {
+		return false
+	}
+	_, err := l.Content.Info(ctx, name.Target.Digest)
+	return err == nil
 }
 
 // sameImage says that two targets are one image in two wrappings, as after a

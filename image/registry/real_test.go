@@ -9,7 +9,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
-	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -19,7 +18,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -30,6 +28,7 @@ import (
 	"berth/image/registry"
 	"berth/image/registry/credential"
 	"berth/image/registry/hosts"
+	"berth/test/peer"
 )
 
 // authority signs certificates for loopback.
@@ -78,55 +77,19 @@ func (a *authority) issue(t *testing.T, certFile, keyFile string) {
 // The password of the user "u" is "p": htpasswd -nbB u p.
 const htpasswd = "u:$2y$05$d.xY.pF4mwBvInJN6plqPeOGj1Arv3TYlxCimPE5e9Ua9aQDdC34e\n"
 
-// debian starts Debian's docker-registry on loopback; extra is added to its
-// configuration, below http or at the top.
+// debian starts Debian's docker-registry on loopback.
 func debian(t *testing.T, tls *authority, auth bool) (host string) {
 	t.Helper()
-	program, err := exec.LookPath("docker-registry")
-	if err != nil {
-		t.Fatal("docker-registry is not installed (tools/ci/packages.txt)")
-	}
-	dir := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	host = l.Addr().String()
-	l.Close()
-	config := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage:\n  filesystem: {rootdirectory: %s/data}\n  delete: {enabled: true}\nhttp:\n  addr: %s\n  secret: s\n", dir, host)
+	var door peer.Door
 	if tls != nil {
-		tls.issue(t, dir+"/cert.pem", dir+"/key.pem")
-		config += fmt.Sprintf("  tls: {certificate: %s/cert.pem, key: %s/key.pem}\n", dir, dir)
+		dir := t.TempDir()
+		door.Cert, door.Key = dir+"/cert.pem", dir+"/key.pem"
+		tls.issue(t, door.Cert, door.Key)
 	}
 	if auth {
-		write(t, dir+"/htpasswd", htpasswd)
-		config += fmt.Sprintf("auth:\n  htpasswd: {realm: test, path: %s/htpasswd}\n", dir)
+		door.Htpasswd = htpasswd
 	}
-	write(t, dir+"/config.yml", config)
-	cmd := exec.Command(program, "serve", dir+"/config.yml")
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("docker-registry said:\n%.4000s", out.String())
-		}
-	})
-	for range 200 {
-		conn, err := net.Dial("tcp", host)
-		if err == nil {
-			conn.Close()
-			return host
-		}
-		time.Sleep(25 * time.Millisecond)
-	}
-	t.Fatalf("docker-registry does not listen on %s: %s", host, out.String())
-	return ""
+	return peer.Registry(t, door)
 }
 
 func TestDebiansRegistry(t *testing.T) {

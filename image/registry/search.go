@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"berth/base/fault"
@@ -73,17 +74,29 @@ func (c *Client) Search(ctx context.Context, registry, term string, limit int, f
 	return out, nil
 }
 
-// searchEndpoints is where the old protocol lives.
+// searchEndpoints is where the old protocol lives: at the mirrors, most of which
+// do not speak it, and at the registry.
 func (c *Client) searchEndpoints(registry string) ([]hosts.Endpoint, error) {
 	list, err := c.o.Hosts.Registry(registry)
+	if err != nil {
+		return nil, err
+	}
+	mirrors, err := c.o.Hosts.Endpoints(registry, "berth", hosts.Tag)
+	if err != nil && !fault.Is(err, fault.Unsupported) { // nobody to pull from is no hindrance
+		return nil, err
+	}
+	mirrors = slices.DeleteFunc(mirrors, func(e hosts.Endpoint) bool { return !e.Mirror })
 	for i := range list {
-		list[i].Prefix, list[i].Namespace = "/v1", ""
 		if list[i].Registry == "docker.io" {
 			// The index is another host than the registry: it gets no secret.
 			list[i].Host, list[i].Registry = "index.docker.io", ""
 		}
 	}
-	return list, err
+	list = append(mirrors, list...)
+	for i := range list {
+		list[i].Prefix, list[i].Repository, list[i].Namespace = "/v1", "", ""
+	}
+	return list, nil
 }
 
 func searchFilter(filters map[string][]string) (func(Found) bool, error) {
@@ -94,13 +107,13 @@ func searchFilter(filters map[string][]string) (func(Found) bool, error) {
 			case "stars":
 				n, err := strconv.Atoi(v)
 				if err != nil {
-					return nil, fault.New(fault.Invalid, "invalid filter 'stars=%s'", v)
+					return nil, fault.New(fault.Invalid, "Invalid filter 'stars=%s'", v)
 				}
 				tests = append(tests, func(f Found) bool { return f.Stars >= n })
 			case "is-official", "is-automated":
 				want, err := strconv.ParseBool(v)
 				if err != nil {
-					return nil, fault.New(fault.Invalid, "invalid filter '%s=%s'", key, v)
+					return nil, fault.New(fault.Invalid, "Invalid filter '%s=%s'", key, v)
 				}
 				official := key == "is-official"
 				tests = append(tests, func(f Found) bool {
@@ -110,7 +123,7 @@ func searchFilter(filters map[string][]string) (func(Found) bool, error) {
 					return f.Automated == want
 				})
 			default:
-				return nil, fault.New(fault.Invalid, "invalid filter '%s'", key)
+				return nil, fault.New(fault.Invalid, "Invalid filter '%s'", key)
 			}
 		}
 	}

@@ -7,11 +7,19 @@
 #
 #   images.sh [docker|podman]     BERTH=bin/berth KEEP=1 SHOW=1
 #
-# Exit 0: all the same, or different as images-differ.txt lists. Needs root,
-# docker.io or podman, docker-registry, busybox-static, tar.
+# Without a word it does both, beside each other. Exit 0: all the same, or
+# different as images-differ.txt lists. Needs root, docker.io or podman,
+# docker-registry, busybox-static, tar.
 set -u
 here=$(dirname "$(readlink -f "$0")")
-DIALECT=${1:-docker}
+if [ $# = 0 ]; then
+	"$0" podman &
+	"$0" docker
+	rc=$?
+	wait $! && exit $rc
+	exit 1
+fi
+DIALECT=$1
 BERTH=${BERTH:-$here/../../bin/berth}
 TMP=$(mktemp -d /tmp/conform-images.XXXXXX)
 PORT=$((20000 + RANDOM % 20000))

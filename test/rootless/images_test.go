@@ -10,10 +10,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"berth/test/account"
 )
 
 // berth runs the program as a user whose home is dir.
-func berth(t *testing.T, a account, dir string, stdin []byte, args ...string) string {
+func berth(t *testing.T, a account.Account, dir string, stdin []byte, args ...string) string {
 	t.Helper()
 	program, err := filepath.Abs("../../bin/berth")
 	if err != nil {
@@ -33,7 +35,7 @@ func berth(t *testing.T, a account, dir string, stdin []byte, args ...string) st
 	cmd := exec.Command(own, args...)
 	cmd.Dir, cmd.Stdin = dir, bytes.NewReader(stdin)
 	cmd.Env = []string{"HOME=" + dir, "XDG_RUNTIME_DIR=" + dir, "PATH=/usr/bin:/bin"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: a.uid, Gid: a.gid}}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: a.Credential()}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("berth %s: %v: %s", strings.Join(args, " "), err, out)
@@ -56,7 +58,7 @@ func TestImages(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for name, who := range map[string]account{"ranges": ranged, "one id": lonely} {
+	for name, who := range map[string]account.Account{"ranges": ranged, "one id": lonely} {
 		t.Run(name, func(t *testing.T) {
 			dir, err := os.MkdirTemp("", "berth-images-")
 			if err != nil {
@@ -67,7 +69,7 @@ func TestImages(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			if err := os.Chown(dir, int(who.uid), int(who.gid)); err != nil {
+			if err := os.Chown(dir, int(who.UID), int(who.GID)); err != nil {
 				t.Fatal(err)
 			}
 			berth(t, who, dir, layer.Bytes(), "import", "-", "owned")
@@ -86,9 +88,9 @@ func TestImages(t *testing.T) {
 				t.Fatal(err)
 			}
 			st := fi.Sys().(*syscall.Stat_t)
-			wantUID, wantGID := who.uid, who.gid
-			if who.count > 0 {
-				wantUID, wantGID = who.first+1233, who.first+54
+			wantUID, wantGID := who.UID, who.GID
+			if who.Count > 0 {
+				wantUID, wantGID = who.First+1233, who.First+54
 			} else {
 				buf := make([]byte, 64)
 				n, err := syscall.Getxattr(found, "user.containers.override_stat", buf)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"berth/test/account"
 	"berth/test/bundle"
 	"berth/test/leak"
 
@@ -64,9 +65,9 @@ func args(words ...string) func(*specs.Spec) {
 // maps gives the container all of the user's ids: 0 is the user, 1… the range.
 func (s *seat) maps(spec *specs.Spec) {
 	all := func(own uint32) []specs.LinuxIDMapping {
-		return []specs.LinuxIDMapping{{ContainerID: 0, HostID: own, Size: 1}, {ContainerID: 1, HostID: s.first, Size: s.count}}
+		return []specs.LinuxIDMapping{{ContainerID: 0, HostID: own, Size: 1}, {ContainerID: 1, HostID: s.First, Size: s.Count}}
 	}
-	spec.Linux.UIDMappings, spec.Linux.GIDMappings = all(s.uid), all(s.gid)
+	spec.Linux.UIDMappings, spec.Linux.GIDMappings = all(s.UID), all(s.GID)
 }
 
 func owner(t *testing.T, path string) (uid, gid uint32) {
@@ -103,11 +104,11 @@ func TestOneID(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf("0 0 0 %d 1 %s /sys/class", lonely.uid, net)
+	want := fmt.Sprintf("0 0 0 %d 1 %s /sys/class", lonely.UID, net)
 	if got := strings.Join(strings.Fields(res.Stdout), " "); res.Code != 7 || got != want {
 		t.Errorf("want %q and 7: %s", want, res)
 	}
-	if uid, gid := owner(t, b.Rootfs+"/made"); uid != lonely.uid || gid != lonely.gid {
+	if uid, gid := owner(t, b.Rootfs+"/made"); uid != lonely.UID || gid != lonely.GID {
 		t.Errorf("the container's file is of %d:%d", uid, gid)
 	}
 }
@@ -125,15 +126,15 @@ func TestRanges(t *testing.T) {
 	if got := strings.Join(strings.Fields(res.Stdout), " "); got != "1000 1001 1001 1002" {
 		t.Errorf("%s", res)
 	}
-	if uid, gid := owner(t, b.Rootfs+"/tmp/made"); uid != ranged.first+999 || gid != ranged.first+1000 {
-		t.Errorf("the container's file is of %d:%d, want %d:%d", uid, gid, ranged.first+999, ranged.first+1000)
+	if uid, gid := owner(t, b.Rootfs+"/tmp/made"); uid != ranged.First+999 || gid != ranged.First+1000 {
+		t.Errorf("the container's file is of %d:%d, want %d:%d", uid, gid, ranged.First+999, ranged.First+1000)
 	}
 }
 
 // TestForeignRange asks for ids that are not the user's.
 func TestForeignRange(t *testing.T) {
 	needRoot(t)
-	for name, a := range map[string]account{"ranged": ranged, "lonely": lonely} {
+	for name, a := range map[string]account.Account{"ranged": ranged, "lonely": lonely} {
 		t.Run(name, func(t *testing.T) {
 			s := sit(t, a, "")
 			leak.Check(t, s.dir)
@@ -159,7 +160,7 @@ func TestNoMapper(t *testing.T) {
 	run := s.command("run", "--bundle", b.Dir, s.rt.NewID())
 	script := `mount --make-rprivate / && mount --bind /dev/null /usr/bin/newuidmap && mount --bind /dev/null /usr/bin/newgidmap &&
 		exec setpriv --reuid="$1" --regid="$2" --clear-groups -- "${@:3}"`
-	words := []string{"--mount", "bash", "-c", script, "bash", strconv.Itoa(int(s.uid)), strconv.Itoa(int(s.gid))}
+	words := []string{"--mount", "bash", "-c", script, "bash", strconv.Itoa(int(s.UID)), strconv.Itoa(int(s.GID))}
 	hidden := exec.Command("unshare", append(words, run.Args...)...)
 	hidden.SysProcAttr, hidden.Env, hidden.Dir = &syscall.SysProcAttr{Setpgid: true}, run.Env, run.Dir
 	refused(t, s.rt.Finish(hidden), "idmap is missing", "package uidmap")
@@ -168,7 +169,7 @@ func TestNoMapper(t *testing.T) {
 // TestVerbs leads a container through its life, without any cgroup.
 func TestVerbs(t *testing.T) {
 	needRoot(t)
-	for name, a := range map[string]account{"ranged": ranged, "lonely": lonely} {
+	for name, a := range map[string]account.Account{"ranged": ranged, "lonely": lonely} {
 		t.Run(name, func(t *testing.T) {
 			s := sit(t, a, "")
 			leak.Check(t, s.dir)
@@ -181,7 +182,7 @@ func TestVerbs(t *testing.T) {
 			if res := s.do("exec", id, "/bin/sh", "-c", "touch /made; id -u; exit 9"); res.Code != 9 || strings.TrimSpace(res.Stdout) != "0" {
 				t.Errorf("%s", res)
 			}
-			if uid, gid := owner(t, b.Rootfs+"/made"); uid != a.uid || gid != a.gid {
+			if uid, gid := owner(t, b.Rootfs+"/made"); uid != a.UID || gid != a.GID {
 				t.Errorf("the exec's file is of %d:%d", uid, gid)
 			}
 			if res := s.must("list", "--quiet"); strings.TrimSpace(res.Stdout) != id {
@@ -253,9 +254,9 @@ func TestLimits(t *testing.T) {
 }
 
 // delegated reports whether the user may write in a cgroup v2 of its own.
-func delegated(t *testing.T, a account) bool {
+func delegated(t *testing.T, a account.Account) bool {
 	t.Helper()
-	out, err := exec.Command("setpriv", "--reuid="+strconv.Itoa(int(a.uid)), "--regid="+strconv.Itoa(int(a.gid)), "--clear-groups",
+	out, err := exec.Command("setpriv", "--reuid="+strconv.Itoa(int(a.UID)), "--regid="+strconv.Itoa(int(a.GID)), "--clear-groups",
 		"sh", "-c", `test -w "/sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup)/cgroup.procs" && echo yes || echo no`).Output()
 	if err != nil {
 		t.Fatal(err)
@@ -337,7 +338,7 @@ var serial = regexp.MustCompile(`;0;0;[0-9a-f]+;_ses.*`)
 func TestLikeOthers(t *testing.T) {
 	needRoot(t)
 	for _, other := range []string{"/usr/bin/crun", "/usr/sbin/runc"} {
-		for name, a := range map[string]account{"ranged": ranged, "lonely": lonely} {
+		for name, a := range map[string]account.Account{"ranged": ranged, "lonely": lonely} {
 			t.Run(filepath.Base(other)+"-"+name, func(t *testing.T) {
 				sees := func(program string) []any {
 					s := sit(t, a, program)
@@ -346,7 +347,7 @@ func TestLikeOthers(t *testing.T) {
 					}
 					leak.Check(t, s.dir)
 					edits := []func(*specs.Spec){args("/probe", "report")}
-					if a.count > 0 {
+					if a.Count > 0 {
 						edits = append(edits, s.maps, func(spec *specs.Spec) { spec.Process.User.UID = 5 })
 					}
 					b := s.bundle(edits...)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"berth/test/account"
 	"berth/test/leak"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -19,7 +20,7 @@ import (
 // engine does.
 func TestTerminal(t *testing.T) {
 	needRoot(t)
-	for name, a := range map[string]account{"ranged": ranged, "lonely": lonely} {
+	for name, a := range map[string]account.Account{"ranged": ranged, "lonely": lonely} {
 		t.Run(name, func(t *testing.T) {
 			s := sit(t, a, "")
 			leak.Check(t, s.dir)
@@ -33,7 +34,7 @@ func TestTerminal(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer l.Close()
-			if err := os.Chown(path, int(a.uid), int(a.gid)); err != nil {
+			if err := os.Chown(path, int(a.UID), int(a.GID)); err != nil {
 				t.Fatal(err)
 			}
 			id := s.rt.NewID()

@@ -29,6 +29,7 @@ import (
 	"testing"
 	"time"
 
+	"berth/test/account"
 	"berth/test/bundle"
 	"berth/test/leak"
 
@@ -55,7 +56,7 @@ func TestScriptsAsUser(t *testing.T) {
 	if cgroup2() {
 		t.Skip("cgroup layout: on v2 users have cgroups, TestScripts run by one has, too")
 	}
-	play(t, &person{uid: 64872, gid: 64872, switched: true})
+	play(t, &person{Account: account.Alone(64872)})
 }
 
 func play(t *testing.T, who *person) {
@@ -94,20 +95,18 @@ func setup(e *testscript.Env, path string, who *person) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	wrapper := fmt.Sprintf("#!/bin/sh\numask 022\nexec %s%s --root %s \"$@\"\n", who.prefix(), path, root)
+	wrapper := fmt.Sprintf("#!/bin/sh\numask 022\nexec %s%s --root %s \"$@\"\n", who.Prefix(), path, root)
 	if err := os.WriteFile(filepath.Join(dir, "berth-oci"), []byte(wrapper), 0o755); err != nil {
 		return err
 	}
-	for p := e.WorkDir; strings.HasPrefix(p, os.TempDir()+"/"); p = filepath.Dir(p) {
-		if err := os.Chmod(p, 0o755); err != nil {
-			return err
-		}
+	if err := account.Open(e.WorkDir); err != nil {
+		return err
 	}
-	if err := who.give(e.WorkDir); err != nil {
+	if err := who.Give(e.WorkDir); err != nil {
 		return err
 	}
 	e.Setenv("PATH", dir+":/usr/sbin:/usr/bin:/sbin:/bin")
-	e.Setenv("OWNER", who.name())
+	e.Setenv("OWNER", who.Name())
 	e.Setenv("ROOT", root)
 	e.Setenv("RUNTIME", path)
 	e.Setenv("BIN", dir)
@@ -181,7 +180,7 @@ func (who *person) makeBundle(ts *testscript.TestScript, neg bool, args []string
 	}
 	b, err := bundle.Make(dir, options...)
 	ts.Check(err)
-	ts.Check(who.give(dir))
+	ts.Check(who.Give(dir))
 	ts.Setenv("CGROUPSPATH", b.Spec.Linux.CgroupsPath)
 	ts.Setenv("CGROUP", who.cgroup(b.Spec.Linux.CgroupsPath))
 }
@@ -196,7 +195,7 @@ func (who *person) edit(ts *testscript.TestScript, neg bool, args []string) {
 	var doc, value any
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(path)), &doc))
 	ts.Check(json.Unmarshal([]byte(args[2]), &value))
-	if list, ok := value.([]any); ok && args[1] == "linux.namespaces" && who.uid != 0 {
+	if list, ok := value.([]any); ok && args[1] == "linux.namespaces" && who.UID != 0 {
 		value = append(list, map[string]any{"type": "user"})
 	}
 	doc, err := put(doc, strings.Split(args[1], "."), value)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -13,18 +12,15 @@ import (
 
 // Access is podman's flags on how a registry is reached.
 type Access struct {
-	AuthFile  string
-	certDir   string
+	image.Access
 	creds     string
 	tlsVerify bool
-	Retries   int
-	Delay     time.Duration
 }
 
 // Flags adds them.
 func (a *Access) Flags(f *pflag.FlagSet) {
 	f.StringVar(&a.AuthFile, "authfile", os.Getenv("REGISTRY_AUTH_FILE"), "Path of the authentication file")
-	f.StringVar(&a.certDir, "cert-dir", "", "Folder with TLS certificates and keys")
+	f.StringVar(&a.CertDir, "cert-dir", "", "Folder with TLS certificates and keys")
 	f.StringVar(&a.creds, "creds", "", "Credentials (USERNAME:PASSWORD) for the registry")
 	f.BoolVar(&a.tlsVerify, "tls-verify", true, "Require HTTPS and verify certificates")
 	f.Lookup("authfile").DefValue = ""
@@ -34,26 +30,28 @@ func (a *Access) Flags(f *pflag.FlagSet) {
 // RetryFlags adds --retry and --retry-delay.
 func (a *Access) RetryFlags(f *pflag.FlagSet) {
 	f.IntVar(&a.Retries, "retry", 0, "How often to try again after a failure")
-	f.DurationVar(&a.Delay, "retry-delay", 0, "Wait between two tries")
+	f.DurationVar(&a.RetryDelay, "retry-delay", 0, "Wait between two tries")
 	Extra(f, "retry", "retry-delay")
 }
 
-// Insecure reports --tls-verify=false.
-func (a *Access) Insecure() bool { return !a.tlsVerify }
+// InsecureFlag adds docker's --insecure.
+func (a *Access) InsecureFlag(f *pflag.FlagSet, usage string) {
+	f.BoolVar(&a.AnyTLS, "insecure", false, usage)
+}
 
-// Credential is that of --creds, nil without it.
-func (a *Access) Credential() (*image.Credential, error) {
-	if a.certDir != "" {
-		return nil, errors.New("--cert-dir is not served: put the certificates into certs.d/REGISTRY of the configuration folder")
-	}
+// Value has no effects.
+func (a *Access) Value() (image.Access, error) {
+	out := a.Access
+	out.AnyTLS = a.AnyTLS || !a.tlsVerify
 	if a.creds == "" {
-		return nil, nil
+		return out, nil
 	}
 	user, password, _ := strings.Cut(a.creds, ":")
 	if user == "" {
-		return nil, errors.New("credentials can't be empty")
+		return out, errors.New("credentials can't be empty")
 	}
-	return &image.Credential{Username: user, Password: password}, nil
+	out.Auth = &image.Credential{Username: user, Password: password}
+	return out, nil
 }
 
 // Platform is podman's --os, --arch and --variant beside --platform.

@@ -52,7 +52,6 @@ func TestParsePull(t *testing.T) {
 		err  string
 	}{
 		{"x", with(func(*image.PullRequest) {}), ""},
-		{"docker://x", with(func(*image.PullRequest) {}), ""},
 		{"-q --disable-content-trust=false x", with(func(*image.PullRequest) {}), ""},
 		{"-a x", with(func(r *image.PullRequest) { r.AllTags = true }), ""},
 		{"-a x:y", engine.PullRequest{}, "tag can't be used with --all-tags/-a"},
@@ -63,7 +62,7 @@ func TestParsePull(t *testing.T) {
 		{"--arch arm --platform linux/arm64 x", engine.PullRequest{}, "--platform option can not be specified with --arch or --os"},
 		{"--policy newer x", with(func(r *image.PullRequest) { r.Policy = image.PullNewer }), ""},
 		{"--policy often x", engine.PullRequest{}, `unsupported pull policy "often"`},
-		{"--tls-verify=false x", with(func(r *image.PullRequest) { r.PlainHTTP, r.SkipVerify = true, true }), ""},
+		{"--tls-verify=false x", with(func(r *image.PullRequest) { r.AnyTLS = true }), ""},
 		{"--creds a:b:c x", with(func(r *image.PullRequest) { r.Auth = &image.Credential{Username: "a", Password: "b:c"} }), ""},
 		{"--creds :c x", engine.PullRequest{}, "credentials can't be empty"},
 		{"--retry 5 --retry-delay 2s x", with(func(r *image.PullRequest) { r.Retries, r.RetryDelay = 5, 2*time.Second }), ""},
@@ -87,13 +86,13 @@ func TestParsePush(t *testing.T) {
 		err  string
 	}{
 		{"x:1", image.PushRequest{Source: "x:1"}, ""},
-		{"x docker://r/y:2", image.PushRequest{Source: "x", Name: "r/y:2"}, ""},
+		{"x r/y:2", image.PushRequest{Source: "x", Name: "r/y:2"}, ""},
 		{"-a x", image.PushRequest{Source: "x", AllTags: true}, ""},
 		{"-a x:1", image.PushRequest{}, "tag can't be used with --all-tags/-a"},
 		{"-a x y", image.PushRequest{}, "a destination can't be used with --all-tags/-a"},
 		{"--compression-format zstd --compression-level 7 --force-compression x", image.PushRequest{Source: "x", Compression: "zstd", Level: 7, Force: true}, ""},
 		{"--compression-format rar x", image.PushRequest{}, `unknown compression format "rar"`},
-		{"--platform linux/s390x --tls-verify=false x", image.PushRequest{Source: "x", Platform: "linux/s390x", PlainHTTP: true, SkipVerify: true}, ""},
+		{"--platform linux/s390x --tls-verify=false x", image.PushRequest{Source: "x", Platform: "linux/s390x", Access: image.Access{AnyTLS: true}}, ""},
 	} {
 		got, err := request(t, new(Push), c.line, func(v *Push, w []string) (engine.PushRequest, error) { return v.request(w) })
 		if err != c.err || err == "" && !reflect.DeepEqual(got.PushRequest, c.want) {
@@ -192,5 +191,34 @@ func TestNames(t *testing.T) {
 	}
 	if got := ownName(&command.Call{}, "x"); got != "x" {
 		t.Errorf("docker's own name of x: %q", got)
+	}
+}
+
+func TestTransport(t *testing.T) {
+	for _, c := range []struct {
+		word     string
+		d        command.Dialect
+		registry string
+		at       *place
+		err      string
+	}{
+		{"docker://q.io/x:1", command.Podman, "q.io/x:1", nil, ""},
+		{"docker://q.io/x:1", command.Docker, "docker://q.io/x:1", nil, ""},
+		{"q.io:5000/x", command.Podman, "q.io:5000/x", nil, ""},
+		{"x:1", command.Podman, "x:1", nil, ""},
+		{"docker-archive:/a.tar", command.Berth, "", &place{image.FormatDocker, "/a.tar", ""}, ""},
+		{"docker-archive:/a.tar:q.io/x:1", command.Podman, "", &place{image.FormatDocker, "/a.tar", "q.io/x:1"}, ""},
+		{"oci-archive:a.tar:@1", command.Podman, "", &place{image.FormatOCI, "a.tar", "@1"}, ""},
+		{"oci:dir:word", command.Podman, "", &place{image.FormatOCIDir, "dir", "word"}, ""},
+		{"dir:a:b", command.Podman, "", &place{image.FormatDockerDir, "a:b", ""}, ""},
+		{"oci:", command.Podman, "", nil, "a path is missing"},
+		{"docker-daemon:x", command.Podman, "", nil, "import-from docker"},
+		{"docker-archive:/a.tar", command.Docker, "docker-archive:/a.tar", nil, ""},
+	} {
+		call, _, _ := call(c.d)
+		registry, at, err := transport(call, c.word)
+		if registry != c.registry || !reflect.DeepEqual(at, c.at) || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: %q %+v %v", c.word, registry, at, err)
+		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -35,7 +34,6 @@ func (v *Pull) Flags(f *pflag.FlagSet) {
 
 // request is one name's request; it has no effects.
 func (v *Pull) request(typed string) (engine.PullRequest, error) {
-	typed = strings.TrimPrefix(typed, "docker://")
 	if v.all && hasTag(typed) {
 		return engine.PullRequest{}, errors.New("tag can't be used with --all-tags/-a")
 	}
@@ -49,34 +47,43 @@ func (v *Pull) request(typed string) (engine.PullRequest, error) {
 	if err != nil {
 		return engine.PullRequest{}, err
 	}
-	auth, err := v.access.Credential()
-	if err != nil {
-		return engine.PullRequest{}, err
-	}
-	insecure := v.access.Insecure()
+	access, err := v.access.Value()
 	return engine.PullRequest{
-		PullRequest: image.PullRequest{
-			Name: typed, AllTags: v.all, Policy: policy, Platform: platform, Auth: auth,
-			PlainHTTP: insecure, SkipVerify: insecure, Retries: v.access.Retries, RetryDelay: v.access.Delay,
-		},
-		AuthFile: v.access.AuthFile,
-	}, nil
+		PullRequest: image.PullRequest{Name: typed, AllTags: v.all, Policy: policy, Platform: platform, Access: access},
+	}, err
 }
 
 func (v *Pull) Run(ctx context.Context, c *command.Call, words []string) error {
-	var requests []engine.PullRequest
+	type one struct {
+		r  engine.PullRequest
+		at *place
+	}
+	var all []one
 	for _, w := range words {
-		r, err := v.request(w)
+		name, at, err := transport(c, w)
 		if err != nil {
 			return err
 		}
-		requests = append(requests, r)
+		o := one{at: at}
+		if at == nil {
+			if o.r, err = v.request(name); err != nil {
+				return err
+			}
+		}
+		all = append(all, o)
 	}
 	e, err := c.Open()
 	if err != nil {
 		return err
 	}
-	for _, r := range requests {
+	for _, o := range all {
+		if o.at != nil {
+			if err := o.at.pull(ctx, c, e, v); err != nil {
+				return err
+			}
+			continue
+		}
+		r := o.r
 		view := newPullView(c, e, r, v.quiet)
 		if err := view.begin(); err != nil {
 			return err

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 
 	"github.com/spf13/pflag"
 
 	"berth/cli/docker/command"
+	"berth/cli/docker/trust"
 	"berth/cli/term"
 	"berth/engine"
 	"berth/image"
@@ -24,8 +24,10 @@ type Push struct {
 	access              command.Access
 	compression         string
 	level               int
-	force               bool
+	force, compress     bool
+	format              string
 	digestFile          string
+	key, signBy         string
 }
 
 func (v *Push) Flags(f *pflag.FlagSet) {
@@ -36,25 +38,29 @@ func (v *Push) Flags(f *pflag.FlagSet) {
 	f.StringVar(&v.compression, "compression-format", "", "Compression of layers whose bytes are not kept (gzip, zstd)")
 	f.IntVar(&v.level, "compression-level", 0, "Compression level")
 	f.BoolVar(&v.force, "force-compression", false, "Compress again what is kept in another form")
+	f.StringVar(&v.key, "sign-by-sigstore-private-key", "", "Sign what was pushed with this private key, a PEM file")
+	f.StringVar(&v.signBy, "sign-by", "", "Name of a GnuPG key; not served")
 	f.StringVar(&v.digestFile, "digestfile", "", "Write the digest of the pushed image to this file")
 	ignored := new(command.Ignored)
 	ignored.Bool(f, "remove-signatures", "Send no signatures")
-	ignored.Bool(f, "compress", "Compress layers in a folder")
+	f.BoolVar(&v.compress, "compress", false, "Compress layers in a folder")
 	v.access.Flags(f)
 	v.access.RetryFlags(f)
-	ignored.String(f, "format", "Form of the manifest; it is pushed as it is")
-	command.Extra(f, "platform", "compression-format", "compression-level", "force-compression", "digestfile")
+	f.StringVar(&v.format, "format", "", "Form of the manifest (oci, v2s2); without it as it is")
+	command.Extra(f, "platform", "compression-format", "compression-level", "force-compression", "digestfile", "format", "compress",
+		"sign-by-sigstore-private-key", "sign-by")
+	_ = f.MarkHidden("sign-by")
 }
 
 // request has no effects. podman's second word is the destination.
 func (v *Push) request(words []string) (engine.PushRequest, error) {
-	r := engine.PushRequest{AuthFile: v.access.AuthFile}
+	var r engine.PushRequest
 	r.Source = words[0]
 	if len(words) > 1 {
 		if v.all {
 			return r, errors.New("a destination can't be used with --all-tags/-a")
 		}
-		r.Name = strings.TrimPrefix(words[1], "docker://")
+		r.Name = words[1]
 	}
 	if v.all && hasTag(r.Source) {
 		return r, errors.New("tag can't be used with --all-tags/-a")
@@ -64,19 +70,34 @@ func (v *Push) request(words []string) (engine.PushRequest, error) {
 	default:
 		return r, fmt.Errorf("unknown compression format %q", v.compression)
 	}
-	auth, err := v.access.Credential()
+	if v.signBy != "" {
+		return r, trust.ErrSimpleSigning
+	}
+	switch v.format {
+	case "", image.ManifestOCI:
+		r.Format = v.format
+	case image.ManifestDocker, "docker":
+		r.Format = image.ManifestDocker
+	default:
+		return r, fmt.Errorf("unknown format %q: want oci or v2s2", v.format)
+	}
+	access, err := v.access.Value()
 	if err != nil {
 		return r, err
 	}
-	insecure := v.access.Insecure()
-	r.AllTags, r.Platform, r.Auth = v.all, v.platform, auth
+	r.AllTags, r.Platform, r.Access = v.all, v.platform, access
 	r.Compression, r.Level, r.Force = v.compression, v.level, v.force
-	r.PlainHTTP, r.SkipVerify = insecure, insecure
-	r.Retries, r.RetryDelay = v.access.Retries, v.access.Delay
 	return r, nil
 }
 
 func (v *Push) Run(ctx context.Context, c *command.Call, words []string) error {
+	var at *place
+	var err error
+	if len(words) > 1 {
+		if words[1], at, err = transport(c, words[1]); err != nil {
+			return err
+		}
+	}
 	r, err := v.request(words)
 	if err != nil {
 		return err
@@ -84,6 +105,15 @@ func (v *Push) Run(ctx context.Context, c *command.Call, words []string) error {
 	e, err := c.Open()
 	if err != nil {
 		return err
+	}
+	var key []byte
+	if v.key != "" {
+		if key, err = trust.ReadKey(v.key); err != nil {
+			return err
+		}
+	}
+	if at != nil {
+		return at.push(ctx, c, e, words[0], v)
 	}
 	view := newPushView(c, r, v.quiet)
 	if err := view.begin(e); err != nil {
@@ -95,6 +125,11 @@ func (v *Push) Run(ctx context.Context, c *command.Call, words []string) error {
 		return unknownImage(c, err, func(string) error { return missingTag(ctx, e, r.Source) })
 	}
 	view.end(pushed)
+	if key != nil {
+		if err := engine.SignPushed(ctx, e, pushed, key, r.Access); err != nil {
+			return command.FromEngine(err)
+		}
+	}
 	if v.digestFile == "" || len(pushed) == 0 {
 		return nil
 	}

@@ -17,25 +17,18 @@ import (
 // Inspect is manifest inspect: the document of a list here, or of a name at its
 // registry.
 type Inspect struct {
-	insecure, verbose bool
-	access            command.Access
+	verbose bool
+	access  command.Access
 }
 
 func (v *Inspect) Flags(f *pflag.FlagSet) {
-	f.BoolVar(&v.insecure, "insecure", false, "Allow communication with an insecure registry")
+	v.access.InsecureFlag(f, "Allow communication with an insecure registry")
 	f.BoolVarP(&v.verbose, "verbose", "v", false, "Output additional info including layers and platform")
 	v.access.Flags(f)
 }
 
-// request has no effects.
-func (v *Inspect) request() (image.PullRequest, error) {
-	auth, err := v.access.Credential()
-	insecure := v.insecure || v.access.Insecure()
-	return image.PullRequest{Auth: auth, PlainHTTP: insecure, SkipVerify: insecure}, err
-}
-
 func (v *Inspect) Run(ctx context.Context, c *command.Call, words []string) error {
-	r, err := v.request()
+	r, err := v.access.Value()
 	if err != nil {
 		return err
 	}
@@ -82,7 +75,7 @@ type head struct {
 }
 
 // long prints each manifest of a list with its document, or the one that there is.
-func (v *Inspect) long(ctx context.Context, c *command.Call, e *engine.Engine, r image.PullRequest, word string, data []byte) error {
+func (v *Inspect) long(ctx context.Context, c *command.Call, e *engine.Engine, r image.Access, word string, data []byte) error {
 	name, err := e.Images.Name(word)
 	if err != nil {
 		return err

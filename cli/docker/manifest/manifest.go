@@ -57,29 +57,34 @@ func noManifest(c *command.Call, word string, err error) error {
 
 // Create is manifest create.
 type Create struct {
-	amend, all, insecure bool
-	access               command.Access
+	amend, all bool
+	access     command.Access
 }
 
 func (v *Create) Flags(f *pflag.FlagSet) {
 	f.BoolVarP(&v.amend, "amend", "a", false, "Amend an existing manifest list")
-	f.BoolVar(&v.insecure, "insecure", false, "Allow communication with an insecure registry")
+	v.access.InsecureFlag(f, "Allow communication with an insecure registry")
 	f.BoolVar(&v.all, "all", false, "Add all images of a list that is added")
 	v.access.Flags(f)
 	command.Extra(f, "all")
 }
 
 // request has no effects.
-func (v *Create) request(words []string) engine.ListRequest {
-	return engine.ListRequest{List: words[0], Members: members(words[1:]), Amend: v.amend, All: v.all}
+func (v *Create) request(words []string) (image.ListRequest, error) {
+	access, err := v.access.Value()
+	return image.ListRequest{List: words[0], Members: members(words[1:]), Amend: v.amend, All: v.all, Access: access}, err
 }
 
 func (v *Create) Run(ctx context.Context, c *command.Call, words []string) error {
+	r, err := v.request(words)
+	if err != nil {
+		return err
+	}
 	e, err := c.Open()
 	if err != nil {
 		return err
 	}
-	id, err := engine.ListCreate(ctx, e, v.request(words))
+	id, err := engine.ListCreate(ctx, e, r)
 	if err != nil {
 		return command.FromEngine(err)
 	}
@@ -142,7 +147,7 @@ func (v *Annotate) Run(ctx context.Context, c *command.Call, words []string) err
 	if err != nil {
 		return err
 	}
-	id, err := engine.ListAnnotate(ctx, e, words[0], member(words[1]), a)
+	id, err := engine.ListAnnotate(ctx, e, image.ListRequest{List: words[0], Members: members(words[1:]), Set: a})
 	if err != nil {
 		return command.FromEngine(err)
 	}
@@ -166,9 +171,10 @@ func (v *Add) Flags(f *pflag.FlagSet) {
 }
 
 // request has no effects.
-func (v *Add) request(words []string) (engine.ListRequest, error) {
-	a, err := v.set.value()
-	return engine.ListRequest{List: words[0], Members: members(words[1:]), All: v.all, Set: a}, err
+func (v *Add) request(words []string) (image.ListRequest, error) {
+	set, err := v.set.value()
+	access, err2 := v.access.Value()
+	return image.ListRequest{List: words[0], Members: members(words[1:]), All: v.all, Set: set, Access: access}, errors.Join(err, err2)
 }
 
 func (v *Add) Run(ctx context.Context, c *command.Call, words []string) error {

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"berth/cli/docker/command"
-	"berth/engine"
 	"berth/image"
 )
 
@@ -23,17 +22,17 @@ func words(t *testing.T, v command.Verb, line string) []string {
 
 func TestParseCreate(t *testing.T) {
 	v := new(Create)
-	got := v.request(words(t, v, "-a --all --insecure l docker://q.io/x y"))
-	want := engine.ListRequest{List: "l", Members: []string{"q.io/x", "y"}, Amend: true, All: true}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%+v", got)
+	got, err := v.request(words(t, v, "-a --all --insecure l docker://q.io/x y"))
+	want := image.ListRequest{List: "l", Members: []string{"q.io/x", "y"}, Amend: true, All: true, Access: image.Access{AnyTLS: true}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v %+v", err, got)
 	}
 }
 
 func TestParseAdd(t *testing.T) {
 	v := new(Add)
-	got, err := v.request(words(t, v, "--all --arch arm --variant v7 --os linux --os-features a,b --os-version 1 --annotation k=v=w l x"))
-	want := engine.ListRequest{List: "l", Members: []string{"x"}, All: true, Set: image.Annotation{
+	got, err := v.request(words(t, v, "--all --arch arm --variant v7 --os linux --os-features a,b --os-version 1 --annotation k=v=w --creds u:p --cert-dir /c l x"))
+	want := image.ListRequest{List: "l", Members: []string{"x"}, All: true, Access: image.Access{Auth: &image.Credential{Username: "u", Password: "p"}, CertDir: "/c"}, Set: image.Annotation{
 		OS: "linux", Arch: "arm", Variant: "v7", OSVersion: "1", OSFeatures: []string{"a", "b"}, Annotations: map[string]string{"k": "v=w"},
 	}}
 	if err != nil || !reflect.DeepEqual(got, want) {
@@ -48,7 +47,7 @@ func TestParseAdd(t *testing.T) {
 func TestParsePush(t *testing.T) {
 	v := new(Push)
 	got, err := v.request(words(t, v, "--purge --insecure --compression-format zstd l docker://q.io/l:2"))
-	want := image.PushRequest{Name: "q.io/l:2", PlainHTTP: true, SkipVerify: true, Compression: "zstd"}
+	want := image.PushRequest{Name: "q.io/l:2", Access: image.Access{AnyTLS: true}, Compression: "zstd"}
 	if err != nil || !reflect.DeepEqual(got, want) || !v.purge || !v.all {
 		t.Errorf("%v %+v %+v", err, got, v)
 	}
@@ -57,8 +56,8 @@ func TestParsePush(t *testing.T) {
 func TestParseInspect(t *testing.T) {
 	v := new(Inspect)
 	w := words(t, v, "-v --tls-verify=false l x")
-	got, err := v.request()
-	if err != nil || !got.SkipVerify || !got.PlainHTTP || !v.verbose || len(w) != 2 {
+	got, err := v.access.Value()
+	if err != nil || !got.AnyTLS || !v.verbose || len(w) != 2 {
 		t.Errorf("%v %+v %v", err, got, w)
 	}
 }

@@ -17,28 +17,28 @@ func notFound(err error) bool { return fault.Is(err, fault.NotFound) }
 
 // Push is manifest push.
 type Push struct {
-	insecure, purge, all, quiet bool
-	compression, digestFile     string
-	access                      command.Access
+	purge, all, quiet       bool
+	compression, digestFile string
+	access                  command.Access
 }
 
 func (v *Push) Flags(f *pflag.FlagSet) {
-	f.BoolVar(&v.insecure, "insecure", false, "Allow push to an insecure registry")
+	v.access.InsecureFlag(f, "Allow push to an insecure registry")
 	f.BoolVarP(&v.purge, "purge", "p", false, "Remove the local manifest list after push")
 	f.BoolVar(&v.purge, "rm", false, "Remove the local manifest list after push")
 	f.BoolVar(&v.all, "all", true, "Also push the images in the list")
 	f.BoolVarP(&v.quiet, "quiet", "q", false, "Don't output progress information")
 	f.StringVar(&v.compression, "compression-format", "", "Compression of layers whose bytes are not kept (gzip, zstd)")
 	f.StringVar(&v.digestFile, "digestfile", "", "Write the digest of the pushed list to this file")
+	new(command.Ignored).Bool(f, "remove-signatures", "Send no signatures")
 	v.access.Flags(f)
 	command.Extra(f, "rm", "all", "quiet", "compression-format", "digestfile")
 }
 
 // request has no effects.
 func (v *Push) request(words []string) (image.PushRequest, error) {
-	auth, err := v.access.Credential()
-	insecure := v.insecure || v.access.Insecure()
-	r := image.PushRequest{Auth: auth, PlainHTTP: insecure, SkipVerify: insecure, Compression: v.compression}
+	access, err := v.access.Value()
+	r := image.PushRequest{Access: access, Compression: v.compression}
 	if len(words) == 2 {
 		r.Name = member(words[1])
 	}

@@ -101,7 +101,11 @@ func (v *Login) Run(ctx context.Context, c *command.Call, words []string) error 
 		fmt.Fprintln(c.Out, term.Clean(known.Username))
 		return nil
 	}
-	r := engine.LoginRequest{Registry: registry, File: v.access.AuthFile, SkipVerify: v.access.Insecure()}
+	access, err := v.access.Value()
+	if err != nil {
+		return err
+	}
+	r := engine.LoginRequest{Registry: registry, Access: access}
 	if v.username == "" && v.password == "" && known.Username != "" {
 		fmt.Fprintln(c.Out, "Authenticating with existing credentials...")
 		r.Credential = known

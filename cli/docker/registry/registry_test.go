@@ -21,11 +21,12 @@ type kept struct {
 	found []image.Found
 }
 
-func (k kept) Search(context.Context, string, int, map[string][]string) ([]image.Found, error) {
+func (k kept) Search(context.Context, string, int, map[string][]string, image.Access) ([]image.Found, error) {
 	return k.found, nil
 }
-func (k kept) Login(_ context.Context, registry, file string, c image.Credential, skip bool) (string, error) {
-	*k.got = engine.LoginRequest{Registry: registry, File: file, Credential: c, SkipVerify: skip}
+func (k kept) Tags(context.Context, string, image.Access) ([]string, error) { return nil, nil }
+func (k kept) Login(_ context.Context, registry string, c image.Credential, a image.Access) (string, error) {
+	*k.got = engine.LoginRequest{Registry: registry, Credential: c, Access: a}
 	if c.Password == "bad" {
 		return "", fault.New(fault.Permission, "login attempt to %s failed with status: 401 Unauthorized", registry)
 	}

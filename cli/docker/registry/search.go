@@ -4,6 +4,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -21,6 +22,7 @@ type Search struct {
 	format              string
 	limit               int
 	noTrunc, compatible bool
+	tags                bool
 	access              command.Access
 }
 
@@ -30,8 +32,9 @@ func (v *Search) Flags(f *pflag.FlagSet) {
 	f.IntVar(&v.limit, "limit", 25, "Max number of search results")
 	f.BoolVar(&v.noTrunc, "no-trunc", false, "Don't truncate output")
 	f.BoolVar(&v.compatible, "compatible", false, "List stars, official and automated columns")
+	f.BoolVar(&v.tags, "list-tags", false, "List the tags of a repository")
 	v.access.Flags(f)
-	command.Extra(f, "compatible")
+	command.Extra(f, "compatible", "list-tags")
 }
 
 // Row is one line; the fields stand in the order of docker's JSON.
@@ -50,17 +53,28 @@ type podmanRow struct {
 	Stars     string `json:"-"`
 	Official  string `json:"-"`
 	Automated string `json:"-"`
+	Tag       string `json:"-"`
 }
 
 // descriptionWidth is where a description is cut.
 const descriptionWidth = 45
 
 func (v *Search) Run(ctx context.Context, c *command.Call, words []string) error {
+	if v.tags && len(v.filters) > 0 {
+		return errors.New("filters are not applicable to list tags result")
+	}
+	access, err := v.access.Value()
+	if err != nil {
+		return err
+	}
 	e, err := c.Open()
 	if err != nil {
 		return err
 	}
-	found, err := engine.Search(ctx, e, words[0], v.limit, v.filters)
+	if v.tags {
+		return v.listTags(ctx, c, e, words[0], access)
+	}
+	found, err := engine.Search(ctx, e, words[0], v.limit, v.filters, access)
 	if err != nil {
 		return command.FromEngine(err)
 	}
@@ -106,6 +120,32 @@ func ok(b bool) string {
 		return "[OK]"
 	}
 	return ""
+}
+
+// listTags shows a repository's tags in podman's columns.
+func (v *Search) listTags(ctx context.Context, c *command.Call, e *engine.Engine, typed string, access image.Access) error {
+	repository, tags, err := engine.SearchTags(ctx, e, typed, v.limit, access)
+	if err != nil {
+		return command.FromEngine(err)
+	}
+	if v.format == "json" {
+		return format.Document(c.Out, []podmanTags{{Name: repository, Tags: tags}}, "    ")
+	}
+	rows := make([]Row, 0, len(tags))
+	for _, tag := range tags {
+		rows = append(rows, Row{Name: repository, podmanRow: podmanRow{Tag: tag}})
+	}
+	form := format.Form{Source: v.format, Style: term.DockerStyle, Table: "{{.Name}}\t{{.Tag}}"}
+	if c.Podman() {
+		form.Style = term.PodmanStyle
+	}
+	return format.Rows(c.Out, form, Row{Name: "NAME", podmanRow: podmanRow{Tag: "TAG"}}, rows)
+}
+
+// podmanTags is one element of podman's JSON of --list-tags.
+type podmanTags struct {
+	Name string
+	Tags []string
 }
 
 // podmanFound is one element of podman's JSON.

@@ -11,7 +11,8 @@ import (
 	"berth/engine"
 )
 
-// Check is check, podman's system check: the whole store is verified.
+// Check is check, podman's system check: the whole store is verified. Exit 1 is
+// for harm that stays; what only takes space is told of.
 type Check struct{ repair, quiet bool }
 
 func (v *Check) Flags(f *pflag.FlagSet) {
@@ -28,19 +29,22 @@ func (v *Check) Run(ctx context.Context, c *command.Call, _ []string) error {
 	if err != nil {
 		return command.FromEngine(err)
 	}
-	left := 0
+	harm := false
 	for _, f := range findings {
 		text := term.Clean(f.Object + ": " + f.Trouble)
-		if f.Repaired == "" {
-			left++
-		} else {
+		switch {
+		case f.Repaired != "":
 			text += " (mended: " + term.Clean(f.Repaired) + ")"
+		case f.Harm:
+			harm = true
+		default:
+			text += " (left over: a prune takes it)"
 		}
 		if !v.quiet {
 			fmt.Fprintln(c.Out, text)
 		}
 	}
-	if left > 0 {
+	if harm {
 		return &command.Exit{Code: 1}
 	}
 	if len(findings) == 0 && !v.quiet {

@@ -102,7 +102,7 @@ Local Volumes  0           0           0B          0B (0%)
 }
 
 func TestCheck(t *testing.T) {
-	bad := []image.Finding{{Object: "blob sha256:aa", Trouble: "wrong size \x1b[1m"}}
+	bad := []image.Finding{{Object: "blob sha256:aa", Trouble: "wrong size \x1b[1m", Harm: true}}
 	for _, c := range []struct {
 		findings []image.Finding
 		line     string
@@ -113,7 +113,8 @@ func TestCheck(t *testing.T) {
 		{nil, "-q", "", 0},
 		{bad, "", "blob sha256:aa: wrong size \\x1b[1m\n", 1},
 		{bad, "--repair", "blob sha256:aa: wrong size \\x1b[1m (mended: removed)\n", 0},
-		{[]image.Finding{{Object: "hopeless", Trouble: "gone"}}, "--repair", "hopeless: gone\n", 1},
+		{[]image.Finding{{Object: "hopeless", Trouble: "gone", Harm: true}}, "--repair", "hopeless: gone\n", 1},
+		{[]image.Finding{{Object: "blob x", Trouble: "nothing leads to it"}}, "", "blob x: nothing leads to it (left over: a prune takes it)\n", 0},
 	} {
 		if out, code := run(t, command.Berth, new(Check), store{findings: c.findings}, c.line); out != c.want || code != c.code {
 			t.Errorf("check %s: exit %d %q", c.line, code, out)

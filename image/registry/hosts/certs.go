@@ -16,6 +16,13 @@ func (t *Table) addCertificates(e *Endpoint) error {
 	if e.Scheme != "https" || !validHost(e.Host) {
 		return nil
 	}
+	if dir := t.o.CertDir; dir != "" {
+		found, err := readCertDir(dir, &e.TLS)
+		if err == nil && !found {
+			err = fault.New(fault.NotFound, "read certificates: %s is no folder that can be read", dir)
+		}
+		return err
+	}
 	names := []string{e.Host}
 	if e.Registry != "" && e.Registry != e.Host && validHost(e.Registry) {
 		names = append(names, e.Registry)

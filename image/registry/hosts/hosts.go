@@ -38,6 +38,8 @@ type Options struct {
 	HostDirs []string
 	// CertDirs hold NAME/*.crt, *.cert and *.key (docker's certs.d).
 	CertDirs []string
+	// CertDir holds such files for every registry, in the place of CertDirs.
+	CertDir string
 	// RegistriesConf is podman's main file, RegistriesDirs its drop-in folders
 	// in rising precedence, AliasFiles further files with [aliases].
 	RegistriesConf string

@@ -1,14 +1,15 @@
 // Package image runs the txtar scripts of this folder: the image verbs of
 // berth as a person types them, with what must be seen. Each script runs as
-// root and as a user without subordinate ids. It has a store of its own and a
-// registry of its own, which answers for Docker Hub by the mirror setting and
-// has ubuntu, alpine and hello there.
+// root, as a user with subordinate ids and as one without. It has a store of
+// its own and a registry of its own, which answers for Docker Hub by the mirror
+// setting and has ubuntu, alpine and hello there.
 //
 // A script has the programs berth, docker and podman (links to berth), $REG,
-// the registry's address, and beside testscript's own words: `exits CODE
-// PROGRAM ARGS…`, `match FILE GOLDEN` (lines of GOLDEN are regular expressions
-// for the lines of the file), and the condition [root]. It belongs to the
-// tests, outside the rows.
+// the registry's address, $BARE, that of one without a search, and beside
+// testscript's own words: `exits CODE PROGRAM ARGS…`, `match FILE GOLDEN`
+// (lines of GOLDEN are regular expressions for the lines of the file), and the
+// conditions [root] and [ids], for root and whoever has subordinate ids. It
+// belongs to the tests, outside the rows.
 package image
 
 import (
@@ -17,7 +18,6 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -33,32 +33,71 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"berth/test/account"
 	"berth/test/fakereg"
 )
 
-// nobody types the scripts when root runs the tests as a user.
-const nobody = 65534
+// alone types the scripts as a user with one id.
+var alone = account.Alone(64873)
 
 func TestScripts(t *testing.T) {
-	run(t, os.Getuid())
+	who, err := account.Own()
+	if err != nil {
+		t.Fatal(err)
+	}
+	play(t, who)
 }
 
 func TestScriptsAsUser(t *testing.T) {
+	needRoot(t)
+	play(t, alone)
+}
+
+// TestScriptsWithIDs plays them as a user with subordinate ids.
+func TestScriptsWithIDs(t *testing.T) {
+	needRoot(t)
+	who, err := account.Make("berth-test-image")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := who.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	play(t, who)
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root: becomes another user")
 	}
-	run(t, nobody)
 }
 
-func run(t *testing.T, uid int) {
+func play(t *testing.T, who account.Account) {
 	t.Helper()
 	berth := program(t)
+	if who.Switched() {
+		var err error
+		if berth, err = account.Copy(berth, t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The scripts run beside each other and end before the user does.
+	t.Run("play", func(t *testing.T) { scripts(t, who, berth) })
+}
+
+func scripts(t *testing.T, who account.Account, berth string) {
 	testscript.Run(t, testscript.Params{
 		Dir:   ".",
-		Setup: func(e *testscript.Env) error { return setup(e, berth, uid) },
+		Setup: func(e *testscript.Env) error { return setup(e, berth, who) },
 		Condition: func(cond string) (bool, error) {
-			if cond == "root" {
-				return uid == 0, nil
+			switch cond {
+			case "root":
+				return who.UID == 0, nil
+			case "ids":
+				return who.UID == 0 || who.Count > 0, nil
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
@@ -88,7 +127,7 @@ func program(t *testing.T) string {
 	return p
 }
 
-func setup(e *testscript.Env, berth string, uid int) error {
+func setup(e *testscript.Env, berth string, who account.Account) error {
 	dir := filepath.Join(e.WorkDir, ".bin")
 	etc := filepath.Join(e.WorkDir, ".etc")
 	for _, d := range []string{dir, filepath.Join(etc, "docker"), filepath.Join(etc, "berth")} {
@@ -97,12 +136,14 @@ func setup(e *testscript.Env, berth string, uid int) error {
 		}
 	}
 	for _, name := range []string{"berth", "docker", "podman"} {
-		if err := link(berth, dir, name, uid); err != nil {
+		if err := link(berth, dir, name, who); err != nil {
 			return err
 		}
 	}
 	server := hub().Start()
 	e.Defer(server.Close)
+	bare := fakereg.New().Start()
+	e.Defer(bare.Close)
 	registry := strings.TrimPrefix(server.URL, "http://")
 	daemon := fmt.Sprintf(`{"registry-mirrors": [%q], "insecure-registries": [%q]}`, server.URL, registry)
 	if err := os.WriteFile(filepath.Join(etc, "docker/daemon.json"), []byte(daemon), 0o644); err != nil {
@@ -113,31 +154,25 @@ func setup(e *testscript.Env, berth string, uid int) error {
 		return err
 	}
 	for k, v := range map[string]string{
-		"PATH": dir + ":/usr/sbin:/usr/bin:/sbin:/bin", "REG": registry, "HOME": e.WorkDir, "XDG_RUNTIME_DIR": filepath.Join(e.WorkDir, ".xdg"),
+		"PATH": dir + ":/usr/sbin:/usr/bin:/sbin:/bin", "REG": registry, "BARE": strings.TrimPrefix(bare.URL, "http://"),
+		"HOME": e.WorkDir, "XDG_RUNTIME_DIR": filepath.Join(e.WorkDir, ".xdg"),
 		"BERTH_ETC": etc, "BERTH_ROOT": filepath.Join(e.WorkDir, ".store"), "BERTH_RUN": filepath.Join(e.WorkDir, ".run"), "TZ": "UTC",
 	} {
 		e.Setenv(k, v)
 	}
-	if uid == os.Getuid() {
+	if !who.Switched() {
 		return nil
 	}
-	for p := e.WorkDir; strings.HasPrefix(p, os.TempDir()+"/"); p = filepath.Dir(p) {
-		if err := os.Chmod(p, 0o755); err != nil {
-			return err
-		}
+	if err := account.Open(e.WorkDir); err != nil {
+		return err
 	}
-	return filepath.WalkDir(e.WorkDir, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return os.Lchown(path, uid, uid)
-	})
+	return who.Give(e.WorkDir)
 }
 
 // link makes the program answer to a name, for another user through setpriv(1).
-func link(berth, dir, name string, uid int) error {
+func link(berth, dir, name string, who account.Account) error {
 	path := filepath.Join(dir, name)
-	if uid == os.Getuid() {
+	if !who.Switched() {
 		return os.Symlink(berth, path)
 	}
 	inner := filepath.Join(dir, "as", name)
@@ -147,8 +182,7 @@ func link(berth, dir, name string, uid int) error {
 	if err := os.Symlink(berth, inner); err != nil {
 		return err
 	}
-	text := fmt.Sprintf("#!/bin/sh\nexec setpriv --reuid=%d --regid=%d --clear-groups %s \"$@\"\n", uid, uid, inner)
-	return os.WriteFile(path, []byte(text), 0o755)
+	return os.WriteFile(path, []byte("#!/bin/sh\nexec "+who.Prefix()+inner+" \"$@\"\n"), 0o755)
 }
 
 // hub is what stands for Docker Hub.

@@ -1,0 +1,188 @@
+// Package account is the ordinary users that tests run programs as: one with
+// its own id only, which no file of the host knows, and ones that are made with
+// ranges of subordinate ids. Root makes them and starts programs as them. It
+// belongs to the tests, outside the rows.
+package account
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// Account is a user of the host, root too.
+type Account struct {
+	UID, GID uint32
+	// First and Count are the subordinate ids, of users and groups alike; 0
+	// without any.
+	First, Count uint32
+	name         string // of one that Make made
+}
+
+// Alone is a user with its own id only.
+func Alone(id uint32) Account { return Account{UID: id, GID: id} }
+
+// Own is the user who runs the test.
+func Own() (Account, error) {
+	a := Account{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
+	if a.UID == 0 {
+		return a, nil
+	}
+	u, err := user.Current()
+	if err != nil {
+		return a, err
+	}
+	if _, err := exec.LookPath("newuidmap"); err != nil {
+		return a, nil
+	}
+	a.First, a.Count, err = ranges(u.Username)
+	return a, err
+}
+
+// Make makes a user with ranges, or takes the one that a test left which was
+// killed. Each test package has a name of its own.
+func Make(name string) (Account, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		if err := run("useradd", "--no-create-home", "--shell", "/bin/sh", name); err != nil {
+			return Account{}, err
+		}
+		if u, err = user.Lookup(name); err != nil {
+			return Account{}, err
+		}
+	}
+	uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
+	gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
+	if err := errors.Join(err1, err2); err != nil {
+		return Account{}, err
+	}
+	a := Account{UID: uint32(uid), GID: uint32(gid), name: name}
+	if a.First, a.Count, err = ranges(name); err != nil || a.Count > 0 {
+		return a, err
+	}
+	// login.defs(5) may say that users get none.
+	h := fnv.New32()
+	_, _ = h.Write([]byte(name))
+	first := 1700000000 + uint64(h.Sum32()%1000)<<16
+	add := fmt.Sprintf("%d-%d", first, first+1<<16-1)
+	if err := run("usermod", "--add-subuids", add, "--add-subgids", add, name); err != nil {
+		return Account{}, err
+	}
+	if a.First, a.Count, err = ranges(name); err == nil && a.Count == 0 {
+		err = fmt.Errorf("user %s has no ranges, or not the same of users and groups", name)
+	}
+	return a, err
+}
+
+// Remove removes a user whom Make made.
+func (a Account) Remove() error { return run("userdel", a.name) }
+
+func run(words ...string) error {
+	if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", strings.Join(words, " "), err, out)
+	}
+	return nil
+}
+
+// ranges is what subuid(5) and subgid(5) both give a user, 0 if they differ.
+func ranges(name string) (first, count uint32, err error) {
+	first, count, err = rangeOf("/etc/subuid", name)
+	if err != nil {
+		return 0, 0, err
+	}
+	a, n, err := rangeOf("/etc/subgid", name)
+	if err != nil || a != first || n != count {
+		return 0, 0, err
+	}
+	return first, count, nil
+}
+
+func rangeOf(path, name string) (first, count uint32, err error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, 0, nil
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	defer f.Close()
+	s := bufio.NewScanner(f)
+	for s.Scan() {
+		if part := strings.Split(s.Text(), ":"); len(part) == 3 && part[0] == name {
+			a, err1 := strconv.ParseUint(part[1], 10, 32)
+			n, err2 := strconv.ParseUint(part[2], 10, 32)
+			return uint32(a), uint32(n), errors.Join(err1, err2)
+		}
+	}
+	return 0, 0, s.Err()
+}
+
+// Name is what programs print for the user.
+func (a Account) Name() string {
+	id := strconv.Itoa(int(a.UID))
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return id
+}
+
+// Switched reports whether the user is another one than who runs the test.
+func (a Account) Switched() bool { return a.UID != uint32(os.Getuid()) }
+
+// Prefix is the words before a command of a shell that make it the user's.
+func (a Account) Prefix() string {
+	if !a.Switched() {
+		return ""
+	}
+	return fmt.Sprintf("setpriv --reuid=%d --regid=%d --clear-groups ", a.UID, a.GID)
+}
+
+// Credential is for starting a program as the user.
+func (a Account) Credential() *syscall.Credential {
+	return &syscall.Credential{Uid: a.UID, Gid: a.GID}
+}
+
+// Give makes everything below the folder the user's.
+func (a Account) Give(dir string) error {
+	if !a.Switched() {
+		return nil
+	}
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, int(a.UID), int(a.GID))
+	})
+}
+
+// Open lets everybody into a folder of a test and those above it.
+func Open(dir string) error {
+	for p := dir; strings.HasPrefix(p, os.TempDir()+"/"); p = filepath.Dir(p) {
+		if err := os.Chmod(p, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Copy puts a program where every user gets: the checkout may not be.
+func Copy(program, dir string) (string, error) {
+	data, err := os.ReadFile(program)
+	if err != nil {
+		return "", err
+	}
+	to := filepath.Join(dir, filepath.Base(program))
+	if err := os.WriteFile(to, data, 0o755); err != nil {
+		return "", err
+	}
+	return to, Open(dir)
+}
