@@ -8,6 +8,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"berth/image/names"
 )
 
 // Dangling is what the names of images without a name begin with; the digest
@@ -39,7 +41,7 @@ func (l *Library) Name(ctx context.Context, all ...Naming) error {
 		}
 		if err == nil && old.Target.Digest != n.Target.Digest && !l.sameImage(ctx, old.Target, n.Target) {
 			if others == nil {
-				if others, err = l.byTarget(ctx); err != nil {
+				if others, err = byTarget(ctx, l.Names); err != nil {
 					return err
 				}
 			}
@@ -83,13 +85,13 @@ func bare(d ocispec.Descriptor) ocispec.Descriptor {
 
 // Orphan says under which name a target stays that loses old.
 func (l *Library) Orphan(ctx context.Context, old images.Image) ([]images.Image, error) {
-	others, err := l.byTarget(ctx)
+	others, err := byTarget(ctx, l.Names)
 	return orphan(others[old.Target.Digest], old), err
 }
 
 // byTarget lists all names by what they lead to.
-func (l *Library) byTarget(ctx context.Context) (map[digest.Digest][]images.Image, error) {
-	all, err := l.Names.List(ctx)
+func byTarget(ctx context.Context, store *names.Store) (map[digest.Digest][]images.Image, error) {
+	all, err := store.List(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -101,11 +103,11 @@ func (l *Library) byTarget(ctx context.Context) (map[digest.Digest][]images.Imag
 }
 
 // orphan is Orphan by the names that lead to the same target.
-func orphan(names []images.Image, old images.Image) []images.Image {
+func orphan(others []images.Image, old images.Image) []images.Image {
 	source := old.Labels[SourceLabel]
 	repo, isDigest := CutDigest(old.Name)
 	byDigest := repo + "@" + source
-	for _, n := range names {
+	for _, n := range others {
 		if n.Name != old.Name && (source == "" || n.Name == byDigest || strings.HasPrefix(n.Name, repo+":")) {
 			return nil
 		}

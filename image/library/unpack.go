@@ -76,7 +76,7 @@ func (l *Library) Unpack(ctx context.Context, h *Held, img Documents, tell func(
 	if n := len(u.chains); n > 0 {
 		h.tops = append(h.tops, string(u.chains[n-1]))
 	}
-	stop := l.writeback()
+	stop := writeback(l.Path("snapshots"))
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(AtOnce + 1)
 	group.Go(func() (err error) {
