@@ -24,6 +24,7 @@
 //	                     remove what was listed, is not marked, and was made
 //	                     before the mark began
 //	                     after 50 ms give the lock away and begin again here
+//	no lock held:        unlink the folders of the snapshots that were removed
 //
 // So whoever leases a thing first and then looks whether it is there can rely
 // on what he sees, and what is made during a collection stays. Under the lock
@@ -59,6 +60,14 @@ type Snapshots interface {
 	Walk(ctx context.Context, fn snapshots.WalkFunc, filters ...string) error
 	Usage(ctx context.Context, key string) (snapshots.Usage, error)
 	Remove(ctx context.Context, key string) error
+}
+
+// detacher is a Snapshots that removes in two steps, so that no one waits for
+// the unlinking of a big tree: Detach makes the snapshot not be there any more,
+// and free, called without the lock, gives its space back. If it is not called
+// the Cleaner does that.
+type detacher interface {
+	Detach(ctx context.Context, key string) (free func() error, err error)
 }
 
 // Snapshotter is the name in labels and lease resources.

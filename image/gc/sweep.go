@@ -30,6 +30,7 @@ type sweep struct {
 	jobs     []job
 	result   Result
 	failures []error
+	frees    []func() error // of snapshots removed in this turn: their trees
 }
 
 // plan lists what is to go, in the order in which it may: a child before its
@@ -167,9 +168,21 @@ func (s *sweep) planDebris() error {
 	return nil
 }
 
-// turn holds the lock for a slice of time: it looks again at what keeps
-// things, then removes from the front of the jobs.
+// turn is one slice under the lock, and then what can be done without it.
 func (s *sweep) turn(ctx context.Context) error {
+	err := s.locked(ctx)
+	for _, free := range s.frees {
+		if err := free(); err != nil {
+			s.failures = append(s.failures, err)
+		}
+	}
+	s.frees = nil
+	return err
+}
+
+// locked holds the lock for a slice of time: it looks again at what keeps
+// things, then removes from the front of the jobs.
+func (s *sweep) locked(ctx context.Context) error {
 	lock, err := s.exclusive(ctx)
 	if err != nil {
 		return err
@@ -246,7 +259,15 @@ func (s *sweep) remove(ctx context.Context, j job) error {
 		_, err := s.Content.DeleteOlder(ctx, digest.Digest(j.id), s.start)
 		return err
 	case SnapshotKind:
-		return s.Snapshots.Remove(ctx, j.id)
+		d, ok := s.Snapshots.(detacher)
+		if !ok {
+			return s.Snapshots.Remove(ctx, j.id)
+		}
+		free, err := d.Detach(ctx, j.id)
+		if err == nil {
+			s.frees = append(s.frees, free)
+		}
+		return err
 	case IngestKind:
 		return s.Content.DropIngest(j.id)
 	case LeaseKind:

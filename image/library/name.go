@@ -6,9 +6,11 @@ import (
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"berth/image/manifest"
+	"berth/image/names"
 )
 
 // Dangling is what the names of images without a name begin with; the digest
@@ -27,6 +29,7 @@ type Naming struct {
 // before keeps another one.
 func (l *Library) Name(ctx context.Context, all ...Naming) error {
 	var put, kept []images.Image
+	var others map[digest.Digest][]images.Image // listed once, for all that move
 	for _, n := range all {
 		labels := map[string]string{}
 		if n.Source != "" {
@@ -42,11 +45,12 @@ func (l *Library) Name(ctx context.Context, all ...Naming) error {
 			continue
 		}
 		if err == nil && old.Target.Digest != n.Target.Digest && !l.sameImage(ctx, old.Target, n.Target) {
-			rest, err := l.Orphan(ctx, old)
-			if err != nil {
-				return err
+			if others == nil {
+				if others, err = byTarget(ctx, l.Names); err != nil {
+					return err
+				}
 			}
-			kept = append(kept, rest...)
+			kept = append(kept, orphan(others[old.Target.Digest], old)...)
 		}
 	}
 	if err := l.Names.Put(ctx, append(put, kept...)...); err != nil {
@@ -99,20 +103,35 @@ func bare(d ocispec.Descriptor) ocispec.Descriptor {
 
 // Orphan says under which name a target stays that loses old.
 func (l *Library) Orphan(ctx context.Context, old images.Image) ([]images.Image, error) {
-	all, err := l.Names.List(ctx)
+	others, err := byTarget(ctx, l.Names)
+	return orphan(others[old.Target.Digest], old), err
+}
+
+// byTarget lists all names by what they lead to.
+func byTarget(ctx context.Context, store *names.Store) (map[digest.Digest][]images.Image, error) {
+	all, err := store.List(ctx)
 	if err != nil {
 		return nil, err
 	}
+	out := make(map[digest.Digest][]images.Image, len(all))
+	for _, n := range all {
+		out[n.Target.Digest] = append(out[n.Target.Digest], n)
+	}
+	return out, nil
+}
+
+// orphan is Orphan by the names that lead to the same target.
+func orphan(others []images.Image, old images.Image) []images.Image {
 	source := old.Labels[SourceLabel]
 	repo, isDigest := CutDigest(old.Name)
 	byDigest := repo + "@" + source
-	for _, n := range all {
-		if n.Target.Digest == old.Target.Digest && n.Name != old.Name && (source == "" || n.Name == byDigest || strings.HasPrefix(n.Name, repo+":")) {
-			return nil, nil
+	for _, n := range others {
+		if n.Name != old.Name && (source == "" || n.Name == byDigest || strings.HasPrefix(n.Name, repo+":")) {
+			return nil
 		}
 	}
 	if source != "" && !isDigest {
-		return []images.Image{{Name: byDigest, Target: old.Target}}, nil
+		return []images.Image{{Name: byDigest, Target: old.Target}}
 	}
-	return []images.Image{{Name: Dangling + string(old.Target.Digest), Target: old.Target}}, nil
+	return []images.Image{{Name: Dangling + string(old.Target.Digest), Target: old.Target}}
 }

@@ -76,6 +76,7 @@ func (l *Library) Unpack(ctx context.Context, h *Held, img Documents, tell func(
 	if n := len(u.chains); n > 0 {
 		h.tops = append(h.tops, string(u.chains[n-1]))
 	}
+	stop := writeback(l.Path("snapshots"))
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(AtOnce + 1)
 	group.Go(func() (err error) {
@@ -89,7 +90,11 @@ func (l *Library) Unpack(ctx context.Context, h *Held, img Documents, tell func(
 			group.Go(func() error { return u.keepBlob(inner, i) })
 		}
 	}
-	if err = group.Wait(); err != nil {
+	err = group.Wait()
+	if written := stop(); err == nil {
+		err = <-written
+	}
+	if err != nil {
 		u.drop(ctx)
 	}
 	return fresh, err

@@ -16,28 +16,41 @@ import (
 // free; see snapshots.Snapshotter. If that fails in between, the snapshot is
 // gone and Cleanup frees the rest.
 func (o *Overlay) Remove(ctx context.Context, key string) error {
-	if err := checkKey("remove", key); err != nil {
+	free, err := o.Detach(ctx, key)
+	if err != nil {
 		return err
 	}
+	return free()
+}
+
+// Detach is the first part of Remove: the snapshot is gone, its folder in the
+// trash. free unlinks that folder, however long it takes; Cleanup does if free is
+// not called.
+func (o *Overlay) Detach(ctx context.Context, key string) (free func() error, err error) {
+	if err := checkKey("remove", key); err != nil {
+		return nil, err
+	}
 	if err := stopped(ctx, "remove", key); err != nil {
-		return err
+		return nil, err
 	}
 	locks, err := o.lock(key)
 	if err != nil {
-		return fmt.Errorf("remove snapshot %s: %w", key, err)
+		return nil, fmt.Errorf("remove snapshot %s: %w", key, err)
 	}
 	trash, err := o.removeLocked(key)
 	locks.unlock()
 	if err != nil {
-		return fmt.Errorf("remove %w", err)
+		return nil, fmt.Errorf("remove %w", err)
 	}
-	if trash == "" {
+	return func() error {
+		if trash == "" {
+			return nil
+		}
+		if err := removeTree(o.trash, trash); err != nil {
+			return fmt.Errorf("free the space of snapshot %s: %w", key, err)
+		}
 		return nil
-	}
-	if err := removeTree(o.trash, trash); err != nil {
-		return fmt.Errorf("free the space of snapshot %s: %w", key, err)
-	}
-	return nil
+	}, nil
 }
 
 func (o *shelf) removeLocked(key string) (trash string, err error) {

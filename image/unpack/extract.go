@@ -16,6 +16,7 @@ type extractor struct {
 	opened
 	tally
 	stamp
+	small     filler
 	limits    Limits
 	userXattr bool
 	// ask puts a request to the caller's process; the reply may be nil.
@@ -31,7 +32,7 @@ const bufferSize = 256 << 10
 
 func newExtractor(root int, o *order, ask func(request, *reply) error) *extractor {
 	return &extractor{
-		opened: opened{root: root, open: make(map[string]int, openFolders)}, tally: tally{inodes: 1}, stamp: stamp{oneID: o.OneID},
+		opened: opened{root: root, open: make(map[string]int, openFolders)}, tally: tally{inodes: 1}, stamp: stamp{oneID: o.OneID}, small: filler{stamp: stamp{oneID: o.OneID}},
 		limits: o.Limits, userXattr: o.UserXattr, ask: ask, folders: map[string]*folder{"": {}}, buf: make([]byte, bufferSize),
 	}
 }

@@ -40,8 +40,12 @@ func (x *extractor) regular(dir int, base string, h *tar.Header, a *attributes, 
 		return fmt.Errorf("create the file: %w", err)
 	}
 	x.inodes++
-	if h.Typeflag == tar.TypeGNUSparse || h.PAXRecords["GNU.sparse.major"] != "" || h.PAXRecords["GNU.sparse.size"] != "" ||
-		h.PAXRecords["GNU.sparse.realsize"] != "" {
+	sparse := h.Typeflag == tar.TypeGNUSparse || h.PAXRecords["GNU.sparse.major"] != "" || h.PAXRecords["GNU.sparse.size"] != "" ||
+		h.PAXRecords["GNU.sparse.realsize"] != ""
+	if !sparse && h.Size <= smallFile {
+		return x.small.add(h.Name, fd, h.Size, a, r)
+	}
+	if sparse {
 		err = copySparse(fd, r, x.buf)
 	} else {
 		err = copyTo(fd, r, x.buf)
@@ -69,16 +73,16 @@ func copyTo(fd int, r io.Reader, buf []byte) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("read its contents: %w", asContents(err))
+			return contentsError(err)
 		}
 	}
 }
 
-func asContents(err error) error {
-	if errors.Is(err, errStopped) {
-		return err
+func contentsError(err error) error {
+	if !errors.Is(err, errStopped) {
+		err = asInvalid(err)
 	}
-	return asInvalid(err)
+	return fmt.Errorf("read its contents: %w", err)
 }
 
 func writeAll(fd int, b []byte) error {
@@ -121,7 +125,7 @@ func copySparse(fd int, r io.Reader, buf []byte) error {
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("read its contents: %w", asContents(err))
+			return contentsError(err)
 		}
 	}
 	if err := unix.Ftruncate(fd, at); err != nil {

@@ -2,6 +2,8 @@ package unpack
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -61,7 +63,13 @@ func (o *opened) find(name string) (int, error) {
 	if fd, ok := o.open[name]; ok {
 		return fd, nil
 	}
-	fd, err := openBeneath(o.root, name)
+	at, rest := o.root, name
+	if dir, base := cut(name); dir != "" {
+		if fd, ok := o.open[dir]; ok {
+			at, rest = fd, base
+		}
+	}
+	fd, err := openBeneath(at, rest)
 	if err != nil {
 		return -1, err
 	}
@@ -236,8 +244,8 @@ func (x *extractor) finish() error {
 			}
 		}
 	}
-	for name, f := range x.folders {
-		err := x.finishFolder(name, f)
+	for _, name := range slices.Sorted(maps.Keys(x.folders)) { // each after the one that it is in, for find
+		err := x.finishFolder(name, x.folders[name])
 		// A later entry put something else in its place.
 		if gone := err == unix.ENOENT || err == unix.ENOTDIR || err == unix.ELOOP; err != nil && (!gone || name == "") {
 			return entryError(name, err)
@@ -269,11 +277,10 @@ func (x *extractor) inherit(name string, f *folder) error {
 }
 
 func (x *extractor) finishFolder(name string, f *folder) error {
-	fd, err := openBeneath(x.root, name)
+	fd, err := x.find(name)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
 	if f.opaque && name != "" { // overlay does not look for it on a layer's root
 		if err := x.setOpaque(fd, name); err != nil {
 			return err

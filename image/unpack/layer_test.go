@@ -329,3 +329,43 @@ func validTar(r *rand.Rand) (out []entry) {
 
 // capability is cap_net_raw=ep as setcap(8) writes it.
 const capability = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+
+// What small files wait for: a batch is full, a link to one, one in its place,
+// the end. The error of one that waited has its name.
+func TestSmallFiles(t *testing.T) {
+	w := startWorker(t, usual())
+	var all []entry
+	for i := range 3 * batchFiles {
+		all = append(all, file(fmt.Sprintf("d/%d", i), strings.Repeat(fmt.Sprint(i%10), i*100)))
+	}
+	last := 3*batchFiles - 1
+	link := file("link", "")
+	link.Typeflag, link.Linkname, link.Size, link.Uid, link.Mode = tar.TypeLink, fmt.Sprintf("d/%d", last), 0, 7, 0o640
+	all = append(all, link, file("large", strings.Repeat("x", smallFile+1)), file("d/0", "again"), file("d/1", ""), file("d", "a file now"))
+	dir, res, err := unpackTar(t, w, makeTar(t, all...))
+	must(t, err)
+	got := readTree(t, dir.Name())
+	if !strings.Contains(got["link"], fmt.Sprintf("%q", strings.Repeat(fmt.Sprint(last%10), last*100))) || !strings.HasPrefix(got["link"], "100640 7:0") ||
+		!strings.Contains(got["d"], `"a file now"`) || len(got) != 4 || res.Inodes != 4 {
+		t.Errorf("%d names, %d inodes, d %.50q, link %.50q", len(got), res.Inodes, got["d"], got["link"])
+	}
+	bad := file("d/bad", "text")
+	bad.PAXRecords = map[string]string{paxXattr + "security.capability": "nonsense"}
+	more := append([]entry{bad}, all[:2*batchFiles]...)
+	if _, _, err := unpackTar(t, w, makeTar(t, more...)); err == nil || !strings.Contains(err.Error(), `"d/bad"`) {
+		t.Errorf("a file that cannot be finished: %v", err)
+	}
+}
+
+// A hard link's header counts, also where the file is no regular one.
+func TestLinkGivesRoot(t *testing.T) {
+	w := startWorker(t, usual())
+	first, second := file("a", ""), file("b", "")
+	first.Typeflag, first.Linkname, first.Size, first.Gid = tar.TypeSymlink, "x", 0, 5
+	second.Typeflag, second.Linkname, second.Size = tar.TypeLink, "a", 0
+	dir, _, err := unpackTar(t, w, makeTar(t, first, second))
+	must(t, err)
+	if got := readTree(t, dir.Name()); !strings.HasPrefix(got["b"], "120777 0:0") {
+		t.Errorf("b is %s", got["b"])
+	}
+}

@@ -181,7 +181,11 @@ func extract(o *order, dir int, s *stream, p *peer) (res *Result, err error) {
 	}()
 	x := newExtractor(dir, o, p.ask)
 	defer x.forgetOpen()
+	defer x.small.close()
 	if err := x.run(s); err != nil {
+		return nil, err
+	}
+	if err := x.small.settle(); err != nil {
 		return nil, err
 	}
 	sum, err := s.rest()
@@ -193,7 +197,7 @@ func extract(o *order, dir int, s *stream, p *peer) (res *Result, err error) {
 	}
 	return &Result{
 		DiffID: digest.NewDigestFromBytes(digest.SHA256, sum), Uncompressed: s.total, Compressed: s.in.n.Load(), Compression: s.kind,
-		Size: x.size, Inodes: x.inodes, Entries: x.entries, SkippedDevices: x.skipped, DroppedXattrs: x.dropped,
+		Size: x.size + x.small.size, Inodes: x.inodes, Entries: x.entries, SkippedDevices: x.skipped, DroppedXattrs: x.dropped + x.small.dropped,
 	}, nil
 }
 

@@ -21,6 +21,9 @@ func (c *tally) addSize(fd int) error {
 
 // remove takes away what an earlier entry made, a folder with all in it.
 func (x *extractor) remove(dir int, base string) error {
+	if err := x.small.settle(); err != nil { // it may be what goes
+		return err
+	}
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err

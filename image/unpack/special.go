@@ -81,6 +81,9 @@ func (x *extractor) linkTo(name, target string, a *attributes) error {
 	if fromBase == "" {
 		return unix.EISDIR
 	}
+	if err := x.small.settle(); err != nil {
+		return err
+	}
 	var st unix.Stat_t
 	if err := unix.Fstatat(from, fromBase, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return notInLayer(err)

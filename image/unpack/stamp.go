@@ -172,6 +172,12 @@ func (p *stamp) setLinked(dir int, base string, st *unix.Stat_t, a *attributes) 
 	same = same && st.Mode&0o7777 == a.Mode && st.Mtim.Sec == a.Mtime[0] && st.Mtim.Nsec == a.Mtime[1]
 	kind := st.Mode & unix.S_IFMT
 	if kind != unix.S_IFREG {
+		// It may have the owner that setSpecial takes for a new one's.
+		if !p.oneID {
+			if err := unix.Fchownat(dir, base, a.UID, a.GID, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+				return ownerError(a, err)
+			}
+		}
 		return p.setSpecial(dir, base, a, kind == unix.S_IFLNK)
 	}
 	if same && len(a.Xattrs) == 0 {

@@ -4,9 +4,11 @@
 //
 //	go run ./test/bench/images [-rounds 3] [-mb 600] [-files 24000] [-tiny 1000]
 //
-// A measurement ends with the command and a syncfs(2) of the disk, for peers
-// too. It needs root and Debian's docker.io, podman and docker-registry; the
-// files of its big image come from /usr of this machine. Outside the rows.
+// A measurement ends with the command and a syncfs(2) of the engine's disk, for
+// peers too; each engine and the registry have a disk of their own, a loop
+// device, and each pull a new one. It needs root and Debian's docker.io, podman
+// and docker-registry; the files of its big image come from /usr of this
+// machine. Outside the rows.
 package main
 
 import (

@@ -4,28 +4,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
-
-// engine is one of the three, with what it takes to pull and to forget.
-type engine struct {
-	name string
-	pull func(image string) error
-	rmi  func(image string) error
-}
-
-func (s *stage) engines() []engine {
-	return []engine{
-		{"berth", func(i string) error { return s.run(s.berth, s.berthArgs("pull", "-q", i)...) }, func(i string) error { return s.run(s.berth, s.berthArgs("rmi", i)...) }},
-		{"docker", func(i string) error { return s.run("docker", s.dockerArgs("pull", "-q", i)...) }, func(i string) error { return s.run("docker", s.dockerArgs("rmi", i)...) }},
-		{"podman", func(i string) error { return s.run("podman", s.podmanArgs("pull", "-q", "--tls-verify=false", i)...) }, func(i string) error { return s.run("podman", s.podmanArgs("rmi", i)...) }},
-	}
-}
 
 // pulls measures pull of the big image in its forms, its rmi, and pushes.
 func (s *stage) pulls(t *table, o options) error {
@@ -46,16 +31,15 @@ func (s *stage) pulls(t *table, o options) error {
 		if err := s.publish(dir, image, t); err != nil {
 			return err
 		}
-		if err := s.pullForm(t, o, form.name, image, form.docker); err != nil {
+		ours, err := s.pullForm(t, o, form.name, image, form.docker)
+		if err != nil {
 			return err
 		}
 		bare, err := bareDecompression(dir, form.compression)
 		if err != nil {
 			return err
 		}
-		last := t.rows[len(t.rows)-1]
-		ours, _ := time.ParseDuration(last.ours)
-		t.times("  the same, against bare decompression", []time.Duration{ours}, []time.Duration{bare}, 0)
+		t.times("  the same, against bare decompression", ours, []time.Duration{bare}, 0)
 		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}
@@ -67,7 +51,10 @@ func (s *stage) pulls(t *table, o options) error {
 // publish loads a layout into a store, tags and pushes it, twice: the second
 // push sends nothing, and the time tells.
 func (s *stage) publish(dir, image string, t *table) error {
-	id, err := s.output(s.berth, s.berthArgs("load", "-q", "-i", dir)...)
+	if err := s.berth.renew(); err != nil {
+		return err
+	}
+	id, err := s.output(s.program, s.berth.args("load", "-q", "-i", dir)...)
 	if err != nil {
 		return err
 	}
@@ -75,65 +62,92 @@ func (s *stage) publish(dir, image string, t *table) error {
 	if _, err := fmt.Sscanf(id, "Loaded image ID: %s", &name); err != nil {
 		return fmt.Errorf("load says %q", id)
 	}
-	if err := s.run(s.berth, s.berthArgs("tag", name, image)...); err != nil {
+	if err := s.berth.run("tag", name, image); err != nil {
 		return err
 	}
 	var times [2]time.Duration
 	for i := range times {
-		if times[i], err = s.timed(func() error { return s.run(s.berth, s.berthArgs("push", "-q", image)...) }); err != nil {
+		if times[i], err = s.berth.timed(func() error { return s.berth.run("push", "-q", image) }); err != nil {
 			return err
 		}
 	}
 	t.times("second push, against the first", times[1:], times[:1], 0.1)
-	return s.run(s.berth, s.berthArgs("rmi", "-f", image)...)
+	return nil
 }
 
-func (s *stage) pullForm(t *table, o options, name, image string, docker bool) error {
-	times := map[string][]time.Duration{}
+// pullForm pulls an image with each engine in turn, each time into an empty
+// store on a new disk. The order changes from round to round.
+func (s *stage) pullForm(t *table, o options, name, image string, docker bool) ([]time.Duration, error) {
+	times := map[*engine][]time.Duration{}
 	var rmi, unlink []time.Duration
-	for range o.rounds {
-		for _, e := range s.engines() {
-			if e.name == "docker" && !docker {
+	engines := []*engine{s.berth, s.podman}
+	if docker {
+		engines = append(engines, s.docker)
+	}
+	for round := range o.rounds {
+		for i := range engines {
+			e := engines[(i+round)%len(engines)]
+			d, err := s.pullOnce(e, image)
+			if err != nil {
+				return nil, err
+			}
+			times[e] = append(times[e], d)
+			if e != s.berth || name != "one" {
 				continue
 			}
-			d, err := s.timed(func() error { return e.pull(image) })
+			r, u, err := s.removal(image, round%2 == 1)
 			if err != nil {
-				return err
+				return nil, err
 			}
-			times[e.name] = append(times[e.name], d)
-			if e.name == "berth" {
-				if d, err = s.unlinkCopy(); err != nil {
-					return err
-				}
-				unlink = append(unlink, d)
-			}
-			d, err = s.timed(func() error { return e.rmi(image) })
-			if err != nil {
-				return err
-			}
-			if e.name == "berth" {
-				rmi = append(rmi, d)
-			}
+			rmi, unlink = append(rmi, r), append(unlink, u)
 		}
 	}
-	better := times["podman"]
-	if d := times["docker"]; d != nil && median(d) < median(better) {
+	better := times[s.podman]
+	if d := times[s.docker]; d != nil && median(d) < median(better) {
 		better = d
 	}
 	if name == "one" {
 		t.times("rmi of it, against unlinking the same tree", rmi, unlink, 1.2)
 	}
-	t.times("pull "+name+", against the better of docker and podman", times["berth"], better, 0.5)
-	return nil
+	t.times("pull "+name+", against the better of docker and podman", times[s.berth], better, 0.5)
+	return times[s.berth], nil
 }
 
-// unlinkCopy times the removal of a copy of the layers by one bare walk.
-func (s *stage) unlinkCopy() (time.Duration, error) {
-	copyTo := filepath.Join(s.dir, "copy")
-	if err := s.run("cp", "-a", filepath.Join(s.dir, "berth/snapshots/d"), copyTo); err != nil {
+// pullOnce is the time of one pull. The other engines' disks are as empty as
+// they were.
+func (s *stage) pullOnce(e *engine, image string) (time.Duration, error) {
+	if err := e.renew(); err != nil {
 		return 0, err
 	}
-	return s.timed(func() error { return exec.Command("rm", "-rf", copyTo).Run() })
+	return e.timed(func() error { return e.run(append(slices.Clone(e.pull), image)...) })
+}
+
+// removal times rmi of the image that berth has, and the removal of a copy of
+// its layers by one bare walk, the one or the other first.
+func (s *stage) removal(image string, rmiFirst bool) (rmi, unlink time.Duration, err error) {
+	copyTo := filepath.Join(s.berth.disk.root, "copy")
+	if _, err := s.output("cp", "-a", filepath.Join(s.berth.disk.root, "store/snapshots/d"), copyTo); err != nil {
+		return 0, 0, err
+	}
+	steps := []func() error{
+		func() (err error) {
+			unlink, err = s.berth.timed(func() error { _, err := s.output("rm", "-rf", copyTo); return err })
+			return err
+		},
+		func() (err error) {
+			rmi, err = s.berth.timed(func() error { return s.berth.run("rmi", image) })
+			return err
+		},
+	}
+	if rmiFirst {
+		slices.Reverse(steps)
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return 0, 0, err
+		}
+	}
+	return rmi, unlink, nil
 }
 
 // bareDecompression is the time that the layers' bytes take to be decompressed,
@@ -175,35 +189,39 @@ func decompress(file, compression string) error {
 	return discard(r)
 }
 
-// tinies measures many small images against podman.
+// tinies measures many small images against podman, whose one round takes minutes.
 func (s *stage) tinies(t *table, o options) error {
 	file := filepath.Join(s.dir, "tiny.tar")
 	if err := tinyArchive(file, o.tiny); err != nil {
 		return err
 	}
-	var load, list, rmi [2]time.Duration
-	for i, who := range []struct {
-		program string
-		args    func(...string) []string
-	}{{s.berth, s.berthArgs}, {"podman", s.podmanArgs}} {
-		steps := []struct {
-			to   *time.Duration
-			args []string
-		}{{&load[i], []string{"load", "-q", "-i", file}}, {&list[i], []string{"images"}}, {&rmi[i], append([]string{"rmi"}, tinyNames(o.tiny)...)}}
-		for _, step := range steps {
-			d, err := s.timed(func() error { return s.run(who.program, who.args(step.args...)...) })
-			if err != nil {
+	var load, list, rmi [2][]time.Duration
+	for i, e := range []*engine{s.berth, s.podman} {
+		rounds := o.rounds
+		if e == s.podman {
+			rounds = 1
+		}
+		for range rounds {
+			if err := e.renew(); err != nil {
 				return err
 			}
-			*step.to = d
+			for _, step := range []struct {
+				to   *[]time.Duration
+				args []string
+			}{{&load[i], []string{"load", "-q", "-i", file}}, {&list[i], []string{"images"}}, {&rmi[i], append([]string{"rmi"}, tinyNames(o.tiny)...)}} {
+				d, err := e.timed(func() error { return e.run(step.args...) })
+				if err != nil {
+					return err
+				}
+				*step.to = append(*step.to, d)
+			}
 		}
 	}
-	one := func(d time.Duration) []time.Duration { return []time.Duration{d} }
 	n := fmt.Sprint(o.tiny)
-	t.times("load of "+n+" tiny images in one call, against podman", one(load[0]), one(load[1]), 0.05)
-	t.times("images with "+n+", against podman", one(list[0]), one(list[1]), 0.05)
-	t.limit("images with "+n, float64(list[0])/1e6, 20, "ms")
-	t.times("rmi of all "+n+", against podman", one(rmi[0]), one(rmi[1]), 0.05)
+	t.times("load of "+n+" tiny images in one call, against podman", load[0], load[1], 0.05)
+	t.times("images with "+n+", against podman", list[0], list[1], 0.05)
+	t.limit("images with "+n, float64(median(list[0]))/1e6, 20, "ms")
+	t.times("rmi of all "+n+", against podman", rmi[0], rmi[1], 0.05)
 	return nil
 }
 

@@ -16,14 +16,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stage is a registry, a dockerd and stores of all three engines below one
-// temporary folder.
+// stage is a registry and the stores of all three engines, each on a disk of its
+// own, below one temporary folder.
 type stage struct {
 	dir      string
-	disk     *os.File
+	disks    []*disk
+	berth    *engine
+	docker   *engine
+	podman   *engine
 	registry string
-	berth    string
+	program  string // berth's
 	started  []*exec.Cmd
+	dockerd  *exec.Cmd
 	peak     int64 // largest resident memory of a command of ours, KiB
 }
 
@@ -47,34 +51,32 @@ func newStage() (s *stage, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &stage{dir: dir, berth: berth}
+	s = &stage{dir: dir, program: berth}
 	defer func() {
 		if err != nil {
 			s.remove()
 		}
 	}()
-	if s.disk, err = os.Open(dir); err != nil {
+	if err := s.makeEngines(); err != nil {
 		return nil, err
 	}
-	if err := s.startRegistry(); err != nil {
-		return nil, err
-	}
-	return s, s.startDocker()
+	return s, s.startRegistry()
 }
 
-func (s *stage) start(log, name string, args ...string) error {
+func (s *stage) start(log, name string, args ...string) (*exec.Cmd, error) {
 	f, err := os.Create(filepath.Join(s.dir, log))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = f, f
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	s.started = append(s.started, cmd)
-	return nil
+	return cmd, cmd.Start()
+}
+
+func stop(cmd *exec.Cmd) {
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	_ = cmd.Wait()
 }
 
 func (s *stage) startRegistry() error {
@@ -84,14 +86,20 @@ func (s *stage) startRegistry() error {
 	}
 	s.registry = l.Addr().String()
 	l.Close()
+	d, err := s.newDisk("registry")
+	if err != nil {
+		return err
+	}
 	file := filepath.Join(s.dir, "registry.yml")
-	text := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s/registry}}\nhttp: {addr: %q}\n", s.dir, s.registry)
+	text := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: %q}\n", d.root, s.registry)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}
-	if err := s.start("registry.log", "docker-registry", "serve", file); err != nil {
+	cmd, err := s.start("registry.log", "docker-registry", "serve", file)
+	if err != nil {
 		return err
 	}
+	s.started = append(s.started, cmd)
 	return s.await("docker-registry", func() error {
 		c, err := net.Dial("tcp", s.registry)
 		if err == nil {
@@ -106,12 +114,20 @@ func (s *stage) startDocker() error {
 	if err := os.WriteFile(config, []byte("{}"), 0o600); err != nil {
 		return err
 	}
-	err := s.start("dockerd.log", "dockerd", "--config-file", config, "--data-root", s.dir+"/docker", "--exec-root", s.dir+"/docker-exec", "--pidfile", s.dir+"/docker.pid",
+	cmd, err := s.start("dockerd.log", "dockerd", "--config-file", config, "--data-root", s.docker.disk.root, "--exec-root", s.dir+"/docker-exec", "--pidfile", s.dir+"/docker.pid",
 		"-H", "unix://"+s.dir+"/docker.sock", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false", "--bridge=none", "--storage-driver", "overlay2")
 	if err != nil {
 		return err
 	}
-	return s.await("dockerd", func() error { return s.run("docker", s.dockerArgs("version")...) })
+	s.dockerd = cmd
+	return s.await("dockerd", func() error { return s.docker.run("version") })
+}
+
+func (s *stage) stopDocker() {
+	if s.dockerd != nil {
+		stop(s.dockerd)
+		s.dockerd = nil
+	}
 }
 
 func (s *stage) await(what string, f func() error) error {
@@ -126,72 +142,50 @@ func (s *stage) await(what string, f func() error) error {
 }
 
 func (s *stage) remove() {
-	for i := len(s.started) - 1; i >= 0; i-- {
-		_ = s.started[i].Process.Signal(syscall.SIGTERM)
-		_ = s.started[i].Wait()
+	s.stopDocker()
+	for _, cmd := range s.started {
+		stop(cmd)
 	}
-	s.unmountAll()
-	if err := os.RemoveAll(s.dir); err != nil {
+	var errs []error
+	for _, d := range s.disks {
+		errs = append(errs, d.release())
+	}
+	err := errors.Join(errs...)
+	if err == nil { // else it might be an engine's disk that goes
+		err = os.RemoveAll(s.dir)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
 }
 
-// unmountAll takes away what podman has mounted over its own folders.
-func (s *stage) unmountAll() {
-	b, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return
-	}
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[1], s.dir+"/") {
-			_ = unix.Unmount(f[1], unix.MNT_DETACH)
-		}
-	}
-}
-
-func (s *stage) berthArgs(args ...string) []string {
-	return append([]string{"--root", s.dir + "/berth", "--runroot", s.dir + "/berth-run"}, args...)
-}
-
-func (s *stage) dockerArgs(args ...string) []string {
-	return append([]string{"-H", "unix://" + s.dir + "/docker.sock"}, args...)
-}
-
-func (s *stage) podmanArgs(args ...string) []string {
-	return append([]string{"--root", s.dir + "/podman", "--runroot", s.dir + "/podman-run", "--tmpdir", s.dir + "/podman-tmp", "--storage-driver", "overlay",
-		"--cgroup-manager", "cgroupfs", "--events-backend", "file"}, args...)
-}
-
-// run runs a command and drops what it prints.
-func (s *stage) run(name string, args ...string) error {
-	_, err := s.output(name, args...)
-	return err
-}
-
+// output runs a command and returns what it prints.
 func (s *stage) output(name string, args ...string) (string, error) {
 	var out, said bytes.Buffer
 	cmd := exec.Command(name, args...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+s.dir)
+	if name == "podman" { // it first keeps what it pulls there
+		cmd.Env = append(cmd.Env, "TMPDIR="+s.podman.disk.root)
+	}
 	cmd.Stdout, cmd.Stderr = &out, &said
 	err := cmd.Run()
-	if name == s.berth && cmd.ProcessState != nil {
+	if name == s.program && cmd.ProcessState != nil {
 		s.peak = max(s.peak, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)
 	}
 	if err != nil {
-		return "", fmt.Errorf("%s %s: %w: %.500s", name, strings.Join(args, " "), err, said.String())
+		return "", fmt.Errorf("%s %.200s: %w: %.500s", name, strings.Join(args, " "), err, said.String())
 	}
 	return out.String(), nil
 }
 
-// timed is the time of f and of a syncfs of the disk after it.
-func (s *stage) timed(f func() error) (time.Duration, error) {
-	if err := unix.Syncfs(int(s.disk.Fd())); err != nil {
-		return 0, err
-	}
+// timed is the time of f and of a syncfs of the engine's disk after it.
+func (e *engine) timed(f func() error) (time.Duration, error) {
+	unix.Sync() // nobody else's writes shall be in the way
 	start := time.Now()
 	if err := f(); err != nil {
 		return 0, err
 	}
-	err := unix.Syncfs(int(s.disk.Fd()))
+	err := e.disk.sync()
 	return time.Since(start), err
 }
 
