@@ -168,7 +168,7 @@ func (u *unpacking) unpack(ctx context.Context, i int) error {
 		return fmt.Errorf("layer %s: %w", desc.Digest, err)
 	}
 	defer src.Close()
-	l.result, err = w.Layer(ctx, unpack.Job{Dir: l.dir, Source: src, Parents: func(ctx context.Context) ([]*os.File, error) { return u.lower(ctx, i) }})
+	l.result, err = w.Layer(ctx, unpack.Job{Dir: l.dir, Source: src, Size: desc.Size, Parents: func(ctx context.Context) ([]*os.File, error) { return u.lower(ctx, i) }})
 	if err != nil {
 		if fault.Is(err, fault.Invalid) && src.Spoiled != nil {
 			src.Spoiled(ctx)

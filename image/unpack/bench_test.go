@@ -1,9 +1,12 @@
 package unpack
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"strconv"
@@ -45,15 +48,22 @@ func BenchmarkLayer(b *testing.B) {
 	b.ReportMetric(cpuSeconds(b, w)/float64(b.N), "cpu-s/op")
 }
 
-// cpuSeconds is what a worker has used of all processors: it says more than the
+// cpuSeconds is what this process and a worker have used of all processors: it says more than the
 // clock where others work too.
 func cpuSeconds(b *testing.B, w *Worker) float64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.PID()))
-	must(b, err)
-	f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	user, _ := strconv.Atoi(f[11])
-	system, _ := strconv.Atoi(f[12])
-	return float64(user+system) / 100 // USER_HZ
+	var self, gone unix.Rusage
+	must(b, unix.Getrusage(unix.RUSAGE_SELF, &self))
+	must(b, unix.Getrusage(unix.RUSAGE_CHILDREN, &gone))
+	total := float64(self.Utime.Nano()+self.Stime.Nano()+gone.Utime.Nano()+gone.Stime.Nano()) / 1e9
+	for _, pid := range w.pids() {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		must(b, err)
+		f := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		user, _ := strconv.Atoi(f[11])
+		system, _ := strconv.Atoi(f[12])
+		total += float64(user+system) / 100 // USER_HZ
+	}
+	return total
 }
 
 // BenchmarkStream decompresses and hashes the same stream in this process and
@@ -63,17 +73,47 @@ func BenchmarkStream(b *testing.B) {
 	if path == "" {
 		b.Skip("needs hardware: a big layer, named by BERTH_UNPACK_BENCH")
 	}
+	limits := Limits{}.withDefaults()
 	for b.Loop() {
 		f, err := os.Open(path)
-		if err != nil {
-			b.Fatal(err)
-		}
-		s := startStream(f, Auto, Limits{}.withDefaults(), func() error { return nil })
-		if _, err := s.rest(); err != nil && err != io.EOF {
-			b.Fatal(err)
-		}
-		b.SetBytes(s.total)
+		must(b, err)
+		kind, err := kindOf(bufio.NewReader(f), Auto)
+		must(b, err)
+		_, err = f.Seek(0, io.SeekStart)
+		must(b, err)
+		sum := sha256.New()
+		must(b, expand(f, &hashed{sum: sum}, kind, &limits))
 		f.Close()
+	}
+}
+
+// hashed takes chunks and hashes them.
+type hashed struct {
+	sum hash.Hash
+	buf [chunkSize]byte
+}
+
+func (h *hashed) empty() ([]byte, error) { return h.buf[:], nil }
+
+func (h *hashed) send(n int) error {
+	h.sum.Write(h.buf[:n])
+	return nil
+}
+
+// BenchmarkTiny is the price of a process for each layer: layers of one file.
+func BenchmarkTiny(b *testing.B) {
+	stream := makeTar(b, file("f", "x"))
+	for name, size := range map[string]int64{"shared": int64(len(stream)), "apart": 0} {
+		b.Run(name, func(b *testing.B) {
+			w := startWorker(b, usual())
+			before := cpuSeconds(b, w)
+			for b.Loop() {
+				if _, err := w.Layer(context.Background(), Job{Dir: layerDir(b), Source: bytes.NewReader(stream), Size: size, Parents: noParents}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric((cpuSeconds(b, w)-before)*1000/float64(b.N), "cpu-ms/op")
+		})
 	}
 }
 

@@ -23,7 +23,7 @@ func init() {
 	children["escape"] = func() int {
 		const tree, host = 3, 4
 		runtime.LockOSThread()
-		if err := confineSelf(); err != nil {
+		if err := confineMaker(); err != nil {
 			fmt.Println("confine:", err)
 			return 1
 		}

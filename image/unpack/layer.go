@@ -20,11 +20,12 @@ type Job struct {
 	// Dir is the layer's empty folder, opened with or without O_PATH. It stays
 	// the caller's. It is the caller's too to remove what a failed layer left.
 	Dir *os.File
-	// Source is the layer's stream as it came. A file or pipe (*os.File) is read
-	// by the worker itself, which makes a pipe not blocking; anything else is
-	// copied to it. After an error, a Read of Source that was under way may end
-	// later than Layer: let it go by closing its origin.
+	// Source is the layer's stream as it came. After an error, a Read of it that
+	// was under way may end later than Layer: let it go by closing its origin.
 	Source io.Reader
+	// Size is how many bytes Source has, if that is known: layers of SmallLayer
+	// bytes and less may share a process.
+	Size int64
 	// Compression is that of Source; "" for Auto.
 	Compression Compression
 	Limits      Limits
@@ -51,11 +52,17 @@ func (w *Worker) Layer(ctx context.Context, j Job) (res Result, err error) {
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
 	}
-	l, err := w.open(&j)
+	maker, end, err := w.maker(ctx, &j)
+	if err != nil {
+		return Result{}, err
+	}
+	defer end()
+	l, err := w.open(&j, maker)
 	if err != nil {
 		return Result{}, err
 	}
 	defer l.close()
+	go l.flow.run()
 	if err := l.send(); err != nil {
 		return Result{}, err
 	}
@@ -68,23 +75,22 @@ func (w *Worker) Layer(ctx context.Context, j Job) (res Result, err error) {
 type layer struct {
 	w      *Worker
 	job    *Job
+	maker  *process
 	sock   *os.File // ours
 	theirs *os.File
-	tree   int      // what the worker gets as the folder
-	source *os.File // what the worker reads; ours if feed is not nil
-	feed   *os.File // where Source is copied to, else nil
-	fed    error    // why copying ended; read after fedEnd
-	fedEnd chan struct{}
+	tree   int     // what the maker gets as the folder
+	ring   farRing // what the maker reads
+	flow   *flow
 	lower  []*os.File
 	asked  bool // Parents was called
 	nodes  int64
 }
 
-func (w *Worker) open(j *Job) (_ *layer, err error) {
+func (w *Worker) open(j *Job, maker *process) (_ *layer, err error) {
 	var u undo.Stack
 	defer u.Unwind(&err)
 	j.Limits = j.Limits.withDefaults()
-	l := &layer{w: w, job: j, fedEnd: make(chan struct{})}
+	l := &layer{w: w, job: j, maker: maker}
 	if l.sock, l.theirs, err = socketPair(); err != nil {
 		return nil, err
 	}
@@ -93,19 +99,13 @@ func (w *Worker) open(j *Job) (_ *layer, err error) {
 		return nil, err
 	}
 	u.Push("close the folder", func() error { return unix.Close(l.tree) })
-	if f, ok := j.Source.(*os.File); ok {
-		l.source = f
-		close(l.fedEnd)
-		return l, nil
-	}
-	if l.source, l.feed, err = os.Pipe(); err != nil {
+	var to ringEnd
+	if to, l.ring, err = newRing(true); err != nil {
 		return nil, err
 	}
+	l.flow = newFlow(j, w.reader, to, l.cancel)
 	return l, nil
 }
-
-// pipeSize is large, so that the two processes do not wait for each other.
-const pipeSize = 1 << 20
 
 // ownTree makes a detached mount of the folder: nothing above it can be reached
 // from its descriptor. A caller that may not mount gives the folder itself, and
@@ -145,37 +145,14 @@ func control(f *os.File, do func(fd int) error) error {
 	return derr
 }
 
-// send gives the worker its order and begins to feed it.
+// send gives the maker its order.
 func (l *layer) send() error {
-	o := order{Limits: l.job.Limits, Compression: l.job.Compression, OneID: l.w.oneID, UserXattr: l.w.opts.UserXattr}
-	err := control(l.source, func(source int) error {
-		return control(l.theirs, func(sock int) error { return l.w.order(&o, l.tree, source, sock) })
-	})
+	o := order{Limits: l.job.Limits, OneID: l.w.oneID, UserXattr: l.w.opts.UserXattr}
+	err := l.maker.order(&o, l.tree, l.ring, l.theirs)
 	l.theirs.Close()
-	if l.feed == nil {
-		return err
-	}
-	l.source.Close()
-	if err != nil {
-		l.feed.Close()
-		close(l.fedEnd)
-		return err
-	}
-	go func() {
-		_ = control(l.feed, func(fd int) error { _, err := unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, pipeSize); return err })
-		_, l.fed = io.CopyBuffer(onlyWriter{l.feed}, l.job.Source, make([]byte, inputSize))
-		close(l.fedEnd) // before the worker hears of it: why looks
-		if l.fed != nil && !errors.Is(l.fed, unix.EPIPE) && !errors.Is(l.fed, os.ErrClosed) {
-			l.cancel() // a stream cut short must not pass for a whole one
-		}
-		l.feed.Close()
-	}()
-	return nil
+	l.ring.close()
+	return err
 }
-
-// onlyWriter hides that a file can read from others by splice(2): Source may be
-// what counts and hashes.
-type onlyWriter struct{ io.Writer }
 
 // cancel tells the worker to stop: it sees the end of our side.
 func (l *layer) cancel() {
@@ -190,12 +167,12 @@ func (l *layer) serve(ctx context.Context) (Result, error) {
 		var q request
 		if err := read(l.sock, buf, &q); err != nil {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
-				l.w.kill() // it still might write to the folder
+				l.maker.kill() // it still might write to the folder
 			} else if !errors.Is(err, io.EOF) {
-				l.w.kill() // it talks nonsense
+				l.maker.kill() // it talks nonsense
 				return Result{}, fmt.Errorf("read from the unpack worker: %w", err)
 			}
-			return Result{}, l.why(ctx, l.w.whyEnded(io.EOF))
+			return Result{}, l.why(ctx, l.maker.whyEnded(io.EOF))
 		}
 		switch q.Op {
 		case opDone:
@@ -218,37 +195,35 @@ func (l *layer) why(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	select {
-	case <-l.fedEnd:
-		if l.fed != nil && !errors.Is(l.fed, unix.EPIPE) && !errors.Is(l.fed, os.ErrClosed) {
-			return fmt.Errorf("read the layer: %w", l.fed)
-		}
-	default:
+	if l.flow.settled() && l.flow.err != nil {
+		return l.flow.err
 	}
 	return err
 }
 
-// result checks what the worker says; it is right about the digest or the
-// caller's comparison fails.
+// result puts together what the maker says and what is known here: the digest
+// is that of the bytes that the maker was given.
 func (l *layer) result(ctx context.Context, r *Result) (Result, error) {
-	if r == nil || r.DiffID.Validate() != nil || min(r.Size, r.Inodes, r.Uncompressed, r.Compressed, r.Entries) < 0 {
+	if r == nil || min(r.Size, r.Inodes, r.Entries, r.SkippedDevices, r.DroppedXattrs) < 0 {
 		return Result{}, fault.New(fault.Invalid, "the unpack worker gave a malformed result")
 	}
-	if l.feed != nil {
-		<-l.fedEnd // the worker has read to the end
-		if l.fed != nil {
-			return Result{}, l.why(ctx, l.fed)
-		}
+	// Who has read to the end has done so after the flow was settled.
+	if !l.flow.settled() || l.flow.gone {
+		l.maker.kill()
+		return Result{}, fault.New(fault.Invalid, "the unpack worker was done before it had all of the layer")
 	}
-	return *r, nil
+	if err := l.why(ctx, nil); err != nil {
+		return Result{}, err
+	}
+	out := *r
+	l.flow.into(&out)
+	return out, nil
 }
 
 func (l *layer) close() {
+	l.flow.stop()
 	l.sock.Close()
 	l.theirs.Close()
+	l.ring.close()
 	unix.Close(l.tree)
-	if l.feed != nil {
-		l.source.Close()
-		l.feed.Close()
-	}
 }

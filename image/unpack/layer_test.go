@@ -123,15 +123,15 @@ func TestLimits(t *testing.T) {
 		stream []byte
 		limits Limits
 	}{
-		"more than 10 entries":                            {makeTar(t, manyFiles(11)...), Limits{Entries: 10}},
-		"the layer's files are larger than 1000000 bytes": {compress(t, Gzip, zeros), Limits{Bytes: 1_000_000}},
-		"the layer is larger than 1000000 bytes":          {append(makeTar(t, file("f", "x")), make([]byte, 2_000_000)...), Limits{Bytes: 1_000_000}},
-		"file is larger than 1000000 bytes":               {compress(t, Gzip, zeros), Limits{FileBytes: 1_000_000}},
-		"more than 20 times as many":                      {compress(t, Gzip, zeros), Limits{Ratio: 20, RatioFloor: 1 << 20}},
-		"more than 10 xattrs":                             {makeTar(t, x), Limits{Xattrs: 10}},
-		"take more than 100 bytes":                        {makeTar(t, x), Limits{XattrBytes: 100}},
-		"more than 3 folders":                             {makeTar(t, file("a/b/c/d", "")), Limits{Folders: 3}},
-		"deeper than 2 folders":                           {makeTar(t, file("a/b/c", "")), Limits{Depth: 2}},
+		"more than 10 entries":                   {makeTar(t, manyFiles(11)...), Limits{Entries: 10}},
+		"larger than 1000000 bytes":              {compress(t, Gzip, zeros), Limits{Bytes: 1_000_000}}, // of the files, or of the stream
+		"the layer is larger than 1000000 bytes": {append(makeTar(t, file("f", "x")), make([]byte, 2_000_000)...), Limits{Bytes: 1_000_000}},
+		"file is larger than 1000000 bytes":      {compress(t, Gzip, zeros), Limits{FileBytes: 1_000_000}},
+		"more than 20 times as many":             {compress(t, Gzip, zeros), Limits{Ratio: 20, RatioFloor: 1 << 20}},
+		"more than 10 xattrs":                    {makeTar(t, x), Limits{Xattrs: 10}},
+		"take more than 100 bytes":               {makeTar(t, x), Limits{XattrBytes: 100}},
+		"more than 3 folders":                    {makeTar(t, file("a/b/c/d", "")), Limits{Folders: 3}},
+		"deeper than 2 folders":                  {makeTar(t, file("a/b/c", "")), Limits{Depth: 2}},
 	} {
 		_, err := w.Layer(context.Background(), Job{Dir: layerDir(t), Source: bytes.NewReader(c.stream), Limits: c.limits})
 		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), text) {

@@ -10,7 +10,6 @@ import (
 	"syscall"
 	"unsafe"
 
-	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
@@ -28,7 +27,7 @@ const workerMemory = 64 << 20
 // WorkerMain is the whole life of a worker process; see WorkerWord. It returns
 // the exit status. It does nothing but fail where Start has not called it.
 func WorkerMain(args []string) int {
-	if len(args) != 0 || !isSocket(controlFD) {
+	if len(args) != 1 || args[0] != readerRole && args[0] != makerRole || !isSocket(controlFD) {
 		os.Stderr.WriteString("berth: " + WorkerWord + " is berth's own affair\n")
 		return 1
 	}
@@ -43,7 +42,11 @@ func WorkerMain(args []string) int {
 	}
 	control := os.NewFile(controlFD, "control")
 	defer control.Close()
-	if err := confineSelf(); err != nil {
+	confined, serve := confineReader, serveReader
+	if args[0] == makerRole {
+		confined, serve = confineMaker, serveMaker
+	}
+	if err := confined(); err != nil {
 		_ = write(control, &reply{Fail: toWire(err)})
 		return 1
 	}
@@ -51,7 +54,7 @@ func WorkerMain(args []string) int {
 		return 1
 	}
 	for {
-		text, fds, err := fdpass.Receive(controlFD, 3)
+		text, fds, err := fdpass.Receive(controlFD, 4)
 		if err != nil {
 			return 0 // the caller closed it, or is no more
 		}
@@ -59,7 +62,7 @@ func WorkerMain(args []string) int {
 		if err := json.Unmarshal(text, &o); err != nil {
 			return 1
 		}
-		go serve(&o, fds[0], fds[1], fds[2])
+		go serve(&o, [4]int(fds))
 	}
 }
 
@@ -72,9 +75,24 @@ func isSocket(fd int) bool {
 // gives them weight over files alone that the worker has a descriptor of.
 const keptCaps = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID | 1<<unix.CAP_SETFCAP
 
-// confineSelf gives up all that unpacking does not need. The worker has read no
-// foreign byte yet.
-func confineSelf() error {
+// confineMaker gives up all that making files does not need. Landlock comes with
+// each layer, thread by thread: a rule for all of them would forbid hard links
+// between the folders of layers yet to come.
+func confineMaker() error { return confineSelf(keptCaps) }
+
+// confineReader gives up all files, too: it has a stream to read and one to write.
+func confineReader() error {
+	if err := confineSelf(0); err != nil || confine.Supported() == 0 {
+		return err
+	}
+	if _, err := confine.Restrict(confine.AllThreads, &confine.Files{}); err != nil {
+		return fmt.Errorf("confine with Landlock: %w", err)
+	}
+	return nil
+}
+
+// confineSelf gives up all but caps. The process has read no foreign byte yet.
+func confineSelf(caps uint32) error {
 	if err := emptyRoot(); err != nil {
 		return err
 	}
@@ -82,13 +100,11 @@ func confineSelf() error {
 		return fmt.Errorf("set no_new_privs: %w", err)
 	}
 	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	d := [2]unix.CapUserData{{Effective: keptCaps, Permitted: keptCaps}}
+	d := [2]unix.CapUserData{{Effective: caps, Permitted: caps}}
 	_, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&d[0])), 0)
 	if e != 0 {
 		return fmt.Errorf("drop capabilities: %w", e)
 	}
-	// Landlock comes with each layer, thread by thread: a rule for all of them
-	// would forbid hard links between the folders of layers yet to come.
 	if err := confine.Forbid(confine.AllThreads, &confine.Calls{}); err != nil {
 		return fmt.Errorf("confine with seccomp: %w", err)
 	}
@@ -127,37 +143,56 @@ func emptyRoot() error {
 	return nil
 }
 
-// serve unpacks one layer, in a thread that ends with it.
-func serve(o *order, dir, source, sock int) {
-	runtime.LockOSThread() // and never unlocked: Landlock stays with the thread
-	peer := &peer{sock: os.NewFile(uintptr(sock), "layer"), replies: make(chan *reply)}
+// serveReader decompresses one stream.
+func serveReader(o *order, fds [4]int) {
+	peer := newPeer(fds[3])
 	defer peer.sock.Close()
-	res, err := unpack(o, dir, source, peer)
-	final := request{Op: opDone, Result: res}
-	if err != nil {
-		final = request{Op: opFail, Fail: toWire(err)}
+	in := waitable(fds[0], "source")
+	defer in.Close()
+	to, err := openRing(fds[1], fds[2], true)
+	if err == nil {
+		// Close must reach who waits for the one or the other.
+		go peer.listen(func() { in.Close(); to.sock.Close() })
+		err = expand(in, &ringWriter{ringEnd: to}, o.Compression, &o.Limits)
+		in.Close()
+		to.sock.Close() // before the verdict: the caller reads to the end first
+		to.unmap()
 	}
-	_ = write(peer.sock, &final)
+	peer.tell(nil, err)
 }
 
-// unpack takes dir and source over and closes them: when the caller hears of the
-// end, the worker has nothing of the layer any more.
-func unpack(o *order, dir, source int, p *peer) (*Result, error) {
+// waitable makes a file whose Close reaches a Read or Write that waits.
+func waitable(fd int, name string) *os.File {
+	_ = unix.SetNonblock(fd, true)
+	return os.NewFile(uintptr(fd), name)
+}
+
+// serveMaker unpacks one layer, in a thread that ends with it.
+func serveMaker(o *order, fds [4]int) {
+	runtime.LockOSThread() // and never unlocked: Landlock stays with the thread
+	peer := newPeer(fds[3])
+	defer peer.sock.Close()
+	peer.tell(unpack(o, fds[0], fds[1], fds[2], peer))
+}
+
+// unpack takes the descriptors over and closes them: when the caller hears of
+// the end, the process has nothing of the layer any more.
+func unpack(o *order, dir, mem, sock int, p *peer) (*Result, error) {
 	defer unix.Close(dir)
-	// Close must reach a Read that waits.
-	_ = unix.SetNonblock(source, true)
-	in := os.NewFile(uintptr(source), "source")
-	defer in.Close()
+	in, err := openRing(mem, sock, false)
+	if err != nil {
+		return nil, err
+	}
+	defer in.unmap()
+	defer in.sock.Close()
 	if err := bindTo(dir); err != nil {
 		return nil, err
 	}
-	s := startStream(in, o.Compression, o.Limits, func() error { return bindTo(-1) })
-	defer s.close()
-	go p.listen(func() { s.close(); in.Close() })
-	return extract(o, dir, s, p)
+	go p.listen(func() { in.sock.Close() })
+	return extract(o, dir, &ringReader{ringEnd: in}, p)
 }
 
-// bindTo leaves the calling thread the files below dir; with -1 none at all.
+// bindTo leaves the calling thread the files below dir, none at all with -1.
 func bindTo(dir int) error {
 	if confine.Supported() < 2 { // the first ABI would forbid links between folders
 		return nil
@@ -172,8 +207,8 @@ func bindTo(dir int) error {
 	return nil
 }
 
-// extract runs the extractor on a stream.
-func extract(o *order, dir int, s *stream, p *peer) (res *Result, err error) {
+// extract runs the extractor on a plain stream.
+func extract(o *order, dir int, in io.Reader, p *peer) (res *Result, err error) {
 	defer func() {
 		if v := recover(); v != nil { // the parser reads foreign bytes
 			res, err = nil, fault.New(fault.Invalid, "unpack: %v", v)
@@ -182,29 +217,38 @@ func extract(o *order, dir int, s *stream, p *peer) (res *Result, err error) {
 	x := newExtractor(dir, o, p.ask)
 	defer x.forgetOpen()
 	defer x.small.close()
-	if err := x.run(s); err != nil {
+	if err := x.run(in); err != nil {
 		return nil, err
 	}
 	if err := x.small.settle(); err != nil {
 		return nil, err
 	}
-	sum, err := s.rest()
-	if err != nil {
+	if _, err := io.Copy(io.Discard, in); err != nil { // what pads a tar
 		return nil, err
 	}
 	if err := x.finish(); err != nil {
 		return nil, err
 	}
-	return &Result{
-		DiffID: digest.NewDigestFromBytes(digest.SHA256, sum), Uncompressed: s.total, Compressed: s.in.n.Load(), Compression: s.kind,
-		Size: x.size + x.small.size, Inodes: x.inodes, Entries: x.entries, SkippedDevices: x.skipped, DroppedXattrs: x.dropped + x.small.dropped,
-	}, nil
+	return &Result{Size: x.size + x.small.size, Inodes: x.inodes, Entries: x.entries, SkippedDevices: x.skipped, DroppedXattrs: x.dropped + x.small.dropped}, nil
 }
 
 // peer is the caller's process, seen from a layer.
 type peer struct {
 	sock    *os.File
 	replies chan *reply
+}
+
+func newPeer(sock int) *peer {
+	return &peer{sock: os.NewFile(uintptr(sock), "layer"), replies: make(chan *reply)}
+}
+
+// tell says how it ended.
+func (p *peer) tell(res *Result, err error) {
+	final := request{Op: opDone, Result: res}
+	if err != nil {
+		final = request{Op: opFail, Fail: toWire(err)}
+	}
+	_ = write(p.sock, &final)
 }
 
 // listen takes replies until the caller's end closes, and then calls stop.

@@ -19,8 +19,9 @@ import (
 // maxMessage bounds a packet; the default socket buffer holds one.
 const maxMessage = 160 << 10
 
-// order goes to the worker with three descriptors: the layer's folder, the
-// compressed stream, and the worker's end of the layer's socket.
+// order goes to a process with four descriptors: the layer's folder or, for the
+// reader, the compressed stream; the memory and the socket of the ring with the
+// plain bytes; and its end of the layer's socket.
 type order struct {
 	Limits      Limits
 	Compression Compression

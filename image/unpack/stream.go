@@ -4,13 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"compress/bzip2"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
-	"runtime"
-	"sync"
 	"sync/atomic"
 
 	"github.com/klauspost/compress/gzip"
@@ -19,43 +15,8 @@ import (
 	"berth/base/fault"
 )
 
-// A stream is three goroutines in a row, so that two processors have work:
-//
-//	decompress ──chunk──▶ hash
-//	     ▲          └───▶ Read, by the one who makes files
-//	     └── free ◀── who is done with a chunk last
-const (
-	chunkSize  = 256 << 10
-	chunkCount = 8
-	inputSize  = 128 << 10
-)
-
-// chunk is a piece of the uncompressed stream.
-type chunk struct {
-	buf  []byte
-	n    int
-	uses atomic.Int32
-}
-
-// stream is the uncompressed stream of a layer. Read is for one goroutine.
-type stream struct {
-	limits     Limits
-	kind       Compression
-	in         counter
-	total      int64 // uncompressed bytes; the decompressor's until end is closed
-	free       chan *chunk
-	toHash     chan *chunk
-	toRead     chan *chunk
-	stop       chan struct{}
-	end        chan struct{} // closed when the decompressor is done
-	err        error         // why it ended; io.EOF at the end. Read after end
-	sum        hash.Hash
-	hashed     sync.WaitGroup
-	current    *chunk
-	offset     int
-	stopNow    sync.Once
-	wantedKind Compression
-}
+// inputSize is the buffer of compressed bytes.
+const inputSize = 128 << 10
 
 // counter counts what was read of the source.
 type counter struct {
@@ -69,84 +30,53 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// startStream begins to decompress source, in a thread that confine was called
-// in. close ends it.
-func startStream(source io.Reader, kind Compression, limits Limits, confine func() error) *stream {
-	s := &stream{
-		limits: limits, wantedKind: kind, sum: sha256.New(),
-		free: make(chan *chunk, chunkCount), toHash: make(chan *chunk, chunkCount), toRead: make(chan *chunk, chunkCount),
-		stop: make(chan struct{}), end: make(chan struct{}),
-	}
-	s.in.r = source
-	for range chunkCount {
-		s.free <- &chunk{buf: make([]byte, chunkSize)}
-	}
-	s.hashed.Go(func() {
-		for c := range s.toHash {
-			s.sum.Write(c.buf[:c.n])
-			s.release(c)
-		}
-	})
-	go s.decompress(confine)
-	return s
+// chunks is where plain bytes go: a ringWriter.
+type chunks interface {
+	empty() ([]byte, error)
+	send(n int) error
 }
 
-// close stops the goroutines; who reads the source has to be let go by closing
-// the source. It does not wait.
-func (s *stream) close() { s.stopNow.Do(func() { close(s.stop) }) }
-
-func (s *stream) release(c *chunk) {
-	if c.uses.Add(-1) == 0 {
-		s.free <- c // has room for all chunks
-	}
-}
-
-// decompress fills chunks until the source ends or something is wrong.
-func (s *stream) decompress(confine func() error) {
-	defer close(s.end)
-	defer close(s.toHash)
-	defer close(s.toRead)
+// expand writes the plain bytes of a compressed stream: the reader's whole work.
+func expand(source io.Reader, to chunks, kind Compression, limits *Limits) (err error) {
 	defer func() {
 		if p := recover(); p != nil { // the parsers read foreign bytes
-			s.err = fault.New(fault.Invalid, "decompress: %v", p)
+			err = fault.New(fault.Invalid, "decompress: %v", p)
 		}
 	}()
-	runtime.LockOSThread() // and never unlocked: the thread ends with its confinement
-	if s.err = confine(); s.err != nil {
-		return
-	}
-	in := bufio.NewReaderSize(&s.in, inputSize)
-	r, done, err := s.open(in)
+	counted := counter{r: source}
+	in := bufio.NewReaderSize(&counted, inputSize)
+	r, done, err := decompressor(in, kind, limits)
 	if err != nil {
-		s.err = err
-		return
+		return err
 	}
 	defer done()
-	for s.err == nil {
-		var c *chunk
-		select {
-		case c = <-s.free:
-		case <-s.stop:
-			s.err = errStopped
-			return
+	for total := int64(0); err == nil; {
+		buf, werr := to.empty()
+		if werr != nil {
+			return werr
 		}
-		c.n, s.err = fill(r, c.buf)
-		s.total += int64(c.n)
-		if err := s.check(); err != nil {
-			s.err = err
-			return
+		var n int
+		n, err = fill(r, buf)
+		if total += int64(n); total > limits.Bytes {
+			return tooLarge(limits.Bytes)
 		}
-		if c.n > 0 {
-			c.uses.Store(2)
-			s.toHash <- c // both have room for all chunks
-			s.toRead <- c
+		if in := counted.n.Load(); total > limits.RatioFloor && total/limits.Ratio > in {
+			return fault.New(fault.Invalid, "the layer has %d bytes from %d compressed ones, more than %d times as many", total, in, limits.Ratio)
+		}
+		if n > 0 {
+			if err := to.send(n); err != nil {
+				return err
+			}
 		}
 	}
-	if s.err == io.EOF {
-		s.err = drain(in)
-	} else {
-		s.err = fmt.Errorf("decompress (%s): %w", s.kind, asInvalid(s.err))
+	if err != io.EOF {
+		return fmt.Errorf("decompress (%s): %w", kind, asInvalid(err))
 	}
+	return drain(in)
+}
+
+func tooLarge(limit int64) error {
+	return fault.New(fault.Invalid, "the layer is larger than %d bytes uncompressed", limit)
 }
 
 // errStopped is the error of a stream that was closed.
@@ -172,7 +102,7 @@ func fill(r io.Reader, buf []byte) (n int, err error) {
 }
 
 // drain reads what follows the end of the compressed stream, so that whoever
-// hashes the source sees all of it. It gives io.EOF.
+// hashes the source sees all of it.
 func drain(in *bufio.Reader) error {
 	const most = 1 << 20
 	n, err := io.CopyN(io.Discard, in, most)
@@ -182,36 +112,16 @@ func drain(in *bufio.Reader) error {
 	if err == io.EOF && n > 0 {
 		return fault.New(fault.Invalid, "%d bytes follow the compressed stream", n)
 	}
+	if err == io.EOF {
+		return nil
+	}
 	return err
 }
 
-// check holds the stream to its limits.
-func (s *stream) check() error {
-	l := &s.limits
-	if s.total > l.Bytes {
-		return fault.New(fault.Invalid, "the layer is larger than %d bytes uncompressed", l.Bytes)
-	}
-	if in := s.in.n.Load(); s.total > l.RatioFloor && s.total/l.Ratio > in {
-		return fault.New(fault.Invalid, "the layer has %d bytes from %d compressed ones, more than %d times as many", s.total, in, l.Ratio)
-	}
-	return nil
-}
-
-// open looks at the first bytes and returns the decompressor.
-func (s *stream) open(in *bufio.Reader) (r io.Reader, done func(), err error) {
-	found, err := detect(in)
-	if err != nil {
-		return nil, nil, err
-	}
-	if s.kind = s.wantedKind; s.kind == Auto || s.kind == "" {
-		s.kind = found
-	} else if s.kind != found {
-		return nil, nil, fault.New(fault.Invalid, "the stream was said to be %s and is %s", s.kind, found)
-	}
+// decompressor opens a stream of a kind other than None.
+func decompressor(in *bufio.Reader, kind Compression, limits *Limits) (r io.Reader, done func(), err error) {
 	done = func() {}
-	switch s.kind {
-	case None:
-		return in, done, nil
+	switch kind {
 	case Gzip:
 		z, err := gzip.NewReader(in)
 		if err != nil {
@@ -220,7 +130,7 @@ func (s *stream) open(in *bufio.Reader) (r io.Reader, done func(), err error) {
 		return z, done, nil
 	case Zstd:
 		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(uint64(s.limits.Window)))
+			zstd.WithDecoderMaxWindow(uint64(limits.Window)))
 		if err != nil {
 			return nil, nil, fmt.Errorf("decompress (zstd): %w", asInvalid(err))
 		}
@@ -228,7 +138,26 @@ func (s *stream) open(in *bufio.Reader) (r io.Reader, done func(), err error) {
 	case Bzip2:
 		return bzip2.NewReader(in), done, nil
 	}
-	return nil, nil, fault.New(fault.Unsupported, "the compression %s is not supported", oneLine(string(s.kind)))
+	return nil, nil, unsupported(kind)
+}
+
+func unsupported(kind Compression) error {
+	return fault.New(fault.Unsupported, "the compression %s is not supported", oneLine(string(kind)))
+}
+
+// kindOf tells the compression of a stream and compares it with what was said.
+func kindOf(in *bufio.Reader, said Compression) (Compression, error) {
+	found, err := detect(in)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case said != Auto && said != "" && said != found:
+		return "", fault.New(fault.Invalid, "the stream was said to be %s and is %s", said, found)
+	case found == "xz":
+		return "", unsupported(found)
+	}
+	return found, nil
 }
 
 // detect tells the compression by its magic number. A zstd stream may begin
@@ -250,40 +179,4 @@ func detect(in *bufio.Reader) (Compression, error) {
 		return "xz", nil
 	}
 	return None, nil
-}
-
-// Read gives the uncompressed bytes.
-func (s *stream) Read(p []byte) (int, error) {
-	if s.current == nil {
-		c, ok := <-s.toRead
-		if !ok {
-			<-s.end
-			return 0, s.err
-		}
-		s.current, s.offset = c, 0
-	}
-	c := s.current
-	n := copy(p, c.buf[s.offset:c.n])
-	if s.offset += n; s.offset == c.n {
-		s.current = nil
-		s.release(c)
-	}
-	return n, nil
-}
-
-// rest reads to the end of the stream and returns the digest of all of it.
-func (s *stream) rest() ([]byte, error) {
-	if s.current != nil {
-		s.release(s.current)
-		s.current = nil
-	}
-	for c := range s.toRead {
-		s.release(c)
-	}
-	<-s.end
-	if s.err != io.EOF {
-		return nil, s.err
-	}
-	s.hashed.Wait()
-	return s.sum.Sum(nil), nil
 }

@@ -1,28 +1,36 @@
 // Package unpack makes a layer's folder from the tar stream of an image: its
-// own extractor, on file descriptors only, in a worker process without rights
-// of its own. One worker serves one pull and unpacks several layers at once.
+// own extractor, on file descriptors only, in processes without rights of their
+// own. One Worker serves one pull and unpacks several layers at once.
 //
 // It is not the store: where the folder lies, whether the compressed bytes have
 // the digest that was asked for, and what happens to a layer that failed is the
 // caller's business (the caller reads the bytes through a tee). It knows no
 // registries and no images. Row 3 (image).
 //
-// Two processes share the work (security classes V7–V10):
+// Three processes share the work (security classes V7–V10), the two others being
+// this program again, each in new user, mount, network, pid namespaces, with an
+// empty read-only root, no_new_privs, Landlock, seccomp:
 //
-//	caller's process                         worker (the same program, WorkerWord)
-//	  Start ── clone in new user, mount, ──▶ empty read-only root, few capabilities,
-//	           network, pid namespaces       no_new_privs, Landlock, seccomp
-//	  Layer ── folder's own detached mount,
-//	           compressed bytes, a socket ─▶ a thread that Landlock binds to that folder:
-//	                                         decompress ‖ hash ‖ parse tar, make files
-//	  check, then make it ◀── "node" ─────── device nodes (the worker may not)
+//	caller                                   reader, one for all layers
+//	  compressed bytes ────────────────────▶ decompress: no files, no capabilities
+//	  hash the plain bytes ◀──────────────── plain bytes
+//	        │
+//	        ▼                                maker, one for each layer
+//	  folder's own detached mount, ────────▶ Landlock binds it to that folder:
+//	  plain bytes, a socket                  parse tar, make files
+//	  check, then make it ◀── "node" ─────── device nodes (it may not)
 //	  check, then set it  ◀── "opaque" ───── trusted.overlay.opaque
 //	  look it up          ◀── "parent" ───── folders that the layer does not name
-//	  Result ◀────────────── "done" ──────── digest of the uncompressed bytes
+//	  Result ◀────────────── "done" ──────── what it made
 //
-// The worker never gets a path of the host, nor a descriptor of a lower layer.
-// When the caller's process ends, however it ends, the worker's socket closes
-// and it exits.
+// Who is taken over by a layer's bytes can do what that layer could have said
+// anyway: the diff id is hashed by the caller from the very bytes that the maker
+// got, and a maker that has parsed one layer never gets another one's folder.
+// Small layers (SmallLayer) share a maker, because a process each would cost
+// more than all else; see docs/threats.md.
+//
+// No process gets a path of the host, nor a descriptor of a lower layer. When
+// the caller ends, however it ends, the sockets close and they exit.
 //
 // What a layer's entry becomes:
 //   - Owner, mode with setuid bits, times to the nanosecond, hard links, sparse
@@ -54,6 +62,10 @@ import (
 // WorkerWord is the hidden first word under which the program is a worker: it
 // then calls WorkerMain with the words after it, and exits with what it returns.
 const WorkerWord = "unpack-worker"
+
+// SmallLayer is the size up to which layers share a maker: below it there are no
+// layers that several images begin with and that it would be worth to forge.
+const SmallLayer = 64 << 10
 
 // The limits when a field of Limits is 0.
 const (

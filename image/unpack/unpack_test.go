@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,9 @@ import (
 
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == WorkerWord {
+		if len(os.Args) > 2 && strings.HasPrefix(os.Args[2], "lying") {
+			os.Exit(lie(os.Args[2]))
+		}
 		os.Exit(WorkerMain(os.Args[2:]))
 	}
 	if what := os.Getenv("UNPACK_TEST_CHILD"); what != "" {
@@ -69,7 +73,9 @@ func mkdev(name string, kind byte, major, minor int64) entry {
 var someTime = time.Unix(1_700_000_000, 123_456_789)
 
 func makeTar(t testing.TB, entries ...entry) []byte {
-	t.Helper()
+	if t != nil {
+		t.Helper()
+	}
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, e := range entries {
@@ -175,3 +181,21 @@ func TestFirst(t *testing.T) {
 }
 
 var children = map[string]func() int{}
+
+// PID is the process id of the maker that the next layer will get; it must
+// still be there.
+func (w *Worker) PID() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.spare.cmd.Process.Pid
+}
+
+// pids are the worker's processes.
+func (w *Worker) pids() (out []int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for p := range w.all {
+		out = append(out, p.cmd.Process.Pid)
+	}
+	return out
+}

@@ -2,20 +2,17 @@ package unpack
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
-	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
-	"berth/sys/fdpass"
 )
 
 // Options of a worker. The zero value is right for the host's root and for the
@@ -30,83 +27,97 @@ type Options struct {
 	UIDMap, GIDMap []syscall.SysProcIDMap
 }
 
-// Worker is a running worker process. Its methods may be called at the same
-// time from several goroutines.
+// Worker unpacks the layers of one verb in processes of its own. Its methods may
+// be called at the same time from several goroutines.
 type Worker struct {
-	opts    Options
-	oneID   bool
-	cmd     *exec.Cmd
-	control *os.File
-	sending sync.Mutex // one order at a time
-	words   *tail      // what the process said last on its standard error
-	ended   chan struct{}
-	waitErr error // read after ended
-	closing sync.Once
+	opts       Options
+	oneID      bool
+	uids, gids []syscall.SysProcIDMap
+	// reader is started by the first layer that is compressed.
+	reader func() (*process, error)
+
+	mu     sync.Mutex
+	spare  *process          // a maker that has no layer yet
+	shared *process          // the maker of small layers
+	all    map[*process]bool // that have not ended
+	closed bool
 }
 
-// cloneFlags are the namespaces of a worker.
-const cloneFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
-
-// Start starts a worker process: this program again, with WorkerWord as its
-// first word. It lives until Close, or until this process ends. ctx bounds the
-// start alone. The error says what the worker could not do; errors of kind
-// fault.Unsupported mean that this kernel allows no user namespace here.
+// Start starts a worker: this program again, with WorkerWord as its first word.
+// It lives until Close, or until this process ends. ctx bounds the start alone.
+// The error says what the worker could not do; errors of kind fault.Unsupported
+// mean that this kernel allows no user namespace here.
 func Start(ctx context.Context, opts Options) (*Worker, error) {
-	ours, theirs, err := socketPair()
-	if err != nil {
+	w := &Worker{opts: opts, all: map[*process]bool{}}
+	var err error
+	if w.uids, w.gids, err = w.maps(); err != nil {
 		return nil, fmt.Errorf("start the unpack worker: %w", err)
 	}
-	defer theirs.Close()
-	w := &Worker{opts: opts, control: ours, words: &tail{}, ended: make(chan struct{})}
-	if err := w.start(theirs); err != nil {
-		ours.Close()
-		return nil, fmt.Errorf("start the unpack worker: %w", err)
-	}
-	stop := context.AfterFunc(ctx, func() { ours.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	ours.SetReadDeadline(time.Now().Add(startPatience))
-	var r reply
-	if err := read(ours, make([]byte, maxMessage), &r); err != nil {
-		err = w.whyEnded(err)
-		w.kill()
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return nil, fmt.Errorf("start the unpack worker: %w", err)
-	}
-	if r.Fail != nil {
-		w.kill()
-		return nil, fmt.Errorf("start the unpack worker: %w", r.Fail.err())
-	}
-	return w, nil
+	w.reader = sync.OnceValues(func() (*process, error) { return w.start(context.Background(), readerRole) })
+	w.spare, err = w.start(ctx, makerRole)
+	return w, err
 }
 
-func (w *Worker) start(theirs *os.File) error {
-	uids, gids, err := w.maps()
+// start starts one process of the worker.
+func (w *Worker) start(ctx context.Context, role string) (*process, error) {
+	p, err := startProcess(ctx, role, w.uids, w.gids)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	// This program itself, whatever is at its path by now.
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = []string{"berth", WorkerWord}
-	cmd.Env = []string{}
-	cmd.Dir = "/"
-	cmd.ExtraFiles = []*os.File{theirs}
-	cmd.Stderr = w.words
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: cloneFlags, UidMappings: uids, GidMappings: gids, GidMappingsEnableSetgroups: false, Setsid: true,
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		p.kill()
+		return nil, fault.New(fault.Unavailable, "the unpack worker was closed")
 	}
-	if err := cmd.Start(); err != nil {
-		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL) {
-			return fault.New(fault.Unsupported, "make a user namespace: %w", err)
+	w.all[p] = true
+	return p, nil
+}
+
+// maker gives the maker of a layer and what to call when the layer has ended: a
+// new one, which ends with it whatever it would rather do, or for small layers
+// the one that they share.
+func (w *Worker) maker(ctx context.Context, j *Job) (p *process, end func(), err error) {
+	small := j.Size > 0 && j.Size <= SmallLayer
+	w.mu.Lock()
+	if small && w.shared != nil && w.shared.lives() {
+		defer w.mu.Unlock()
+		return w.shared, func() {}, nil
+	}
+	p, w.spare = w.spare, nil
+	w.mu.Unlock()
+	if p == nil {
+		if p, err = w.start(ctx, makerRole); err != nil {
+			return nil, nil, err
 		}
-		return err
 	}
-	w.cmd = cmd
-	go func() {
-		w.waitErr = cmd.Wait()
-		close(w.ended)
-	}()
+	if small {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.shared = p // a second one that several started at once ends at Close
+		return p, func() {}, nil
+	}
+	return p, func() {
+		p.kill()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.all, p)
+	}, nil
+}
+
+// Close ends the worker and waits for its end. Layers that are being unpacked
+// fail. A process that does not end in a few seconds is killed.
+func (w *Worker) Close() error {
+	w.mu.Lock()
+	w.closed = true
+	all := slices.Collect(maps.Keys(w.all))
+	w.mu.Unlock()
+	for _, p := range all {
+		p.hangUp()
+	}
+	for _, p := range all {
+		p.close()
+	}
 	return nil
 }
 
@@ -169,96 +180,3 @@ func ownMap(path string) ([]syscall.SysProcIDMap, error) {
 // OneID reports whether all files of the layers belong to one id, and true
 // owners are kept in an xattr.
 func (w *Worker) OneID() bool { return w.oneID }
-
-// PID is the worker's process id.
-func (w *Worker) PID() int { return w.cmd.Process.Pid }
-
-// order sends a layer's order with its descriptors, which stay the caller's.
-func (w *Worker) order(o *order, dir, source, sock int) error {
-	text, err := json.Marshal(o)
-	if err != nil {
-		return err
-	}
-	w.sending.Lock()
-	defer w.sending.Unlock()
-	conn, err := w.control.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var serr error
-	err = conn.Write(func(fd uintptr) bool {
-		serr = fdpass.Send(int(fd), text, dir, source, sock)
-		return !errors.Is(serr, unix.EAGAIN)
-	})
-	if err == nil {
-		err = serr
-	}
-	if err != nil {
-		return w.whyEnded(err)
-	}
-	return nil
-}
-
-// whyEnded makes of a socket that closed the end of a process.
-func (w *Worker) whyEnded(err error) error {
-	if !errors.Is(err, io.EOF) && !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, os.ErrClosed) {
-		return err
-	}
-	select {
-	case <-w.ended:
-	case <-time.After(endPatience):
-		return fault.New(fault.Unavailable, "the unpack worker does not answer")
-	}
-	text := "exit status 0"
-	if w.waitErr != nil {
-		text = w.waitErr.Error()
-	}
-	if said := w.words.line(); said != "" {
-		text += ": " + said
-	}
-	return fault.New(fault.Unavailable, "the unpack worker ended (%s)", text)
-}
-
-func (w *Worker) kill() {
-	w.closing.Do(func() { w.control.Close() })
-	w.cmd.Process.Kill()
-	<-w.ended
-}
-
-// Close ends the worker and waits for its end. Layers that are being unpacked
-// fail. A worker that does not end in a few seconds is killed.
-func (w *Worker) Close() error {
-	w.closing.Do(func() { w.control.Close() })
-	select {
-	case <-w.ended:
-	case <-time.After(endPatience):
-		w.cmd.Process.Kill()
-		<-w.ended
-	}
-	return nil
-}
-
-// tail keeps the start of what a process says.
-type tail struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, p[:min(len(p), maxText-min(len(t.text), maxText))]...)
-	return len(p), nil
-}
-
-// line is the first line, which is what a Go program's panic begins with.
-func (t *tail) line() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i, b := range t.text {
-		if b == '\n' {
-			return oneLine(string(t.text[:i]))
-		}
-	}
-	return oneLine(string(t.text))
-}

@@ -27,14 +27,19 @@ func gnuTar(t testing.TB, dir string, args []string) []byte {
 	return out
 }
 
-// What /proc says of a worker: the rights that it has left.
+// What /proc says of the processes: the rights that they have left.
 func TestConfined(t *testing.T) {
 	w := startWorker(t, Options{})
-	// One that has unpacked already.
-	mustUnpack(t, w, makeTar(t, file("f", "x")))
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.PID()))
+	reader, err := w.reader()
 	must(t, err)
-	for _, want := range []string{"NoNewPrivs:\t1", "Seccomp:\t2", fmt.Sprintf("CapEff:\t%016x", uint64(keptCaps)), fmt.Sprintf("CapPrm:\t%016x", uint64(keptCaps)), "CapInh:\t0000000000000000"} {
+	t.Run("maker", func(t *testing.T) { isConfined(t, w.PID(), keptCaps) })
+	t.Run("reader", func(t *testing.T) { isConfined(t, reader.cmd.Process.Pid, 0) })
+}
+
+func isConfined(t *testing.T, pid int, caps uint64) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	must(t, err)
+	for _, want := range []string{"NoNewPrivs:\t1", "Seccomp:\t2", fmt.Sprintf("CapEff:\t%016x", caps), fmt.Sprintf("CapPrm:\t%016x", caps), "CapInh:\t0000000000000000"} {
 		if !strings.Contains(string(b), want+"\n") {
 			t.Errorf("no line %q in\n%s", want, b)
 		}
@@ -42,26 +47,26 @@ func TestConfined(t *testing.T) {
 	for _, ns := range []string{"user", "mnt", "net", "pid", "ipc", "uts"} {
 		ours, err := os.Readlink("/proc/self/ns/" + ns)
 		must(t, err)
-		if theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", w.PID(), ns)); err == nil && ours == theirs {
+		if theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, ns)); err == nil && ours == theirs {
 			t.Errorf("the worker shares the %s namespace", ns)
 		}
 	}
 	if !isRoot() {
 		return // nobody may look into its root
 	}
-	root := fmt.Sprintf("/proc/%d/root", w.PID())
+	root := fmt.Sprintf("/proc/%d/root", pid)
 	if names, err := os.ReadDir(root); err != nil || len(names) > 0 {
 		t.Errorf("the worker's root has %v, %v", names, err)
 	}
-	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", w.PID()))
+	mounts, err := os.ReadFile(fmt.Sprintf("/proc/%d/mountinfo", pid))
 	must(t, err)
 	if n := bytes.Count(mounts, []byte("\n")); n != 1 || !bytes.Contains(mounts, []byte("ro,nosuid,nodev,noexec")) {
 		t.Errorf("the worker's mounts:\n%s", mounts)
 	}
-	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", w.PID()))
+	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	must(t, err)
 	for _, fd := range fds {
-		to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", w.PID(), fd.Name()))
+		to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", pid, fd.Name()))
 		if strings.HasPrefix(to, "/") && to != "/dev/null" && !strings.HasPrefix(to, "/sys/fs/cgroup") && !strings.HasPrefix(to, "/cpu") { // Go's runtime looks at its quota
 			t.Errorf("the worker has %s open", to)
 		}
@@ -101,16 +106,25 @@ func endlessLayer() io.Reader {
 
 func TestKilledWorker(t *testing.T) {
 	w := startWorker(t, Options{})
-	time.AfterFunc(100*time.Millisecond, func() { unix.Kill(w.PID(), unix.SIGKILL) })
+	pid := w.PID()
+	time.AfterFunc(100*time.Millisecond, func() { unix.Kill(pid, unix.SIGKILL) })
 	_, err := w.Layer(context.Background(), Job{Dir: layerDir(t), Source: endlessLayer()})
 	if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("%v, kind %v", err, fault.KindOf(err))
 	}
-	if _, err := w.Layer(context.Background(), Job{Dir: layerDir(t), Source: bytes.NewReader(nil)}); !fault.Is(err, fault.Unavailable) {
-		t.Errorf("a layer for a dead worker: %v", err)
+	mustUnpack(t, w, makeTar(t, file("f", "x"))) // another layer has another process
+	reader, err := w.reader()
+	must(t, err)
+	time.AfterFunc(100*time.Millisecond, func() { unix.Kill(reader.cmd.Process.Pid, unix.SIGKILL) })
+	r, p := io.Pipe()
+	defer p.Close()
+	go p.Write(compress(t, Gzip, makeTar(t, file("f", "x")))[:50])
+	_, err = w.Layer(context.Background(), Job{Dir: layerDir(t), Source: r})
+	if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "killed") {
+		t.Errorf("%v, kind %v", err, fault.KindOf(err))
 	}
 	w.Close()
-	if !gone(w.PID()) {
+	if !gone(pid) || !gone(reader.cmd.Process.Pid) {
 		t.Error("the worker is still there")
 	}
 }
@@ -118,11 +132,12 @@ func TestKilledWorker(t *testing.T) {
 // Close ends layers that are under way.
 func TestClose(t *testing.T) {
 	w := startWorker(t, Options{})
+	pid := w.PID()
 	time.AfterFunc(100*time.Millisecond, func() { w.Close() })
 	if _, err := w.Layer(context.Background(), Job{Dir: layerDir(t), Source: endlessLayer()}); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("%v", err)
 	}
-	if !gone(w.PID()) {
+	if !gone(pid) {
 		t.Error("the worker is still there")
 	}
 }
@@ -155,7 +170,17 @@ func TestLittleMemory(t *testing.T) {
 		t.Skip("needs root: of the host")
 	}
 	w := startWorker(t, Options{})
-	must(t, unix.Prlimit(w.PID(), unix.RLIMIT_DATA, &unix.Rlimit{Cur: 160 << 20, Max: 160 << 20}, nil))
+	_, err := w.reader()
+	must(t, err)
+	little := func() {
+		if w.spare == nil {
+			w.spare, err = w.start(context.Background(), makerRole)
+			must(t, err)
+		}
+		for _, pid := range w.pids() {
+			must(t, unix.Prlimit(pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: 160 << 20, Max: 160 << 20}, nil))
+		}
+	}
 	bomb := compress(t, Gzip, makeTar(t, manyFiles(20_000)...))
 	for _, src := range []struct {
 		name   string
@@ -168,6 +193,7 @@ func TestLittleMemory(t *testing.T) {
 		{"entries", bomb, Limits{Entries: 1000}, true},
 		{"entries that are allowed", bomb, Limits{}, false},
 	} {
+		little()
 		_, err := w.Layer(context.Background(), Job{Dir: layerDir(t), Source: bytes.NewReader(src.b), Limits: src.limits})
 		if (err != nil) != src.fails || fault.Is(err, fault.Unavailable) {
 			t.Errorf("%s: %v", src.name, err)
@@ -176,15 +202,22 @@ func TestLittleMemory(t *testing.T) {
 	t.Logf("the worker took %d KiB at most", peak(t, w))
 }
 
-// peak is the most memory that a worker ever had, in KiB.
-func peak(t testing.TB, w *Worker) (kib int) {
+// peak is the most memory that a process of a worker ever had, in KiB.
+func peak(t testing.TB, w *Worker) int {
 	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.PID()))
-	must(t, err)
-	_, after, _ := strings.Cut(string(b), "VmHWM:")
-	_, err = fmt.Sscan(after, &kib)
-	must(t, err)
-	return kib
+	var gone unix.Rusage
+	must(t, unix.Getrusage(unix.RUSAGE_CHILDREN, &gone))
+	most := int(gone.Maxrss)
+	for _, pid := range w.pids() {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		must(t, err)
+		_, after, _ := strings.Cut(string(b), "VmHWM:")
+		kib := 0
+		_, err = fmt.Sscan(after, &kib)
+		must(t, err)
+		most = max(most, kib)
+	}
+	return most
 }
 
 func init() {
