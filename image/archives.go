@@ -251,26 +251,19 @@ func saveSources(ctx context.Context, s *Store, h *library.Held, names []string)
 				continue
 			}
 		}
-		img, name, err := findImage(ctx, s, typed)
+		img, err := findMeant(ctx, s, typed)
 		if err != nil {
 			return nil, err
 		}
-		if name == "" {
-			add(img.Target, nil)
+		if img.name == "" {
+			add(img.target, nil)
 			continue
 		}
-		n, err := s.lib.Names.Get(ctx, name)
-		if errdefs.IsNotFound(err) {
-			return nil, s.noSuch(typed) // removed since it was found
-		}
+		r, err := ref.Stored(img.name)
 		if err != nil {
 			return nil, err
 		}
-		r, err := ref.Stored(name)
-		if err != nil {
-			return nil, err
-		}
-		add(n.Target, &r)
+		add(img.target, &r)
 	}
 	for _, src := range out {
 		if err := h.Keep(ctx, lease.ContentType, string(src.Target.Digest)); err != nil {

@@ -3,6 +3,9 @@ package image
 import (
 	"context"
 
+	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
 	"berth/base/fault"
 	"berth/image/builtin"
 )
@@ -37,4 +40,26 @@ func findImage(ctx context.Context, s *Store, nameOrID string) (Image, string, e
 		}
 	}
 	return Image{}, "", err
+}
+
+// meant is an image as the verbs take it that go on with what a name leads to.
+type meant struct {
+	Image
+	name   string             // that matched, "" if an id did
+	target ocispec.Descriptor // of that name, else the image's
+	labels map[string]string  // of that name
+}
+
+// findMeant finds an image and what its name leads to now. Error: kind NotFound,
+// also when the name was removed since it was found.
+func findMeant(ctx context.Context, s *Store, typed string) (meant, error) {
+	img, name, err := findImage(ctx, s, typed)
+	if err != nil || name == "" {
+		return meant{Image: img, target: img.Target}, err
+	}
+	n, err := s.lib.Names.Get(ctx, name)
+	if errdefs.IsNotFound(err) {
+		err = s.noSuch(typed)
+	}
+	return meant{Image: img, name: name, target: n.Target, labels: n.Labels}, err
 }

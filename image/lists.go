@@ -223,20 +223,10 @@ func (l *Lists) entries(ctx context.Context, h *library.Held, member string, all
 	s := l.store
 	f := &fetcher{s: s, lease: h, tell: func(Progress) {}}
 	var target ocispec.Descriptor
-	img, name, err := findImage(ctx, s, member)
+	img, err := findMeant(ctx, s, member)
 	switch {
 	case err == nil:
-		target = img.Target
-		if name != "" {
-			n, err := s.lib.Names.Get(ctx, name)
-			if errdefs.IsNotFound(err) {
-				err = s.noSuch(member) // removed since it was found
-			}
-			if err != nil {
-				return nil, err
-			}
-			target = n.Target
-		}
+		target = img.target
 	case fault.Is(err, fault.NotFound):
 		if f.ref, err = s.parse(member); err != nil {
 			return nil, err

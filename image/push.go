@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
@@ -88,24 +87,14 @@ type pusher struct {
 }
 
 func (p *pusher) push(ctx context.Context, source string) (Pushed, error) {
-	img, name, err := findImage(ctx, p.s, source)
+	img, err := findMeant(ctx, p.s, source)
 	if fault.Is(err, fault.NotFound) {
 		return Pushed{}, fault.New(fault.NotFound, "An image does not exist locally with the tag: %s", p.to.FamiliarName())
 	}
 	if err != nil {
 		return Pushed{}, err
 	}
-	target := img.Target
-	if name != "" {
-		n, err := p.s.lib.Names.Get(ctx, name)
-		if errdefs.IsNotFound(err) {
-			err = p.s.noSuch(source) // removed since it was found
-		}
-		if err != nil {
-			return Pushed{}, err
-		}
-		target = n.Target
-	}
+	name, target := img.name, img.target
 	if err := p.lease.Keep(ctx, lease.ContentType, string(target.Digest)); err != nil {
 		return Pushed{}, err
 	}

@@ -61,5 +61,5 @@ func (s *Store) Lists() *Lists { return &Lists{s} }
 // Registries speaks to registries about things that are no images here.
 func (s *Store) Registries() *Registries { return &Registries{s} }
 
-// Trust is the policy of whom to believe, and signatures.
-func (s *Store) Trust() *Trust { return &Trust{s} }
+// NewTrust is the policy of whom to believe, and signatures.
+func NewTrust(s *Store) *Trust { return &Trust{s} }

@@ -407,7 +407,7 @@ func TestPolicy(t *testing.T) {
 	if _, err := s.Push(t.Context(), PushRequest{Source: name, Name: canonical(t, s, name)}); err != nil {
 		t.Fatal(err)
 	}
-	private, public, err := s.Trust().NewKey()
+	private, public, err := NewTrust(s).NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -435,7 +435,7 @@ func TestPolicy(t *testing.T) {
 			t.Errorf("%s: layers were unpacked before the policy was asked", policy)
 		}
 	}
-	if _, err := s.Trust().Sign(t.Context(), canonical(t, s, name), private, Access{}); err != nil {
+	if _, err := NewTrust(s).Sign(t.Context(), canonical(t, s, name), private, Access{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := pull(signed); err != nil {

@@ -18,26 +18,16 @@ func (s *Store) Tag(ctx context.Context, source, target string) error {
 	if err != nil {
 		return err
 	}
-	img, name, err := findImage(ctx, s, source)
+	img, err := findMeant(ctx, s, source)
 	if err != nil {
 		return err
 	}
-	desc, label := img.Target, ""
-	if name != "" {
-		n, err := s.lib.Names.Get(ctx, name)
-		if errdefs.IsNotFound(err) {
-			err = s.noSuch(source) // removed since it was found
-		}
-		if err != nil {
-			return err
-		}
-		// The registry's digest is the same only within the repository.
-		if repo, _ := library.CutDigest(name); repo == r.Name() {
-			label = n.Labels[library.SourceLabel]
-		}
-		desc = n.Target
+	label := ""
+	// The registry's digest is the same only within the repository.
+	if repo, _ := library.CutDigest(img.name); repo == r.Name() {
+		label = img.labels[library.SourceLabel]
 	}
-	return s.nameHeld(ctx, library.Naming{Name: r.String(), Target: desc, Source: label})
+	return s.nameHeld(ctx, library.Naming{Name: r.String(), Target: img.target, Source: label})
 }
 
 // nameHeld names what the store has: under a lease, so that nobody's rmi takes

@@ -39,6 +39,6 @@ func open(s *settings.Settings, g docker.Globals) (*engine.Engine, error) {
 		return nil, err
 	}
 	return &engine.Engine{
-		Images: store, Lists: store.Lists(), Registries: store.Registries(), Trust: store.Trust(), Platform: s.Platform, Closer: store,
+		Images: store, Lists: store.Lists(), Registries: store.Registries(), Trust: image.NewTrust(store), Platform: s.Platform, Closer: store,
 	}, nil
 }

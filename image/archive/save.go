@@ -35,6 +35,8 @@ type SaveOptions struct {
 	Compression manifest.Compression // of the whole archive
 	// Progress is told of each file as it is begun. May be nil.
 	Progress func(name string, size int64)
+
+	before []v1.Descriptor // what a folder has already
 }
 
 // Save writes images as one archive: for the same images the same bytes. A
@@ -61,9 +63,9 @@ func SaveFolder(ctx context.Context, dir string, p content.Provider, images []So
 		return fmt.Errorf("save to %s: %w", dir, err)
 	}
 	opts.Format = OCI
-	before, err := layoutEntries(s.root)
+	opts.before, err = layoutEntries(s.root)
 	if err == nil {
-		err = save(ctx, s, p, nil, images, opts, before...)
+		err = save(ctx, s, p, nil, images, opts)
 	}
 	if err := errors.Join(err, s.close()); err != nil {
 		return fmt.Errorf("save to %s: %w", dir, err)
@@ -83,7 +85,7 @@ type saver struct {
 	sizes  map[digest.Digest]int64 // tars that were written
 }
 
-func save(ctx context.Context, to sink, p content.Provider, layers Layers, images []Source, opts SaveOptions, before ...v1.Descriptor) error {
+func save(ctx context.Context, to sink, p content.Provider, layers Layers, images []Source, opts SaveOptions) error {
 	s := &saver{sink: to, from: p, layers: layers, opts: opts, isHere: map[digest.Digest]bool{}, sizes: map[digest.Digest]int64{}}
 	for _, img := range images {
 		if err := s.image(ctx, img); err != nil {
@@ -91,7 +93,7 @@ func save(ctx context.Context, to sink, p content.Provider, layers Layers, image
 		}
 	}
 	// What a folder had under other names.
-	for _, d := range before {
+	for _, d := range opts.before {
 		name := d.Annotations[v1.AnnotationRefName]
 		if !slices.ContainsFunc(s.index, func(n v1.Descriptor) bool {
 			return n.Annotations[v1.AnnotationRefName] == name && (name != "" || n.Digest == d.Digest)

@@ -40,7 +40,7 @@ func (l *Library) Name(ctx context.Context, all ...Naming) error {
 		if err != nil && !errdefs.IsNotFound(err) {
 			return err
 		}
-		if err == nil && n.Source == "" && l.has(ctx, old, n.Target) {
+		if err == nil && n.Source == "" && has(ctx, l, old, n.Target) {
 			put = put[:len(put)-1]
 			continue
 		}
@@ -77,7 +77,7 @@ func (l *Library) Name(ctx context.Context, all ...Naming) error {
 
 // has says that a name leads to an image already, perhaps in another wrapping:
 // it keeps that, and with it the digest of its registry.
-func (l *Library) has(ctx context.Context, name images.Image, target ocispec.Descriptor) bool {
+func has(ctx context.Context, l *Library, name images.Image, target ocispec.Descriptor) bool {
 	if name.Target.Digest == target.Digest {
 		return true
 	}
