@@ -78,7 +78,11 @@ func (d *disk) release() error {
 			_ = unix.Unmount(f[1], unix.MNT_DETACH)
 		}
 	}
-	if err := unix.Unmount(d.root, 0); err != nil && err != unix.EINVAL { // not mounted
+	err = unix.Unmount(d.root, 0)
+	if err == unix.EBUSY { // we were interrupted, and a command was not
+		err = unix.Unmount(d.root, unix.MNT_DETACH)
+	}
+	if err != nil && err != unix.EINVAL { // not mounted
 		return fmt.Errorf("unmount %s: %w", d.root, err)
 	}
 	_, err = command("losetup", "--detach", d.loop)

@@ -15,6 +15,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 )
 
 type options struct {
@@ -40,6 +42,13 @@ func bench(o options) error {
 		return err
 	}
 	defer s.remove()
+	stopped := make(chan os.Signal, 1)
+	signal.Notify(stopped, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-stopped
+		s.remove()
+		os.Exit(1)
+	}()
 	var t table
 	for _, part := range []func(*table, options) error{s.pulls, s.tinies} {
 		if err := part(&t, o); err != nil {
