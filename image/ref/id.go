@@ -29,6 +29,9 @@ func CheckDigest(s string) error {
 	case "sha512":
 		size = 128
 	default:
+		if !isAlgorithm(algorithm) {
+			return fault.New(fault.Invalid, "invalid checksum digest format")
+		}
 		return fault.New(fault.Invalid, "unsupported digest algorithm")
 	}
 	if len(hex) != size {
@@ -38,6 +41,23 @@ func CheckDigest(s string) error {
 		return fault.New(fault.Invalid, "invalid checksum digest format")
 	}
 	return nil
+}
+
+// isAlgorithm tells what can be the name of an algorithm: the image
+// specification's descriptor.md, digests.
+func isAlgorithm(s string) bool {
+	word := false // the last character was of one
+	for _, c := range []byte(s) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+			word = true
+		case word && (c == '.' || c == '+' || c == '_' || c == '-'):
+			word = false
+		default:
+			return false
+		}
+	}
+	return word
 }
 
 // IDPrefix reads s as an image id or the beginning of one: 1 to 64 lower-case

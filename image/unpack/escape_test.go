@@ -218,7 +218,7 @@ func FuzzTar(f *testing.F) {
 		d, err := os.Open(filepath.Join(top, "fs"))
 		must(t, err)
 		defer d.Close()
-		_, err = w.Layer(context.Background(), Job{Dir: d, Source: bytes.NewReader(data), Limits: Limits{Bytes: 1 << 20, RatioFloor: 1 << 20}})
+		_, err = w.Layer(context.Background(), Job{Dir: d, Source: bytes.NewReader(data), Size: int64(len(data)), Limits: Limits{Bytes: 1 << 20, RatioFloor: 1 << 20}})
 		if err != nil && (fault.Is(err, fault.Unavailable) || strings.ContainsAny(err.Error(), "\n\x1b\x00")) {
 			t.Errorf("%q", err)
 		}

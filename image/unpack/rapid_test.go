@@ -92,7 +92,7 @@ func (b *bench) compare(rt *rapid.T, entries []entry, below *model, lower []*os.
 	d, err := os.Open(path)
 	must(t, err)
 	stream := makeTar(t, entries...)
-	_, err = w.Layer(context.Background(), Job{Dir: d, Source: bytes.NewReader(stream), Parents: func(context.Context) ([]*os.File, error) { return lower, nil }})
+	_, err = w.Layer(context.Background(), Job{Dir: d, Source: bytes.NewReader(stream), Size: int64(len(stream)), Parents: func(context.Context) ([]*os.File, error) { return lower, nil }})
 	if (err != nil) != (wantErr != nil) {
 		rt.Fatalf("unpacked: %v, the model: %v", err, wantErr)
 	}

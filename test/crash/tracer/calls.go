@@ -5,33 +5,11 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"berth/test/ptrace"
 )
-
-// call is a system call that begins.
-type call struct {
-	tid  int
-	nr   uint64
-	args [6]uint64
-}
-
-// entering asks for the call at whose beginning a thread has stopped; false at
-// its end. The layout is struct ptrace_syscall_info's of ptrace(2).
-func entering(tid int) (call, bool) {
-	var info [88]byte
-	const getInfo, entry = 0x420e, 1
-	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, getInfo, uintptr(tid), uintptr(len(info)), uintptr(unsafe.Pointer(&info)), 0, 0)
-	if errno != 0 || info[0] != entry {
-		return call{}, false
-	}
-	c := call{tid: tid, nr: binary.NativeEndian.Uint64(info[24:])}
-	for i := range c.args {
-		c.args[i] = binary.NativeEndian.Uint64(info[32+8*i:])
-	}
-	return c, true
-}
 
 // named are calls that name what they change, or that change what is open for
 // no other reason than to be changed.
@@ -65,38 +43,38 @@ var others = map[uint64]string{
 
 // changes names a call that somebody outside of the process could see; "" is
 // none. file says that a full or broken disk could let it fail.
-func (c call) changes() (name string, file bool) {
-	if name, ok := named[c.nr]; ok {
+func changes(c ptrace.Call) (name string, file bool) {
+	if name, ok := named[c.NR]; ok {
 		return name, true
 	}
-	if name, ok := others[c.nr]; ok {
+	if name, ok := others[c.NR]; ok {
 		return name, false
 	}
-	if w, ok := writes[c.nr]; ok {
-		to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", c.tid, int32(c.args[w.fd])))
+	if w, ok := writes[c.NR]; ok {
+		to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", c.TID, int32(c.Args[w.fd])))
 		if strings.HasPrefix(to, "anon_inode:") {
 			return "", false
 		}
 		return w.name, strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "/dev/") && !strings.HasPrefix(to, "/proc/")
 	}
-	switch c.nr {
+	switch c.NR {
 	case unix.SYS_OPENAT:
-		if c.args[2]&(unix.O_CREAT|unix.O_TRUNC) != 0 {
+		if c.Args[2]&(unix.O_CREAT|unix.O_TRUNC) != 0 {
 			return "openat", true
 		}
 	case unix.SYS_OPENAT2: // struct open_how begins with the flags
 		var how [8]byte
-		if _, err := unix.PtracePeekData(c.tid, uintptr(c.args[2]), how[:]); err == nil &&
+		if _, err := unix.PtracePeekData(c.TID, uintptr(c.Args[2]), how[:]); err == nil &&
 			binary.NativeEndian.Uint64(how[:])&(unix.O_CREAT|unix.O_TRUNC) != 0 {
 			return "openat2", true
 		}
 	case unix.SYS_IOCTL:
 		const ficlone, ficlonerange = 0x40049409, 0x4020940d
-		if c.args[1] == ficlone || c.args[1] == ficlonerange {
+		if c.Args[1] == ficlone || c.Args[1] == ficlonerange {
 			return "ioctl FICLONE", true
 		}
 	case unix.SYS_CLONE:
-		if c.args[0]&unix.CLONE_THREAD == 0 {
+		if c.Args[0]&unix.CLONE_THREAD == 0 {
 			return "clone", false
 		}
 	case unix.SYS_CLONE3:

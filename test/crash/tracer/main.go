@@ -19,13 +19,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"strconv"
-	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"berth/test/ptrace"
 )
 
 // report is what happened; the tests read the same fields.
@@ -36,9 +35,6 @@ type report struct {
 	Seen         []string // pid and start time of each process
 }
 
-const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK |
-	unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC
-
 // tracer is the state of the one thread that traces.
 type tracer struct {
 	errno  unix.Errno // that the call fails with; 0: it is killed
@@ -46,10 +42,9 @@ type tracer struct {
 	at     int
 	main   int // pid of the command
 	report report
-	known  map[int]bool // pids
-	tasks  map[int]int  // thread → pid
-	failed int          // thread whose call fails when it ends
-	over   bool         // the call came: everything is let go
+	who    ptrace.Threads
+	failed int  // thread whose call fails when it ends
+	over   bool // the call came: everything is let go
 }
 
 func main() {
@@ -58,7 +53,7 @@ func main() {
 		os.Exit(2)
 	}
 	at, err := strconv.Atoi(os.Args[3])
-	t := &tracer{at: at, known: map[int]bool{}, tasks: map[int]int{}}
+	t := &tracer{at: at}
 	switch os.Args[2] {
 	case "count":
 	case "kill":
@@ -75,6 +70,7 @@ func main() {
 		err = t.run(os.Args[4:])
 	}
 	if err == nil {
+		t.report.Seen = t.who.Seen
 		var data []byte
 		if data, err = json.Marshal(t.report); err == nil {
 			err = os.WriteFile(os.Args[1], data, 0o600)
@@ -88,33 +84,12 @@ func main() {
 
 // run starts the command and follows it to its end.
 func (t *tracer) run(words []string) error {
-	cmd := exec.Command(words[0], words[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
-	if err := cmd.Start(); err != nil {
+	var err error
+	if t.main, err = ptrace.Start(words); err != nil {
 		return err
 	}
-	t.main = cmd.Process.Pid
-	if err := t.stopped(); err != nil {
-		return err
-	}
-	// Exchanged for PTRACE_SEIZE: only then do new processes of the command
-	// not begin with a SIGSTOP, which would stay with those that are let go.
-	const seize = 0x4206
-	if err := ptrace(unix.PTRACE_DETACH, t.main, uintptr(unix.SIGSTOP)); err != nil {
-		return err
-	}
-	if err := ptrace(seize, t.main, options); err != nil {
-		return err
-	}
-	if err := t.stopped(); err != nil {
-		return err
-	}
-	t.task(t.main)
-	if err := unix.Kill(t.main, unix.SIGCONT); err != nil {
-		return err
-	}
-	if err := unix.PtraceSyscall(t.main, 0); err != nil {
+	t.who.Process(t.main)
+	if err := ptrace.Go(t.main); err != nil {
 		return err
 	}
 	for {
@@ -133,69 +108,21 @@ func (t *tracer) run(words []string) error {
 			}
 			return nil // what is still traced is let go
 		default:
-			delete(t.tasks, tid)
+			t.who.Gone(tid)
 		}
 	}
-}
-
-// stopped waits for the first stops of the command.
-func (t *tracer) stopped() error {
-	var ws unix.WaitStatus
-	if _, err := unix.Wait4(t.main, &ws, unix.WALL, nil); err != nil || !ws.Stopped() {
-		return fmt.Errorf("wait for the stop: %v %v", ws, err)
-	}
-	return nil
-}
-
-func ptrace(request, tid int, data uintptr) error {
-	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, uintptr(request), uintptr(tid), 0, data, 0, 0)
-	if errno != 0 {
-		return fmt.Errorf("ptrace %#x: %w", request, errno)
-	}
-	return nil
-}
-
-// task notes a thread, and the process if it is new.
-func (t *tracer) task(tid int) int {
-	if pid, ok := t.tasks[tid]; ok {
-		return pid
-	}
-	pid := tid
-	if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid)); err == nil {
-		_, rest, _ := strings.Cut(string(data), "\nTgid:\t")
-		line, _, _ := strings.Cut(rest, "\n")
-		if n, err := strconv.Atoi(line); err == nil {
-			pid = n
-		}
-	}
-	t.tasks[tid] = pid
-	if !t.known[pid] {
-		t.known[pid] = true
-		t.report.Seen = append(t.report.Seen, fmt.Sprintf("%d %s", pid, startTime(pid)))
-	}
-	return pid
-}
-
-// startTime is field 22 of proc_pid_stat(5).
-func startTime(pid int) string {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-	if len(fields) < 20 {
-		return "?"
-	}
-	return fields[19]
 }
 
 // stop handles one stop of a thread and lets it go on.
 func (t *tracer) stop(tid int, ws unix.WaitStatus) {
-	pid := t.task(tid)
+	pid, number := t.who.Process(tid)
 	signal := 0
 	switch s := ws.StopSignal(); {
 	case s == unix.SIGTRAP|0x80:
 		if tid == t.failed {
 			t.failed = 0
 			_ = fail(tid, t.errno)
-		} else if !t.over && t.entry(tid, pid) {
+		} else if !t.over && t.entry(tid, pid, number) {
 			return // it is dead
 		}
 	case s == unix.SIGTRAP && ws.TrapCause() > 0:
@@ -206,19 +133,19 @@ func (t *tracer) stop(tid int, ws unix.WaitStatus) {
 		signal = int(s)
 	}
 	if t.over && tid != t.failed {
-		_ = ptrace(unix.PTRACE_DETACH, tid, uintptr(signal))
+		ptrace.Detach(tid, signal)
 		return
 	}
 	_ = unix.PtraceSyscall(tid, signal)
 }
 
 // entry counts a call that begins, and strikes if it is the one.
-func (t *tracer) entry(tid, pid int) (dead bool) {
-	c, ok := entering(tid)
+func (t *tracer) entry(tid, pid, number int) (dead bool) {
+	c, ok := ptrace.Entering(tid)
 	if !ok {
 		return false
 	}
-	name, file := c.changes()
+	name, file := changes(c)
 	if name == "" {
 		return false
 	}
@@ -236,7 +163,7 @@ func (t *tracer) entry(tid, pid int) (dead bool) {
 	if n != t.at || t.errno == 0 && !t.kill {
 		return false
 	}
-	t.report.Hit = fmt.Sprintf("%s of process %d of %d", name, t.index(pid), len(t.report.Seen))
+	t.report.Hit = fmt.Sprintf("%s of process %d of %d", name, number, len(t.who.Seen))
 	t.over = true
 	if t.kill {
 		_ = unix.Kill(pid, unix.SIGKILL)
@@ -248,14 +175,4 @@ func (t *tracer) entry(tid, pid int) (dead bool) {
 	}
 	t.failed = tid
 	return false
-}
-
-// index is the place of a process in the order in which they began, from 0.
-func (t *tracer) index(pid int) int {
-	for i, seen := range t.report.Seen {
-		if strings.HasPrefix(seen, strconv.Itoa(pid)+" ") {
-			return i
-		}
-	}
-	return -1
 }

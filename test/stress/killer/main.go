@@ -17,22 +17,19 @@
 package main
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"berth/test/ptrace"
 )
 
 // report is what happened; test/stress reads the same fields.
@@ -51,9 +48,6 @@ const (
 	patience = 5 * time.Second
 )
 
-const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK |
-	unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC
-
 // tracer is the state of the one thread that traces.
 type tracer struct {
 	path    string
@@ -61,8 +55,7 @@ type tracer struct {
 	at      int // its call
 	main    int // pid of the command
 	report  report
-	number  map[int]int  // pid → number of the process
-	tasks   map[int]int  // thread → pid
+	who     ptrace.Threads
 	victim  int          // pid that was killed, 0 before: everything else is then let go
 	stopped atomic.Int64 // time of the last stop
 	last    sync.Mutex
@@ -80,7 +73,7 @@ func main() {
 		os.Exit(2)
 	}
 	runtime.LockOSThread()
-	t := &tracer{path: os.Args[1], target: target, at: at, number: map[int]int{}, tasks: map[int]int{}}
+	t := &tracer{path: os.Args[1], target: target, at: at}
 	if err := t.start(os.Args[4:]); err != nil {
 		fmt.Fprintln(os.Stderr, "killer:", err)
 		os.Exit(2)
@@ -90,40 +83,28 @@ func main() {
 }
 
 func (t *tracer) start(words []string) error {
-	cmd := exec.Command(words[0], words[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
-	if err := cmd.Start(); err != nil {
+	var err error
+	if t.main, err = ptrace.Start(words); err != nil {
 		return err
 	}
-	t.main = cmd.Process.Pid
-	var ws unix.WaitStatus
-	if _, err := unix.Wait4(t.main, &ws, unix.WALL, nil); err != nil || !ws.Stopped() {
-		return fmt.Errorf("wait for the start: %v %v", ws, err)
-	}
-	// Exchanged for PTRACE_SEIZE: only then do new processes of the command
-	// not begin with a SIGSTOP, which would stay with those that are let go.
-	const seize = 0x4206
-	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_DETACH, uintptr(t.main), 0, uintptr(unix.SIGSTOP), 0, 0); errno != 0 {
-		return fmt.Errorf("ptrace detach: %w", errno)
-	}
-	if _, _, errno := unix.Syscall6(unix.SYS_PTRACE, seize, uintptr(t.main), 0, options, 0, 0); errno != 0 {
-		return fmt.Errorf("ptrace seize: %w", errno)
-	}
-	if _, err := unix.Wait4(t.main, &ws, unix.WALL, nil); err != nil || !ws.Stopped() {
-		return fmt.Errorf("wait for the stop: %v %v", ws, err)
-	}
-	t.task(t.main)
+	t.process(t.main)
 	t.stopped.Store(time.Now().UnixNano())
-	if err := unix.Kill(t.main, unix.SIGCONT); err != nil {
-		return err
+	return ptrace.Go(t.main)
+}
+
+// process is who a thread belongs to, with a count of its own.
+func (t *tracer) process(tid int) (pid, number int) {
+	pid, number = t.who.Process(tid)
+	if number == len(t.report.Calls) {
+		t.report.Calls = append(t.report.Calls, 0)
 	}
-	return unix.PtraceSyscall(t.main, 0)
+	return pid, number
 }
 
 // finish writes the report and ends, which lets go what is still traced.
 func (t *tracer) finish() {
 	t.last.Lock() // for good: the other thread may be about to end, too
+	t.report.Seen = t.who.Seen
 	data, err := json.Marshal(t.report)
 	if err == nil {
 		err = os.WriteFile(t.path, data, 0o600)
@@ -152,38 +133,6 @@ func (t *tracer) watch() {
 	}
 }
 
-// task notes a thread, and the process if it is new.
-func (t *tracer) task(tid int) int {
-	if pid, ok := t.tasks[tid]; ok {
-		return pid
-	}
-	pid := tid
-	if data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid)); err == nil {
-		_, rest, _ := strings.Cut(string(data), "\nTgid:\t")
-		line, _, _ := strings.Cut(rest, "\n")
-		if n, err := strconv.Atoi(line); err == nil {
-			pid = n
-		}
-	}
-	t.tasks[tid] = pid
-	if _, ok := t.number[pid]; !ok {
-		t.number[pid] = len(t.report.Calls)
-		t.report.Calls = append(t.report.Calls, 0)
-		t.report.Seen = append(t.report.Seen, fmt.Sprintf("%d %s", pid, startTime(pid)))
-	}
-	return pid
-}
-
-// startTime is field 22 of proc_pid_stat(5).
-func startTime(pid int) string {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
-	if len(fields) < 20 {
-		return "?"
-	}
-	return fields[19]
-}
-
 func (t *tracer) loop() {
 	for {
 		var ws unix.WaitStatus
@@ -207,7 +156,7 @@ func (t *tracer) loop() {
 
 // gone ends the whole with the command, or with the victim when that is it.
 func (t *tracer) gone(tid int, ws unix.WaitStatus) {
-	delete(t.tasks, tid)
+	t.who.Gone(tid)
 	if tid != t.main {
 		return
 	}
@@ -220,11 +169,11 @@ func (t *tracer) gone(tid int, ws unix.WaitStatus) {
 
 // stop handles one stop of a thread and lets it go on.
 func (t *tracer) stop(tid int, ws unix.WaitStatus) {
-	pid := t.task(tid)
+	pid, number := t.process(tid)
 	signal := 0
 	switch s := ws.StopSignal(); {
 	case s == unix.SIGTRAP|0x80:
-		if t.victim == 0 && t.entry(tid, pid) {
+		if t.victim == 0 && t.entry(tid, pid, number) {
 			return // it is dead
 		}
 	case s == unix.SIGTRAP && ws.TrapCause() == unix.PTRACE_EVENT_EXEC:
@@ -238,7 +187,7 @@ func (t *tracer) stop(tid int, ws unix.WaitStatus) {
 		signal = int(s)
 	}
 	if t.victim != 0 {
-		_, _, _ = unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_DETACH, uintptr(tid), 0, uintptr(signal), 0, 0)
+		ptrace.Detach(tid, signal)
 		return
 	}
 	_ = unix.PtraceSyscall(tid, signal)
@@ -252,25 +201,16 @@ func foreign(pid int) bool {
 }
 
 // entry counts a call that begins, and kills if it is the one.
-func (t *tracer) entry(tid, pid int) bool {
-	// struct ptrace_syscall_info of ptrace(2): op, padding, arch, ip, sp, nr.
-	var info [88]byte
-	const getInfo = 0x420e
-	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, getInfo, uintptr(tid), uintptr(len(info)), uintptr(unsafe.Pointer(&info)), 0, 0)
-	const entering = 1
-	if errno != 0 || info[0] != entering {
+func (t *tracer) entry(tid, pid, n int) bool {
+	c, ok := ptrace.Entering(tid)
+	if !ok || private[c.NR] {
 		return false
 	}
-	nr := binary.NativeEndian.Uint64(info[24:])
-	if private[nr] {
-		return false
-	}
-	n := t.number[pid]
 	t.report.Calls[n]++
 	if n != t.target || t.report.Calls[n] != t.at {
 		return false
 	}
-	t.report.Killed = fmt.Sprintf("system call %d", nr)
+	t.report.Killed = fmt.Sprintf("system call %d", c.NR)
 	t.victim = pid
 	t.stopped.Store(time.Now().UnixNano())
 	_ = unix.Kill(pid, unix.SIGKILL)
