@@ -152,12 +152,16 @@ func (s store) tree(name string) (text string, err error) {
 	defer func() { err = errors.Join(err, s.must("image", "unmount", name)) }()
 	root := strings.TrimSpace(r.out)
 	var lines strings.Builder
+	// A process that another worker starts meanwhile has the open file, too, until
+	// it executes, and the mount would be busy.
+	syscall.ForkLock.RLock()
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		return describe(&lines, path, strings.TrimPrefix(path, root))
 	})
+	syscall.ForkLock.RUnlock() // before the deferred command
 	return lines.String(), err
 }
 
