@@ -1,7 +1,8 @@
 package catch
 
 import (
-	"fmt"
+	"os"
+	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -34,7 +35,7 @@ func (h *hooks) start(list []unix.Signal) error {
 	for _, s := range list {
 		var old action
 		if err := sigaction(s, &ours, &old); err != nil {
-			return fmt.Errorf("catch signal %d: %w", int(s), err)
+			return os.NewSyscallError("catch signal "+strconv.Itoa(int(s)), err)
 		}
 		h.list, h.old = append(h.list, s), append(h.old, old)
 	}

@@ -13,7 +13,7 @@
 //	                             unshare the rest             unshare the rest
 //	  ◀── 'R' ready ──────────────────────────────────────────
 //	  id maps, cgroups, …
-//	  ─── go, tasks files ──────────────────────────────────────▶
+//	  ─── go: time namespace, tasks files ──────────────────────▶
 //	                             setns to the time namespace
 //	                             "0" → cgroup tasks files, setresuid(0),
 //	                             unshare(CLONE_NEWCGROUP, CLONE_NEWIPC), execveat(2)
@@ -27,10 +27,10 @@ package clone
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"runtime"
-	"sync"
+	"slices"
+	"strconv"
 	"syscall"
 	"unsafe"
 
@@ -57,6 +57,9 @@ type Attr struct {
 	// Program is the executable's descriptor, see execveat(2) AT_EMPTY_PATH.
 	Program int
 	Argv    []string
+	// SockArg is the index of an argument that becomes the number of Sock in the
+	// process that calls Start; 0 for none.
+	SockArg int
 	Env     []string
 	// Sock is the child's end of a stream socket pair. Reports go there, the go
 	// order comes from there, and the program inherits it.
@@ -123,14 +126,23 @@ func FailError(payload []byte) error {
 	if len(payload) < 8 {
 		return errors.New("the first process failed without saying why")
 	}
-	stage := *(*uint32)(unsafe.Pointer(&payload[0]))
-	errno := syscall.Errno(*(*uint32)(unsafe.Pointer(&payload[4])))
-	name := "stage " + fmt.Sprint(stage)
+	stage := getU32(payload)
+	name := "stage " + strconv.Itoa(int(stage))
 	if int(stage) < len(stageNames) && stageNames[stage] != "" {
 		name = stageNames[stage]
 	}
-	return fmt.Errorf("%s: %w", name, errno)
+	return &failure{name, syscall.Errno(getU32(payload[4:]))}
 }
+
+// failure is what was tried and the cause, without package fmt: the helper
+// links this package.
+type failure struct {
+	what  string
+	cause error
+}
+
+func (f *failure) Error() string { return f.what + ": " + f.cause.Error() }
+func (f *failure) Unwrap() error { return f.cause }
 
 // cloneArgs is struct clone_args of clone3(2).
 type cloneArgs struct {
@@ -143,34 +155,41 @@ type cloneArgs struct {
 // MaxTasks is how many v1 hierarchies a child can enter.
 const MaxTasks = 31
 
-// goOrder is what the child waits for.
+// goOrder is what the child waits for. The descriptors come beside it: the
+// tasks files, then the new time namespace.
 type goOrder struct {
-	count uint32
-	time  int32 // descriptor of the new time namespace, -1 none
-	tasks [MaxTasks]int32
+	tasks uint32
+	time  uint32 // 1 with a new time namespace
 }
 
 // Go lets a waiting child continue. tasks are v1 cgroup `tasks` files: the
 // child moves itself by writing "0", which spares the kernel the lock and the
-// RCU grace period that cgroup.procs or a foreign pid cost. They may have been
-// opened after Start (the child shares the descriptor table until execveat)
-// and must stay open until the program speaks.
+// RCU grace period that cgroup.procs or a foreign pid cost.
 //
 // timeNS is the child's new time namespace (/proc/PID/ns/time_for_children), -1
 // without one. The child enters it only now, when its offsets are written:
 // execve(2) does so by itself only since Linux 6.3, and before that a process
 // with a time namespace waiting for its children can make no threads.
+//
+// The child gets copies of the descriptors, as whoever called Start may be
+// another process.
 func Go(sock int, tasks []int, timeNS int) error {
 	if len(tasks) > MaxTasks {
-		return fmt.Errorf("clone: %d cgroup hierarchies, more than %d", len(tasks), MaxTasks)
+		return errors.New("clone: " + strconv.Itoa(len(tasks)) + " cgroup hierarchies, more than " + strconv.Itoa(MaxTasks))
 	}
-	g := goOrder{count: uint32(len(tasks)), time: int32(timeNS)}
-	for i, fd := range tasks {
-		g.tasks[i] = int32(fd)
+	g := goOrder{tasks: uint32(len(tasks))}
+	fds := tasks
+	if timeNS >= 0 {
+		g.time = 1
+		fds = append(slices.Clip(tasks), timeNS)
+	}
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
 	}
 	b := unsafe.Slice((*byte)(unsafe.Pointer(&g)), unsafe.Sizeof(g))
 	for {
-		_, err := unix.SendmsgN(sock, b, nil, nil, unix.MSG_NOSIGNAL)
+		_, err := unix.SendmsgN(sock, b, rights, nil, unix.MSG_NOSIGNAL)
 		if err == unix.EINTR {
 			continue
 		}
@@ -198,8 +217,29 @@ type order struct {
 	waits      [2]unix.PollFd // the socket, the parent's pidfd
 	zero       [1]byte        // "0" for tasks files
 	empty      [1]byte
-	orders     goOrder
+	inbox      inbox
 	frame      [16]byte
+}
+
+// inbox receives the go order, and its descriptors in a control message of
+// unix(7).
+type inbox struct {
+	message unix.Msghdr
+	part    unix.Iovec
+	goOrder
+	control struct {
+		head unix.Cmsghdr
+		fds  [MaxTasks + 1]int32
+	}
+}
+
+func (b *inbox) open() {
+	b.part.Base = (*byte)(unsafe.Pointer(&b.goOrder))
+	b.part.SetLen(int(unsafe.Sizeof(b.goOrder)))
+	b.message.Iov = &b.part
+	b.message.Iovlen = 1
+	b.message.Control = (*byte)(unsafe.Pointer(&b.control))
+	b.message.SetControllen(int(unsafe.Sizeof(b.control)))
 }
 
 const firstFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWPID
@@ -230,11 +270,11 @@ func plan(a *Attr) (*order, error) {
 	}
 	o.last = uintptr(a.New & last)
 	o.early = uintptr(a.New &^ (firstFlags | last))
-	o.late = cloneArgs{flags: uint64(a.New&firstFlags) | unix.CLONE_FILES, exitSignal: uint64(unix.SIGCHLD)}
+	o.late = cloneArgs{flags: uint64(a.New & firstFlags), exitSignal: uint64(unix.SIGCHLD)}
 	if o.twoStage {
-		o.first = cloneArgs{flags: unix.CLONE_FILES, exitSignal: uint64(unix.SIGCHLD)}
-		o.late.flags |= unix.CLONE_PARENT
-		o.late.exitSignal = 0 // inherited with CLONE_PARENT
+		o.first = cloneArgs{exitSignal: uint64(unix.SIGCHLD)}
+		o.late.flags |= unix.CLONE_PARENT | unix.CLONE_FILES // stage 1 does nothing more with its own
+		o.late.exitSignal = 0                                // inherited with CLONE_PARENT
 		o.lend(a.New)
 	} else {
 		o.first = o.late
@@ -243,13 +283,19 @@ func plan(a *Attr) (*order, error) {
 		o.first.flags |= unix.CLONE_INTO_CGROUP
 		o.first.cgroup = uint64(a.CgroupDir)
 	}
-	argv, err := syscall.SlicePtrFromStrings(a.Argv)
+	words := a.Argv
+	if a.SockArg > 0 {
+		words = slices.Clone(words)
+		words[a.SockArg] = strconv.Itoa(a.Sock)
+	}
+	o.inbox.open()
+	argv, err := syscall.SlicePtrFromStrings(words)
 	if err != nil {
-		return nil, fmt.Errorf("clone: argument: %w", err)
+		return nil, &failure{"clone: argument", err}
 	}
 	envp, err := syscall.SlicePtrFromStrings(a.Env)
 	if err != nil {
-		return nil, fmt.Errorf("clone: environment: %w", err)
+		return nil, &failure{"clone: environment", err}
 	}
 	o.argv, o.envp = &argv[0], &envp[0]
 	return o, nil
@@ -266,25 +312,23 @@ func (o *order) lend(new int) {
 	o.late.parentTID = uint64(uintptr(unsafe.Pointer(&o.stage2)))
 }
 
-// ownPidfd stands for the caller. While the child shares the descriptor table
-// it holds the caller's end of the socket too, and nothing else tells it of the
-// caller's death.
-var ownPidfd = sync.OnceValues(func() (int, error) { return unix.PidfdOpen(os.Getpid(), 0) })
-
 // Start clones a child as a says and returns its pid. With twoStage that is
 // stage 1's, which the caller reaps once the program has spoken or is dead, and
-// the final process's comes in a FramePID, before or after its FrameReady. The caller keeps the child's end of
-// the socket open until the program has spoken: the descriptor table is shared
-// until execveat.
+// the final process's comes in a FramePID, before or after its FrameReady. The
+// child has copies of a's descriptors when Start returns.
 func Start(a *Attr) (pid int, twoStage bool, err error) {
 	o, err := plan(a)
 	if err != nil {
 		return 0, false, err
 	}
-	self, err := ownPidfd()
+	// It stands for the caller. The child's copy of the descriptor table may hold
+	// the other end of the socket too, and then nothing else tells it of the
+	// caller's death.
+	self, err := unix.PidfdOpen(os.Getpid(), 0)
 	if err != nil {
 		return 0, false, os.NewSyscallError("pidfd_open", err)
 	}
+	defer unix.Close(self)
 	o.waits = [2]unix.PollFd{{Fd: int32(a.Sock), Events: unix.POLLIN}, {Fd: int32(self), Events: unix.POLLIN}}
 	syscall.ForkLock.Lock()
 	p, errno := fork(o)

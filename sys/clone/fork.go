@@ -114,20 +114,24 @@ func fork(o *order) (pid uintptr, errno syscall.Errno) {
 			goto fail // the parent is gone
 		}
 	}
-	n, _, e = syscall.RawSyscall(unix.SYS_READ, o.sock, uintptr(unsafe.Pointer(&o.orders)), unsafe.Sizeof(o.orders))
-	if e != 0 || n != unsafe.Sizeof(o.orders) || o.orders.count > MaxTasks {
+	n, _, e = syscall.RawSyscall(unix.SYS_RECVMSG, o.sock, uintptr(unsafe.Pointer(&o.inbox.message)), unix.MSG_CMSG_CLOEXEC)
+	if e != 0 || n != unsafe.Sizeof(o.inbox.goOrder) || o.inbox.message.Flags&unix.MSG_CTRUNC != 0 || o.inbox.tasks > MaxTasks || o.inbox.time > 1 {
+		goto fail
+	}
+	n = uintptr(o.inbox.tasks + o.inbox.time)
+	if n != 0 && uintptr(o.inbox.control.head.Len) != unsafe.Sizeof(o.inbox.control.head)+4*n {
 		goto fail
 	}
 
-	if o.orders.time >= 0 {
+	if o.inbox.time != 0 {
 		stage = stageTime
-		if _, _, e = syscall.RawSyscall(unix.SYS_SETNS, uintptr(o.orders.time), unix.CLONE_NEWTIME, 0); e != 0 {
+		if _, _, e = syscall.RawSyscall(unix.SYS_SETNS, uintptr(o.inbox.control.fds[n-1]), unix.CLONE_NEWTIME, 0); e != 0 {
 			goto fail
 		}
 	}
 	stage = stageCgroup
-	for i := uint32(0); i < o.orders.count; i++ {
-		if _, _, e = syscall.RawSyscall(unix.SYS_WRITE, uintptr(o.orders.tasks[i]), uintptr(unsafe.Pointer(&o.zero)), 1); e != 0 {
+	for i := uint32(0); i < o.inbox.tasks; i++ {
+		if _, _, e = syscall.RawSyscall(unix.SYS_WRITE, uintptr(o.inbox.control.fds[i]), uintptr(unsafe.Pointer(&o.zero)), 1); e != 0 {
 			goto fail
 		}
 	}

@@ -13,6 +13,10 @@ type Link struct {
 	Name  string
 	Up    bool // IFF_UP: administratively
 	MTU   uint32
+	Kind  string // of a virtual device: bridge, veth, …
+	Alias string // what somebody wrote on it
+	// Address is the link's own.
+	Address []byte
 }
 
 // infoMessage is struct ifinfomsg.
@@ -38,6 +42,19 @@ func (c *Conn) link(req []byte) (*Link, error) {
 	if err != nil {
 		return nil, err
 	}
+	if links := links(list); len(links) > 0 {
+		return links[0], nil
+	}
+	return nil, unix.ENODEV
+}
+
+// Links lists all devices.
+func (c *Conn) Links() ([]*Link, error) {
+	list, err := c.Do(unix.RTM_GETLINK, unix.NLM_F_DUMP, infoMessage(0, 0, 0))
+	return links(list), err
+}
+
+func links(list []Message) (all []*Link) {
 	for _, m := range list {
 		if m.Type != unix.RTM_NEWLINK || len(m.Data) < unix.SizeofIfInfomsg {
 			continue
@@ -52,11 +69,27 @@ func (c *Conn) link(req []byte) (*Link, error) {
 				l.Name = a.String()
 			case unix.IFLA_MTU:
 				l.MTU = a.Uint32()
+			case unix.IFLA_IFALIAS:
+				l.Alias = a.String()
+			case unix.IFLA_ADDRESS:
+				l.Address = a.Data
+			case unix.IFLA_LINKINFO:
+				l.Kind = kind(a.Data)
 			}
 		}
-		return l, nil
+		all = append(all, l)
 	}
-	return nil, unix.ENODEV
+	return all
+}
+
+// kind is IFLA_INFO_KIND of a link's information.
+func kind(info []byte) string {
+	for _, a := range Attributes(info) {
+		if a.Type == unix.IFLA_INFO_KIND {
+			return a.String()
+		}
+	}
+	return ""
 }
 
 // SetUp sets a device up or down.

@@ -26,8 +26,10 @@ type Conn struct {
 const timeout = 30 * time.Second
 
 // Open opens a socket in the caller's network namespace.
-func Open() (*Conn, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+func Open() (*Conn, error) { return open(unix.NETLINK_ROUTE) }
+
+func open(protocol int) (*Conn, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
@@ -45,34 +47,40 @@ func Open() (*Conn, error) {
 
 // OpenIn opens a socket in the network namespace netns, a file of nsfs. It
 // takes CAP_SYS_ADMIN over that namespace and the caller's own.
-func OpenIn(netns *os.File) (*Conn, error) {
-	type result struct {
-		c   *Conn
-		err error
-	}
-	done := make(chan result)
+func OpenIn(netns *os.File) (c *Conn, err error) {
+	err = Inside(netns, func() error {
+		c, err = Open()
+		return err
+	})
+	return c, err
+}
+
+// Inside runs f in the network namespace netns, on a thread that nobody else
+// uses meanwhile; f must not start goroutines that rely on it. It takes the
+// rights of OpenIn.
+func Inside(netns *os.File, f func() error) error {
+	done := make(chan error)
 	go func() {
 		runtime.LockOSThread()
 		own, err := os.Open("/proc/thread-self/ns/net")
 		if err != nil {
 			runtime.UnlockOSThread()
-			done <- result{nil, err}
+			done <- err
 			return
 		}
 		defer own.Close()
 		if err := unix.Setns(int(netns.Fd()), unix.CLONE_NEWNET); err != nil {
 			runtime.UnlockOSThread()
-			done <- result{nil, fmt.Errorf("enter network namespace %s: %w", netns.Name(), err)}
+			done <- fmt.Errorf("enter network namespace %s: %w", netns.Name(), err)
 			return
 		}
-		c, err := Open()
+		err = f()
 		if unix.Setns(int(own.Fd()), unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
 		} // else the thread ends with the goroutine, and serves nobody else
-		done <- result{c, err}
+		done <- err
 	}()
-	r := <-done
-	return r.c, r.err
+	return <-done
 }
 
 // Close closes the socket.
@@ -96,20 +104,14 @@ func (c *Conn) Do(kind, flags uint16, payload []byte) ([]Message, error) {
 	binary.NativeEndian.PutUint16(msg[6:], flags|unix.NLM_F_REQUEST|unix.NLM_F_ACK)
 	binary.NativeEndian.PutUint32(msg[8:], c.seq)
 	msg = append(msg, payload...)
-	if err := unix.Sendto(c.fd, msg, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return nil, os.NewSyscallError("sendto", err)
+	if err := c.send(msg); err != nil {
+		return nil, err
 	}
 	var all []Message
 	for {
-		n, from, err := unix.Recvfrom(c.fd, c.buf, 0)
-		if err == unix.EINTR {
-			continue
-		}
+		n, err := c.receive(0)
 		if err != nil {
 			return nil, os.NewSyscallError("recvfrom", err)
-		}
-		if nl, ok := from.(*unix.SockaddrNetlink); !ok || nl.Pid != 0 {
-			continue // not the kernel
 		}
 		got, done, err := parse(c.buf[:n], c.seq)
 		if err != nil {
@@ -118,6 +120,31 @@ func (c *Conn) Do(kind, flags uint16, payload []byte) ([]Message, error) {
 		all = append(all, got...)
 		if done {
 			return all, nil
+		}
+	}
+}
+
+func (c *Conn) send(msg []byte) error {
+	for {
+		err := unix.Sendto(c.fd, msg, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		if err != unix.EINTR {
+			return os.NewSyscallError("sendto", err)
+		}
+	}
+}
+
+// receive reads what the kernel says into the buffer.
+func (c *Conn) receive(flags int) (int, error) {
+	for {
+		n, from, err := unix.Recvfrom(c.fd, c.buf, flags)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		if nl, ok := from.(*unix.SockaddrNetlink); ok && nl.Pid == 0 {
+			return n, nil
 		}
 	}
 }

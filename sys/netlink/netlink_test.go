@@ -3,6 +3,7 @@ package netlink
 import (
 	"bytes"
 	"errors"
+	"reflect"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +20,7 @@ func TestLoopback(t *testing.T) {
 		t.Fatalf("%+v, %v", lo, err)
 	}
 	again, err := c.LinkByIndex(lo.Index)
-	if err != nil || *again != *lo {
+	if err != nil || !reflect.DeepEqual(again, lo) {
 		t.Errorf("%+v, %v", again, err)
 	}
 	list, err := c.Addresses(lo.Index)
@@ -52,4 +53,42 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+func FuzzAcknowledgements(f *testing.F) {
+	f.Add([]byte{20, 0, 0, 0, 2, 0, 0, 3, 7, 0, 0, 0, 0, 0, 0, 0, 0xed, 0xff, 0xff, 0xff})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if n := len(acknowledgements(b)); n > len(b)/headerSize {
+			t.Errorf("%d answers in %d bytes", n, len(b))
+		}
+		for _, l := range links([]Message{{unix.RTM_NEWLINK, b}}) {
+			_ = l.Kind
+		}
+	})
+}
+
+// Each request of a batch has its own answer, and later ones are carried out.
+func TestBatch(t *testing.T) {
+	c, err := Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	lo, err := c.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(name string) Request {
+		return Request{Kind: unix.RTM_GETLINK, Payload: AppendString(infoMessage(0, 0, 0), unix.IFLA_IFNAME, name)}
+	}
+	errs, err := c.DoAll([]Request{ask("lo"), ask("no-such-device"), ask("lo")})
+	if err != nil || len(errs) != 3 || errs[0] != nil || !errors.Is(errs[1], unix.ENODEV) || errs[2] != nil {
+		t.Errorf("%v, %v", errs, err)
+	}
+	if errs, err := c.DoAll([]Request{ask("lo")}); errs != nil || err != nil {
+		t.Errorf("%v, %v", errs, err)
+	}
+	if again, err := c.LinkByIndex(lo.Index); err != nil || again.Name != "lo" {
+		t.Errorf("what follows a batch: %v, %v", again, err)
+	}
 }

@@ -1,7 +1,7 @@
 // Package proctable prints processes in the way of ps(1), from /proc alone: for
-// `berth-oci ps`, which must not need the host's ps. It knows the common forms
+// `ps` and `top` of containers, which must not need the host's ps. It knows the common forms
 // (-ef, aux, -o LIST) and refuses the others. It does not choose processes:
-// the caller names their ids. Part of the room cli/oci, row 6.
+// the caller names their ids. Row 1.
 package proctable
 
 import (
@@ -126,7 +126,9 @@ func (f *Format) add(list string) error {
 
 // Write prints the title line and a line for each of pids that still exists,
 // in the order of their numbers.
-func (f *Format) Write(w io.Writer, pids []int) error {
+func (f *Format) Write(w io.Writer, pids []int) error { return f.layOut(w, f.rows(pids)) }
+
+func (f *Format) rows(pids []int) [][]string {
 	h := readHost()
 	pids = slices.Clone(pids)
 	slices.Sort(pids)
@@ -145,7 +147,7 @@ func (f *Format) Write(w io.Writer, pids []int) error {
 		}
 		rows = append(rows, row)
 	}
-	return f.layOut(w, rows)
+	return rows
 }
 
 func (f *Format) layOut(w io.Writer, rows [][]string) error {
@@ -175,4 +177,11 @@ func (f *Format) layOut(w io.Writer, rows [][]string) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// Rows gives the titles, and a row for each of pids that still exists, in the
+// order of their numbers.
+func (f *Format) Rows(pids []int) (titles []string, rows [][]string) {
+	all := f.rows(pids)
+	return all[0], all[1:]
 }

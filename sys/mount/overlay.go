@@ -1,0 +1,80 @@
+package mount
+
+import (
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Overlay makes a detached overlay mount of the layers lower, the topmost
+// first. Their number is not bounded: the kernel gets them one by one. EINVAL
+// for the parameter "lowerdir+" says that it is one before 6.8, which cannot;
+// see OldOverlay.
+func Overlay(lower []string, params []Param, attr uint64) (int, error) {
+	all := make([]Param, 0, len(lower)+len(params))
+	for _, l := range lower {
+		all = append(all, Param{Key: "lowerdir+", Value: l})
+	}
+	all = append(all, params...)
+	var open []int
+	defer func() {
+		for _, fd := range open {
+			unix.Close(fd)
+		}
+	}()
+	for i := range all {
+		if len(all[i].Value) <= maxString {
+			continue
+		}
+		fd, err := unix.Open(all[i].Value, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return -1, &Error{Type: "overlay", Op: "open " + all[i].Value, Err: err}
+		}
+		open = append(open, fd)
+		all[i].Value = "/proc/" + FDPath(fd)
+	}
+	return New("overlay", "overlay", all, attr)
+}
+
+// NeedsOldOverlay reports whether err of Overlay asks for OldOverlay.
+func NeedsOldOverlay(err error) bool {
+	e, ok := err.(*Error)
+	return ok && strings.HasPrefix(e.Op, "option lowerdir+") && e.Err == unix.EINVAL
+}
+
+// OldOverlay is Overlay by mount(2), on folder, which all layers lie in, for a
+// moment; the caller's mount namespace is one that nobody else sees. It changes
+// the working directory, as the paths must fit into one page.
+func OldOverlay(folder string, lower []string, params []Param, attr uint64) (int, error) {
+	if err := unix.Chdir(folder); err != nil {
+		return -1, &Error{Type: "overlay", Op: "change to " + folder, Err: err}
+	}
+	near := func(path string) string { return strings.TrimPrefix(path, folder+"/") }
+	short := make([]string, len(lower))
+	for i, l := range lower {
+		short[i] = near(l)
+	}
+	all := make([]Param, len(params), len(params)+1)
+	for i, p := range params {
+		p.Value = near(p.Value)
+		all[i] = p
+	}
+	data := Data(append(all, Param{Key: "lowerdir", Value: strings.Join(short, ":")}))
+	if len(data) >= unix.Getpagesize() {
+		return -1, &Error{Type: "overlay", Op: strconv.Itoa(len(lower)) + " layers are too many for a kernel before 6.8", Err: unix.E2BIG}
+	}
+	//house:allow call on a folder of the store, in a mount namespace that is ours alone
+	if err := unix.Mount("overlay", folder, "overlay", uintptr(OldFlags(attr)), data); err != nil {
+		return -1, &Error{Type: "overlay", Op: "mount " + strconv.Itoa(len(lower)) + " layers", Err: err}
+	}
+	fd, err := ClonePath(folder, false)
+	if e := unix.Unmount(folder, unix.MNT_DETACH); err == nil && e != nil {
+		unix.Close(fd)
+		err = e
+	}
+	if err != nil {
+		return -1, &Error{Type: "overlay", Op: "detach it from " + folder, Err: err}
+	}
+	return fd, nil
+}
