@@ -10,23 +10,24 @@ import (
 	"berth/runtime/plan"
 )
 
-// attached is the hold that the caller of run or exec has on the process: nil
-// for a created one, which waits for start and has nobody.
+// attached is the hold that the caller has on the process.
 type attached struct {
-	detach   bool
-	terminal *console.Pair // set for an attached process with a terminal
+	waits    bool          // the process is a created one, which waits for start
+	detach   bool          // the caller leaves a process that runs
+	passes   bool          // the terminal is passed to the caller of one that is left
+	terminal *console.Pair // set for a process with a terminal that nobody else takes
 }
 
 // receiver says who receives the terminal's master: the console socket, or the
-// caller that stays attached. nil without a terminal.
+// caller. nil without a terminal.
 func (a *attached) receiver(p *specs.Process, socket string) (plan.Opener, error) {
-	left := a == nil || a.detach
+	left := a.waits || a.detach
 	switch {
 	case !p.Terminal && socket != "":
 		return nil, fault.New(fault.Invalid, "cannot use console socket if the process has no terminal")
 	case !p.Terminal:
 		return nil, nil
-	case left && socket == "":
+	case left && !a.passes && socket == "":
 		return nil, fault.New(fault.Invalid, "cannot allocate tty if the runtime will detach without setting console socket")
 	case socket != "" && !left:
 		return nil, fault.New(fault.Invalid, "cannot use console socket if the runtime will not detach")
@@ -39,6 +40,15 @@ func (a *attached) receiver(p *specs.Process, socket string) (plan.Opener, error
 	}
 	a.terminal = pair
 	return pair.Open, nil
+}
+
+// process describes the child to a caller that leaves it.
+func (a *attached) process(ch *child) (*Process, error) {
+	master, err := a.terminal.Receive()
+	if err != nil {
+		return nil, err
+	}
+	return &Process{PID: ch.pid, Console: master}, nil
 }
 
 // wait follows the process until it has ended: it relays the terminal, passes

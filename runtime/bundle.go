@@ -20,6 +20,43 @@ import (
 // maxConfigBytes bounds config.json; Docker's are 20 KB.
 const maxConfigBytes = 16 << 20
 
+// specOf returns the configuration that a request gives or names, the bytes of
+// it that the state folder keeps, and the bundle's path.
+func (rt *Runtime) specOf(req *CreateRequest) (raw []byte, spec *specs.Spec, bundle string, err error) {
+	if req.Spec == nil {
+		if bundle, err = filepath.Abs(req.Bundle); err != nil {
+			return nil, nil, "", err
+		}
+		raw, spec, err = readBundle(bundle)
+		return raw, spec, bundle, err
+	}
+	if bundle = req.Bundle; bundle == "" {
+		bundle = filepath.Join(rt.Root, req.ID)
+	}
+	if bundle, err = filepath.Abs(bundle); err != nil {
+		return nil, nil, "", err
+	}
+	if raw, err = json.Marshal(keptSpec(req.Spec)); err != nil {
+		return nil, nil, "", fmt.Errorf("keep the configuration of container %q: %w", req.ID, err)
+	}
+	own := *req.Spec // a design changes it
+	if own.Linux != nil {
+		linux := *own.Linux
+		own.Linux = &linux
+	}
+	return raw, &own, bundle, nil
+}
+
+// keptSpec is what later verbs look at: hooks, and how the cgroup is found. What
+// an exec needs is in a file of its own.
+func keptSpec(s *specs.Spec) *specs.Spec {
+	k := &specs.Spec{Version: s.Version, Hostname: s.Hostname, Root: s.Root, Hooks: s.Hooks, Annotations: s.Annotations}
+	if l := s.Linux; l != nil {
+		k.Linux = &specs.Linux{Namespaces: l.Namespaces, CgroupsPath: l.CgroupsPath, Resources: l.Resources}
+	}
+	return k
+}
+
 // readBundle reads and checks a bundle's config.json.
 func readBundle(bundle string) (raw []byte, spec *specs.Spec, err error) {
 	path := filepath.Join(bundle, "config.json")

@@ -1,16 +1,18 @@
 package runtime
 
 import (
-	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"berth/sys/fdpass"
 )
 
 // child is a process that launch made.
 type child struct {
+	parent  Parent // never nil
 	pid     int
-	first   int // stage 1 of a clone, which goes once its second has executed; 0 none
 	pidfd   int
 	sock    int // ours
 	theirs  int // the child's end, open until it says hello; -1 then
@@ -30,24 +32,16 @@ func closeFD(fd *int) {
 	}
 }
 
-// kill ends a child that is not wanted any more, and reaps it.
+// kill ends a child that is not wanted any more, and has it reaped.
 func (c *child) kill() error {
 	if c.pid <= 0 {
 		return nil
 	}
-	_ = unix.Kill(c.pid, unix.SIGKILL)
-	_, err := wait(c.pid)
-	c.pid = 0
-	return errors.Join(err, c.reapFirst())
-}
-
-// reapFirst reaps stage 1, which ends by itself.
-func (c *child) reapFirst() error {
-	if c.first <= 0 {
-		return nil
+	if c.pidfd >= 0 { // so that it ends even when the parent is gone
+		_ = unix.PidfdSendSignal(c.pidfd, unix.SIGKILL, nil, 0)
 	}
-	_, err := wait(c.first)
-	c.first = 0
+	err := c.parent.Abandon(c.pid)
+	c.pid = 0
 	return err
 }
 
@@ -72,5 +66,32 @@ func (c *child) openPidfd() error {
 		return os.NewSyscallError("pidfd_open", err)
 	}
 	c.pidfd = fd
+	return nil
+}
+
+// Texts of the message that carries a pidfd; runc's.
+const (
+	pidfdOfFirst = "standard"
+	pidfdOfExec  = "setns"
+)
+
+// sendPidfd sends the child's pidfd to the AF_UNIX stream socket at path, so
+// that the caller can wait for or signal the process with no fear of a reused
+// pid. An empty path does nothing.
+func (c *child) sendPidfd(path, text string) error {
+	if path == "" {
+		return nil
+	}
+	sock, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("make a socket for the pidfd: %w", err)
+	}
+	defer unix.Close(sock)
+	if err := unix.Connect(sock, &unix.SockaddrUnix{Name: path}); err != nil {
+		return fmt.Errorf("connect to the pidfd socket %q: %w", path, err)
+	}
+	if err := fdpass.Send(sock, []byte(text), c.pidfd); err != nil {
+		return fmt.Errorf("send the pidfd to %q: %w", path, err)
+	}
 	return nil
 }

@@ -24,28 +24,34 @@ import (
 // Create makes a container from a bundle; its first process waits for Start.
 // It fails with kind Exists if the id is taken, Invalid if the configuration is
 // wrong, and leaves nothing behind when it fails.
-func (rt *Runtime) Create(ctx context.Context, req CreateRequest) error {
-	c, ch, err := rt.create(ctx, req, nil)
-	if err != nil {
-		return err
+func (rt *Runtime) Create(ctx context.Context, req CreateRequest) (*Process, error) {
+	if err := checkParent(req.Parent, req.PreserveFDs); err != nil {
+		return nil, err
 	}
-	ch.close()
-	c.close()
-	return nil
+	att := &attached{waits: true, passes: req.Parent != nil}
+	defer att.close()
+	c, ch, err := rt.create(ctx, req, att)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	defer ch.close()
+	p, err := att.process(ch)
+	if err != nil {
+		return nil, errors.Join(err, ch.kill(), c.destroy(context.WithoutCancel(ctx), nil))
+	}
+	p.Cgroup = c.cgroups
+	return p, nil
 }
 
-// create makes a container and holds its lock. Its process waits for start, or
-// with run, the caller's hold on it, starts at once.
-func (rt *Runtime) create(ctx context.Context, req CreateRequest, run *attached) (_ *container, _ *child, err error) {
+// create makes a container and holds its lock. Its process waits for start or
+// starts at once, as the caller's hold on it says.
+func (rt *Runtime) create(ctx context.Context, req CreateRequest, att *attached) (_ *container, _ *child, err error) {
 	rt.begin()
 	if _, err := ids.Parse(req.ID); err != nil {
 		return nil, nil, err
 	}
-	bundle, err := filepath.Abs(req.Bundle)
-	if err != nil {
-		return nil, nil, err
-	}
-	raw, spec, err := readBundle(bundle)
+	raw, spec, bundle, err := rt.specOf(&req)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -55,7 +61,8 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, run *attached)
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(d.ns.Join) > 0 && d.ns.Has(unix.CLONE_NEWPID) && d.ns.New&unix.CLONE_NEWPID == 0 && os.Geteuid() == 0 {
+	u.Push("close the cgroups", d.cgroup.Close)
+	if req.Parent == nil && d.joinsProcesses() && os.Geteuid() == 0 {
 		if err := seal(); err != nil { // whoever lives in that pid namespace sees the child
 			return nil, nil, err
 		}
@@ -64,9 +71,10 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, run *attached)
 	if err != nil {
 		return nil, nil, err
 	}
+	u.Push("close the container's folder", c.dir.Close)
 	u.Push("remove the container's folder", c.remove)
 	d.container = c
-	l, err := d.launch(run)
+	l, err := d.launch(att)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -76,7 +84,7 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, run *attached)
 	if err := d.keep(); err != nil {
 		return nil, nil, err
 	}
-	if run == nil {
+	if att.waits {
 		if err := unix.Mkfifo(c.path(fifoFile), 0o622); err != nil {
 			return nil, nil, fmt.Errorf("make the start FIFO of container %q: %w", req.ID, err)
 		}
@@ -103,6 +111,8 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, run *attached)
 	}
 	u.Release()
 	d.moved.Close()
+	c.cgroups = d.cgroup.Paths()
+	d.cgroup.Close()
 	return c, ch, nil
 }
 

@@ -128,6 +128,7 @@ func (c *container) clearUnfinished(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		defer cg.Close()
 		if err := errors.Join(cg.Kill(unix.SIGKILL), cg.Remove(ctx)); err != nil {
 			return fmt.Errorf("remove the cgroup of container %q: %w", c.id, err)
 		}

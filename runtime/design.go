@@ -104,10 +104,15 @@ func newCgroup(rt *Runtime, id string, spec *specs.Spec, maps *idmap.Maps) (*cgr
 			owner = int(host)
 		}
 	}
-	return cgroup.New(l, cgroup.Config{
+	cg, err := cgroup.New(l, cgroup.Config{
 		ID: id, Path: spec.Linux.CgroupsPath, Systemd: rt.SystemdCgroup, Rootless: rt.rootless(),
 		Resources: spec.Linux.Resources, DefaultDevices: true, OwnerUID: owner, Annotations: spec.Annotations,
 	})
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return cg, nil
 }
 
 // openCgroup finds the cgroup of a container that exists.
@@ -120,18 +125,23 @@ func (c *container) openCgroup() (*cgroup.Cgroup, error) {
 		return nil, err
 	}
 	if c.cg, err = cgroup.Open(l, c.rec.Cgroup); err != nil {
+		c.cg = nil
+		l.Close()
 		return nil, fmt.Errorf("find the cgroup of container %q: %w", c.id, err)
 	}
 	return c.cg, nil
 }
 
 // launch makes the plan of the first process: the order in which a container
-// comes to be. att is nil for a process that waits for start.
+// comes to be.
 func (d *design) launch(att *attached) (*launch, error) {
 	b := plan.New()
 	opts := d.processOptions()
 	var err error
 	if opts.ConsoleSocket, err = att.receiver(d.spec.Process, d.req.ConsoleSocket); err != nil {
+		return nil, err
+	}
+	if err := process.Streams(b, d.spec.Process, d.req.Stdio); err != nil {
 		return nil, err
 	}
 	ro := d.rootOptions()
@@ -154,17 +164,23 @@ func (d *design) launch(att *attached) (*launch, error) {
 	if err := rootfs.Pivot(b, d.spec, ro); err != nil {
 		return nil, err
 	}
-	if err := d.inside(b, opts, att == nil); err != nil {
+	if err := d.inside(b, opts, att.waits); err != nil {
 		return nil, err
 	}
 	if err := b.Check(); err != nil {
 		return nil, err
 	}
 	return &launch{
-		plan: b, ns: launchNamespaces{paths: d.ns.Join, create: d.ns.New, becomeRoot: d.ns.Has(unix.CLONE_NEWUSER)},
+		plan: b, parent: d.req.Parent, ns: launchNamespaces{paths: d.ns.Join, create: d.ns.New, becomeRoot: d.ns.Has(unix.CLONE_NEWUSER)},
 		maps: d.maps, timeOffsets: d.spec.Linux.TimeOffsets, process: d.spec.Process, options: opts,
 		cgroup: d.cgroup, makeCgroup: true, rdt: d.rdt, sync: d.sync, notify: d.passListener, warn: d.rt.Warn,
 	}, nil
+}
+
+// joinsProcesses reports whether the first process joins a pid namespace that
+// others live in.
+func (d *design) joinsProcesses() bool {
+	return d.ns.Has(unix.CLONE_NEWPID) && d.ns.New&unix.CLONE_NEWPID == 0
 }
 
 // env is the process's environment with what sd_listen_fds(3) looks for.
@@ -218,7 +234,7 @@ func searchPath(env []string) string {
 }
 
 func (d *design) processOptions() *process.Options {
-	return &process.Options{ID: d.req.ID, Namespaces: d.ns, NoNewKeyring: d.req.NoNewKeyring, Filter: d.filter, Warn: d.rt.Warn}
+	return &process.Options{ID: d.req.ID, Namespaces: d.ns, NoNewKeyring: d.req.NoNewKeyring, Filter: d.filter, Account: d.req.Account, Warn: d.rt.Warn}
 }
 
 func (d *design) rootOptions() rootfs.Options {
@@ -226,7 +242,7 @@ func (d *design) rootOptions() rootfs.Options {
 	for _, dir := range d.cgroup.V1() {
 		view.V1 = append(view.V1, rootfs.Hierarchy(dir))
 	}
-	return rootfs.Options{Bundle: d.bundle, NoPivot: d.req.NoPivot, Cgroup: view, Rights: rootfs.OwnRights(), Warn: d.rt.Warn}
+	return rootfs.Options{Bundle: d.bundle, Overlay: d.req.Root, NoPivot: d.req.NoPivot, Cgroup: view, Rights: rootfs.OwnRights(), Warn: d.rt.Warn}
 }
 
 func (d *design) state(pid int, status specs.ContainerState) *specs.State {

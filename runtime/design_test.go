@@ -52,7 +52,8 @@ func draw(raw []byte, socket string, rootless bool) (*launch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.launch(nil)
+	defer d.cgroup.Close()
+	return d.launch(&attached{waits: true})
 }
 
 // TestPlans holds the order in which a container comes to be, from its first

@@ -21,57 +21,91 @@ import (
 // Exec runs one more process in a running container. Attached, it waits for it
 // and returns its exit code, as Run does.
 func (rt *Runtime) Exec(ctx context.Context, req ExecRequest) (exit int, err error) {
-	rt.begin()
-	c, err := rt.open(req.ID, false)
-	if err != nil {
-		return -1, err
-	}
-	defer c.close()
-	if st := c.status(); st == specs.StateStopped {
-		return -1, fault.New(fault.Conflict, "cannot exec in a stopped container")
-	}
-	if !req.IgnorePaused && c.paused() {
-		return -1, fault.New(fault.Conflict, "cannot exec in a paused container (use --ignore-paused to override)")
-	}
-	k, err := c.kept()
-	if err != nil {
-		return -1, err
+	if req.Parent != nil {
+		return -1, fault.New(fault.Invalid, "exec in container %q: the exit code of another's child cannot be had", req.ID)
 	}
 	att := &attached{detach: req.Detach}
 	defer att.close()
-	d := &execDesign{container: c, req: &req, kept: k, traces: mayTrace(k.Process.Capabilities)}
-	if req.Process == nil {
-		req.Process = k.Process
-	}
-	if req.Change != nil {
-		if err := req.Change(req.Process); err != nil {
-			return -1, err
-		}
-	}
-	if err := d.enter(); err != nil {
-		return -1, err
-	}
-	defer closeAll(d.files)
-	signals, err := catchSignals(req.Detach)
+	ch, signals, err := rt.exec(ctx, &req, att)
 	if err != nil {
 		return -1, err
 	}
 	defer signals.close()
-	var u undo.Stack
-	defer u.Unwind(&err)
-	ch, err := d.start(ctx, att, &u)
-	if err != nil {
-		return -1, err
-	}
-	if err := errors.Join(ch.sendPidfd(req.PidfdSocket, pidfdOfExec), writePidFile(req.PidFile, ch.pid)); err != nil {
-		return -1, err
-	}
-	u.Release()
 	defer ch.close()
 	if req.Detach {
 		return 0, nil
 	}
 	return att.wait(ch, signals)
+}
+
+// Spawn is Exec for a process that is left to its parent: it returns when the
+// program runs.
+func (rt *Runtime) Spawn(ctx context.Context, req ExecRequest) (*Process, error) {
+	att := &attached{detach: true, passes: true}
+	defer att.close()
+	if err := checkParent(req.Parent, req.PreserveFDs); err != nil {
+		return nil, err
+	}
+	ch, _, err := rt.exec(ctx, &req, att)
+	if err != nil {
+		return nil, err
+	}
+	defer ch.close()
+	p, err := att.process(ch)
+	if err != nil {
+		return nil, errors.Join(err, ch.kill())
+	}
+	return p, nil
+}
+
+// exec starts the process. Signals are caught from the last moment on at which
+// this program may have executed itself again.
+func (rt *Runtime) exec(ctx context.Context, req *ExecRequest, att *attached) (_ *child, _ *signals, err error) {
+	rt.begin()
+	c, err := rt.open(req.ID, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer c.close()
+	if st := c.status(); st == specs.StateStopped {
+		return nil, nil, fault.New(fault.Conflict, "cannot exec in a stopped container")
+	}
+	if !req.IgnorePaused && c.paused() {
+		return nil, nil, fault.New(fault.Conflict, "cannot exec in a paused container (use --ignore-paused to override)")
+	}
+	k, err := c.kept()
+	if err != nil {
+		return nil, nil, err
+	}
+	d := &execDesign{container: c, req: req, kept: k, traces: mayTrace(k.Process.Capabilities)}
+	if req.Process == nil {
+		req.Process = k.Process
+	}
+	if req.Change != nil {
+		if err := req.Change(req.Process); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := d.enter(); err != nil {
+		return nil, nil, err
+	}
+	defer closeAll(d.files)
+	var u undo.Stack
+	defer u.Unwind(&err)
+	signals, err := catchSignals(att.detach)
+	if err != nil {
+		return nil, nil, err
+	}
+	u.Push("let go of signals", func() error { signals.close(); return nil })
+	ch, err := d.start(ctx, att, &u)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := errors.Join(ch.sendPidfd(req.PidfdSocket, pidfdOfExec), writePidFile(req.PidFile, ch.pid)); err != nil {
+		return nil, nil, err
+	}
+	u.Release()
+	return ch, signals, nil
 }
 
 // execDesign is an exec thought out from its request and the container.
@@ -100,7 +134,7 @@ func (d *execDesign) enter() error {
 	for i, f := range files {
 		d.set.Join = append(d.set.Join, namespace.Path{Flag: flags[i], Path: f.Name()})
 	}
-	if d.exposed() {
+	if d.req.Parent == nil && d.exposed() {
 		if err := seal(); err != nil {
 			return err
 		}
@@ -118,13 +152,13 @@ func (d *execDesign) start(ctx context.Context, att *attached, u *undo.Stack) (_
 		return nil, err
 	}
 	// An ordinary user cannot reach the files of an undumpable child.
-	inherit := p.OOMScoreAdj != nil && os.Geteuid() != 0
-	if inherit {
+	inherit := os.Geteuid() != 0 && (p.OOMScoreAdj != nil || d.req.Parent != nil)
+	if inherit && d.req.Parent == nil {
 		if err := process.SetOOMScoreAdj(os.Getpid(), *p.OOMScoreAdj); err != nil {
 			return nil, err
 		}
 	}
-	l := &launch{process: p, oomInherited: inherit, warn: d.container.rt.Warn, member: d.container.rec.PID, below: d.req.Cgroup, notify: d.passListener}
+	l := &launch{parent: d.req.Parent, process: p, oomInherited: inherit, warn: d.container.rt.Warn, member: d.container.rec.PID, below: d.req.Cgroup, notify: d.passListener}
 	for i, f := range d.files {
 		l.ns.join = append(l.ns.join, clone.Join{FD: int(f.Fd()), Flag: d.set.Join[i].Flag})
 	}
@@ -143,7 +177,7 @@ func (d *execDesign) start(ctx context.Context, att *attached, u *undo.Stack) (_
 // plan plans the process; it is a first process's plan less the root's part.
 func (d *execDesign) plan(l *launch, set namespace.Set, att *attached) (err error) {
 	p := d.req.Process
-	opts := &process.Options{ID: d.req.ID, Exec: true, Namespaces: set, Filter: d.kept.filter(), Warn: l.warn}
+	opts := &process.Options{ID: d.req.ID, Exec: true, Namespaces: set, Filter: d.kept.filter(), Account: d.req.Account, Warn: l.warn}
 	if opts.ConsoleSocket, err = att.receiver(p, d.req.ConsoleSocket); err != nil {
 		return err
 	}
@@ -153,6 +187,7 @@ func (d *execDesign) plan(l *launch, set namespace.Set, att *attached) (err erro
 			&initproc.PivotRoot{Mode: initproc.RootChroot})
 	}
 	for _, phase := range []func() error{
+		func() error { return process.Streams(b, p, d.req.Stdio) },
 		func() error { return process.Terminal(b, p, opts) },
 		func() error { return process.Early(b, d.kept.spec(), p, opts) },
 		func() error {

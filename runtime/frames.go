@@ -128,3 +128,10 @@ func helperError(payload []byte) error {
 	}
 	return e
 }
+
+// NotFound tells that the program is not there, NotExecutable that it cannot be
+// executed; other failures are neither.
+func (e *StartError) NotFound() bool { return e.Cause == initproc.CauseNotFound }
+
+// NotExecutable tells that the program was found and cannot be executed.
+func (e *StartError) NotExecutable() bool { return e.Cause == initproc.CauseNoExec }

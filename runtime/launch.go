@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -26,8 +25,9 @@ import (
 // launch is one start of a first process or of an exec: what create and exec
 // have in common.
 type launch struct {
-	plan *plan.Builder
-	ns   launchNamespaces
+	plan   *plan.Builder
+	ns     launchNamespaces
+	parent Parent // nil: the caller
 	// maps are written for a new user namespace.
 	maps        *idmap.Maps
 	timeOffsets map[string]specs.LinuxTimeOffset
@@ -42,7 +42,7 @@ type launch struct {
 	rdt          *rdt.Class
 	inClass      rdt.State
 	late         lateEntry
-	shared       []*os.File // used by the child out of our table until it executes
+	held         []*os.File // until the child has executed, whose last close they must not be
 	sync         func(at initproc.SyncPoint, pid int) error
 	notify       func(pid int, listener *os.File) error // for a seccomp listener
 	warn         func(format string, args ...any)
@@ -71,12 +71,15 @@ func (l *launch) start(ctx context.Context, u *undo.Stack) (c *child, err error)
 		return nil, err
 	}
 	defer prog.Close()
-	defer func() { closeAll(l.shared) }()
+	defer func() { closeAll(l.held) }()
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socketpair", err)
 	}
-	c = &child{pidfd: -1, sock: pair[0], theirs: pair[1]}
+	c = &child{parent: l.parent, pidfd: -1, sock: pair[0], theirs: pair[1]}
+	if c.parent == nil {
+		c.parent = new(self)
+	}
 	ch := c // an error's return sets c to nil before the stack unwinds
 	u.Push("close the child's socket", func() error { ch.close(); return nil })
 
@@ -99,12 +102,13 @@ func (l *launch) start(ctx context.Context, u *undo.Stack) (c *child, err error)
 			cgroupDir = int(dir.Fd())
 		}
 	}
-	first, twoStage, err := clone.Start(&clone.Attr{
+	first, twoStage, err := c.parent.Clone(&clone.Attr{
 		Join: l.ns.join, New: l.ns.create, CgroupDir: cgroupDir, Program: int(prog.Fd()),
-		Argv: []string{"berth-helper", "init", strconv.Itoa(c.theirs)}, Env: helperEnv,
-		Sock: c.theirs, BecomeRoot: l.ns.becomeRoot, Undumpable: !l.makeCgroup,
+		Argv: []string{"berth-helper", "init", "SOCKET"}, SockArg: 2, Env: helperEnv,
+		Sock: c.theirs, BecomeRoot: l.ns.becomeRoot, Undumpable: l.undumpable(),
 	})
 	if err != nil {
+		ch.close() // ends a child that nobody knows of
 		return nil, err
 	}
 	c.pid = first
@@ -129,6 +133,13 @@ func (l *launch) start(ctx context.Context, u *undo.Stack) (c *child, err error)
 		return nil, err
 	}
 	return c, nil
+}
+
+// undumpable reports whether processes of a container may see the child while
+// it still is a copy of its parent. For a first process the caller seals itself
+// instead, see create; an ordinary user could not write its id maps.
+func (l *launch) undumpable() bool {
+	return !l.makeCgroup || l.parent != nil && os.Geteuid() == 0 && l.ns.create&unix.CLONE_NEWPID == 0
 }
 
 // enterCgroup makes the cgroup unless it exists, and opens what the child
@@ -185,7 +196,7 @@ func (l *launch) reachReady(c *child, wantPID bool) error {
 		}
 		switch kind {
 		case clone.FramePID:
-			c.first, c.pid = c.pid, int(u32(payload))
+			c.pid = int(u32(payload))
 			closeFD(&c.pidfd)
 			if err := c.openPidfd(); err != nil {
 				return err
@@ -222,7 +233,7 @@ func (l *launch) prepare(c *child, tasks []*os.File) error {
 			return err
 		}
 	}
-	if l.ns.create&unix.CLONE_NEWUSER != 0 {
+	if l.ns.becomeRoot && l.makeCgroup {
 		f, err := namespace.Open(namespace.Path{Flag: unix.CLONE_NEWUSER, Path: fmt.Sprintf("/proc/%d/ns/user", c.pid)})
 		if err != nil {
 			return err
@@ -236,10 +247,8 @@ func (l *launch) prepare(c *child, tasks []*os.File) error {
 	if err := process.Outside(c.pid, l.process, l.options); err != nil {
 		return err
 	}
-	if v := l.process.OOMScoreAdj; v != nil && !l.oomInherited {
-		if err := process.SetOOMScoreAdj(c.pid, *v); err != nil {
-			return err
-		}
+	if err := l.setOOMScore(c.pid); err != nil {
+		return err
 	}
 	fds := make([]int, len(tasks))
 	for i, f := range tasks {
@@ -251,7 +260,7 @@ func (l *launch) prepare(c *child, tasks []*os.File) error {
 		if err != nil {
 			return fmt.Errorf("open the new time namespace: %w", err)
 		}
-		l.shared = append(l.shared, f)
+		l.held = append(l.held, f)
 		timeNS = int(f.Fd())
 	}
 	if err := clone.Go(c.sock, fds, timeNS); err != nil {
@@ -263,7 +272,7 @@ func (l *launch) prepare(c *child, tasks []*os.File) error {
 	}
 	// Closing a mount that was attached as a copy takes long; the child's exec
 	// shall not be the one that does.
-	l.shared = append(l.shared, files...)
+	l.held = append(l.held, files...)
 	table := make([]int, len(files))
 	for i, f := range files {
 		table[i] = int(f.Fd())
@@ -274,6 +283,23 @@ func (l *launch) prepare(c *child, tasks []*os.File) error {
 		err = cmp.Or(l.follow(c), err)
 	}
 	return err
+}
+
+// setOOMScore gives the child the value that the process asks for, or the
+// caller's, which it does not have from another parent.
+func (l *launch) setOOMScore(pid int) error {
+	want := l.process.OOMScoreAdj
+	if want == nil && l.parent != nil {
+		own, err := process.OOMScoreAdj()
+		if err != nil {
+			return err
+		}
+		want = &own
+	}
+	if want == nil || l.oomInherited {
+		return nil
+	}
+	return process.SetOOMScoreAdj(pid, *want)
 }
 
 // follow answers the helper until it waits for start or has gone into exec.
@@ -291,7 +317,7 @@ func (l *launch) follow(c *child) error {
 			return explainClone(clone.FailError(payload))
 		case initproc.FrameHello:
 			closeFD(&c.theirs)
-			if err := c.reapFirst(); err != nil {
+			if err := c.parent.Spoken(c.pid); err != nil {
 				return err
 			}
 		case initproc.FrameWarn:

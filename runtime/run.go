@@ -7,6 +7,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"berth/base/fault"
 	"berth/runtime/hook"
 )
 
@@ -14,6 +15,9 @@ import (
 // passes signals on, removes the container and returns the exit code: the
 // process's own, or 128+n when signal n ended it.
 func (rt *Runtime) Run(ctx context.Context, req RunRequest) (exit int, err error) {
+	if req.Parent != nil {
+		return -1, fault.New(fault.Invalid, "run container %q: the exit code of another's child cannot be had", req.ID)
+	}
 	signals, err := catchSignals(req.Detach)
 	if err != nil {
 		return -1, err

@@ -7,9 +7,12 @@
 package runtime
 
 import (
+	"os"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"berth/runtime/rootfs"
 )
 
 // Runtime is a state folder and the way containers below it are run.
@@ -32,6 +35,22 @@ type Runtime struct {
 type CreateRequest struct {
 	ID     string
 	Bundle string // folder with config.json; made absolute
+	// Spec is used instead of Bundle's config.json, which need not be there. Of
+	// it the state folder keeps what later verbs need.
+	Spec *specs.Spec
+	// Root, if set, is mounted as the container's root; Spec's root.path is then
+	// the folder in which hooks inside the container's mount namespace find it,
+	// where that can be reached.
+	Root *Overlay
+	// Account, if set, says who the process runs as; the ids of process.user are
+	// not used then.
+	Account *Account
+	// Parent is whose child the first process becomes, nil for the caller's. A
+	// terminal whose ConsoleSocket is "" comes back as Process.Console then.
+	Parent Parent
+	// Stdio are the process's 0, 1 and 2, which stay the caller's; nil: it has
+	// those of its parent.
+	Stdio *[3]*os.File
 	// ConsoleSocket is an AF_UNIX socket that receives the terminal's master, for
 	// a process with a terminal whose client is not attached.
 	ConsoleSocket string
@@ -44,10 +63,13 @@ type CreateRequest struct {
 	ListenFDs    int
 	NoPivot      bool
 	NoNewKeyring bool
-	// Stdin, Stdout, Stderr of the process are the caller's 0, 1, 2.
 }
 
-// RunRequest is a CreateRequest whose process starts at once.
+// Overlay is a root that is mounted from the layers of a store, in the
+// container's mount namespace alone.
+type Overlay = rootfs.Overlay
+
+// RunRequest is a CreateRequest whose process starts at once. It has no Parent.
 type RunRequest struct {
 	CreateRequest
 	Detach      bool
@@ -62,6 +84,9 @@ type ExecRequest struct {
 	Process *specs.Process
 	// Change, if set, turns that into the one to run, before anything is done.
 	Change        func(*specs.Process) error
+	Account       *Account     // see CreateRequest
+	Parent        Parent       // see CreateRequest; for Spawn
+	Stdio         *[3]*os.File // see CreateRequest
 	ConsoleSocket string
 	PidfdSocket   string // see CreateRequest
 	PidFile       string
@@ -82,10 +107,11 @@ type State struct {
 
 // The verbs; each in the file of its name.
 //
-//	Create(ctx, CreateRequest) error                       created, waiting for Start
+//	Create(ctx, CreateRequest) (*Process, error)            created, waiting for Start
 //	Start(ctx, id) error
 //	Run(ctx, RunRequest) (exit int, err error)             attached: exit code of the process, 128+n for a signal
 //	Exec(ctx, ExecRequest) (exit int, err error)
+//	Spawn(ctx, ExecRequest) (*Process, error)               as Exec, waiting for nothing: the parent takes the exit code
 //	Kill(ctx, id, sig unix.Signal, all bool) error
 //	Delete(ctx, id, force bool) error
 //	State(id) (*State, error)

@@ -25,7 +25,8 @@ import (
 //
 //	ID/              mode 0711; its flock is the container's lock
 //	   state.json    record, written when the first process waits or runs
-//	   config.json   the bundle's, byte for byte as it was at create
+//	   config.json   the bundle's, byte for byte as it was at create; what later
+//	                 verbs need of it when the request brought a spec
 //	   exec.json     what execs need of it, the seccomp profile compiled
 //	   start.fifo    exists until start; open for reading by the first process
 //	   error         what the first process said when nobody listened any more
@@ -60,16 +61,23 @@ const recordVersion = 1
 
 // container is an open container folder.
 type container struct {
-	rt  *Runtime
-	id  string
-	dir *os.File
-	rec *record        // nil while being created, or when creation was cut short
-	cg  *cgroup.Cgroup // set by openCgroup
+	rt      *Runtime
+	id      string
+	dir     *os.File
+	rec     *record           // nil while being created, or when creation was cut short
+	cg      *cgroup.Cgroup    // set by openCgroup
+	cgroups map[string]string // see Process; set by create
 }
 
 func (c *container) path(name string) string { return filepath.Join(c.rt.Root, c.id, name) }
 
-func (c *container) close() { c.dir.Close() }
+func (c *container) close() {
+	c.dir.Close()
+	if c.cg != nil {
+		c.cg.Close()
+		c.cg = nil
+	}
+}
 
 // unlock lets others act on the container while its folder stays open.
 func (c *container) unlock() { _ = unix.Flock(int(c.dir.Fd()), unix.LOCK_UN) }

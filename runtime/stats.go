@@ -13,6 +13,7 @@ func (rt *Runtime) Stats(id string) (*Stats, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer cg.Close()
 	return cg.Stats()
 }
 
@@ -25,11 +26,13 @@ func (rt *Runtime) OOMEvents(ctx context.Context, id string) (<-chan struct{}, e
 	}
 	watch, err := cg.WatchOOM()
 	if err != nil {
+		cg.Close()
 		return nil, err
 	}
 	events := make(chan struct{})
 	go func() {
 		defer close(events)
+		defer cg.Close()
 		defer watch.Close()
 		for watch.Wait(ctx) == nil {
 			select {
@@ -49,13 +52,15 @@ func (rt *Runtime) PIDs(id string) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer cg.Close()
 	if len(cg.Paths()) == 0 {
 		return nil, fault.New(fault.Unsupported, "list the processes of container %q: it has no cgroup", id)
 	}
 	return cg.PIDs(true)
 }
 
-// liveCgroup opens the cgroup of a container that has not stopped.
+// liveCgroup opens the cgroup of a container that has not stopped, which the
+// caller closes.
 func (rt *Runtime) liveCgroup(id string) (*cgroup.Cgroup, error) {
 	rt.begin()
 	c, err := rt.open(id, false)
@@ -66,5 +71,7 @@ func (rt *Runtime) liveCgroup(id string) (*cgroup.Cgroup, error) {
 	if c.rec == nil || !c.rec.alive() {
 		return nil, fault.New(fault.Conflict, "container with id %s is not running", id)
 	}
-	return c.openCgroup()
+	cg, err := c.openCgroup()
+	c.cg = nil
+	return cg, err
 }

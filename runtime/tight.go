@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"berth/runtime/cgroup"
 	"berth/runtime/plan"
 )
@@ -93,15 +91,11 @@ func (e *lateEntry) divide(tasks []*os.File, dir *os.File) ([]*os.File, *os.File
 }
 
 // open is the plan's opener of the file.
-func (e *lateEntry) open(*plan.Host) (*os.File, error) {
+func (e *lateEntry) open(h *plan.Host) (*os.File, error) {
 	if e.file == nil {
 		return nil, errors.New("the container has no cgroup that counts processes")
 	}
-	fd, err := unix.FcntlInt(e.file.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return nil, os.NewSyscallError("dup", err)
-	}
-	return os.NewFile(uintptr(fd), e.file.Name()), nil
+	return plan.Copy(e.file)(h)
 }
 
 func (e *lateEntry) close() {

@@ -2,6 +2,7 @@ package oci
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 
 	"berth/cli/oci/cmdline"
@@ -65,5 +66,6 @@ func (c *createCommand) run(ctx context.Context, in *call) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return 0, in.rt.Create(ctx, r)
+	p, err := in.rt.Create(ctx, r)
+	return 0, errors.Join(err, p.Close())
 }

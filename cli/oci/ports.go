@@ -18,7 +18,7 @@ type Runtime interface {
 
 // Lives are the verbs of a container's life.
 type Lives interface {
-	Create(context.Context, runtime.CreateRequest) error
+	Create(context.Context, runtime.CreateRequest) (*runtime.Process, error)
 	Start(ctx context.Context, id string) error
 	Run(context.Context, runtime.RunRequest) (exit int, err error)
 	Kill(ctx context.Context, id string, sig unix.Signal, all bool) error

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"berth/cli/oci/cmdline"
-	"berth/cli/oci/proctable"
+	"berth/sys/proctable"
 )
 
 var psVerb = verb{

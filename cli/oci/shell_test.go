@@ -32,9 +32,9 @@ type recorder struct {
 	err    error
 }
 
-func (r *recorder) Create(_ context.Context, q runtime.CreateRequest) error {
+func (r *recorder) Create(_ context.Context, q runtime.CreateRequest) (*runtime.Process, error) {
 	r.asked = q
-	return r.err
+	return nil, r.err
 }
 func (r *recorder) Run(_ context.Context, q runtime.RunRequest) (int, error) {
 	if q.ID == "panic" {

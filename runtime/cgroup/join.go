@@ -106,25 +106,6 @@ func closeFiles(fs []*os.File, f *os.File) {
 	}
 }
 
-// AddPID moves the process with all its threads into the cgroup from outside;
-// slow, see JoinFDs. Errors: the process is gone, or the cgroup is.
-func (c *Cgroup) AddPID(pid int) error {
-	if pid <= 0 {
-		return fmt.Errorf("add process %d to the cgroup: not a process id", pid)
-	}
-	for i := range c.places {
-		p := &c.places[i]
-		if _, err := p.h.write(p.rel, "cgroup.procs", strconv.Itoa(pid)); err != nil {
-			why := ""
-			if errors.Is(err, unix.EBUSY) {
-				why = " (it has children with controllers, and then takes no processes)"
-			}
-			return fmt.Errorf("add process %d to cgroup %s/%s: %w%s", pid, p.h.mount, p.rel, err, why)
-		}
-	}
-	return nil
-}
-
 const (
 	depthCap    = 64       // nested cgroups that are followed
 	childrenCap = 1 << 16  // of one cgroup

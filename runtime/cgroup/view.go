@@ -9,6 +9,9 @@ type Directory struct {
 	Path string // on the host, absolute
 }
 
+// Close closes the layout that c was made from. c must not be used afterwards.
+func (c *Cgroup) Close() error { return c.l.Close() }
+
 // Mode returns the layout of the host.
 func (t *tree) Mode() Mode { return t.l.Mode }
 

@@ -72,32 +72,47 @@ func NewPair() (*Pair, error) {
 }
 
 // Open is the plan's opener for the helper's end.
-func (p *Pair) Open(*plan.Host) (*os.File, error) {
-	fd, err := unix.FcntlInt(p.theirs.Fd(), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
-		return nil, fmt.Errorf("pass the console socket: %w", err)
-	}
-	return os.NewFile(uintptr(fd), "console"), nil
-}
+func (p *Pair) Open(h *plan.Host) (*os.File, error) { return plan.Copy(p.theirs)(h) }
 
-// Start receives the master, which the helper has sent by then, and relays
-// between it and the caller's standard streams. Each value on resize copies the
-// size of the caller's terminal. Close the relay after the process has ended.
-func (p *Pair) Start(resize <-chan struct{}) (*Relay, error) {
+// Receive returns the master, which the helper has sent by then. nil of a nil
+// pair.
+func (p *Pair) Receive() (*os.File, error) {
 	if p == nil {
 		return nil, nil
 	}
+	fd, err := p.receive()
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "terminal"), nil
+}
+
+func (p *Pair) receive() (int, error) {
 	// Without our copy of the helper's end its death is seen here.
 	p.theirs.Close()
 	_, fds, err := fdpass.Receive(int(p.ours.Fd()), 1)
 	if err != nil {
+		return -1, fmt.Errorf("receive the terminal: %w", err)
+	}
+	return fds[0], nil
+}
+
+// Start receives the master and relays between it and the caller's standard
+// streams. Each value on resize copies the size of the caller's terminal. Close
+// the relay after the process has ended.
+func (p *Pair) Start(resize <-chan struct{}) (*Relay, error) {
+	if p == nil {
+		return nil, nil
+	}
+	fd, err := p.receive()
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
 		return nil, fmt.Errorf("receive the terminal: %w", err)
 	}
-	if err := unix.SetNonblock(fds[0], true); err != nil {
-		unix.Close(fds[0])
-		return nil, fmt.Errorf("receive the terminal: %w", err)
-	}
-	return Attach(os.NewFile(uintptr(fds[0]), "terminal"), os.Stdin, os.Stdout, resize)
+	return Attach(os.NewFile(uintptr(fd), "terminal"), os.Stdin, os.Stdout, resize)
 }
 
 // Close releases both ends.

@@ -46,6 +46,8 @@ func newAttrStep(o op) Step {
 		return new(Seccomp)
 	case opNoNewPrivileges:
 		return new(NoNewPrivileges)
+	case opStreams:
+		return new(Streams)
 	case opStdio:
 		return new(Stdio)
 	case opIdentity:

@@ -10,6 +10,30 @@ import (
 	"berth/runtime/caps"
 )
 
+// Streams puts the files given by the parent on descriptors 0, 1 and 2.
+type Streams struct{ Files [3]FD }
+
+func (s *Streams) Name() string { return "take the standard streams" }
+func (s *Streams) op() op       { return opStreams }
+func (s *Streams) wire(c *coder) {
+	for i := range s.Files {
+		c.fd(&s.Files[i])
+	}
+}
+
+func (s *Streams) do(p *process) error {
+	for i, f := range s.Files {
+		fd, err := p.fd(f)
+		if err != nil {
+			return err
+		}
+		if err := unix.Dup3(fd, i, 0); err != nil {
+			return fail("descriptor "+strconv.Itoa(i), err)
+		}
+	}
+	return nil
+}
+
 // Stdio gives the process its standard streams: whoever they belonged to, the
 // user that the program runs as must be able to open /dev/stdout again.
 // Streams that cannot be given, and /dev/null, stay as they are.
@@ -19,7 +43,10 @@ func (s *Stdio) Name() string  { return "give standard streams to user " + utoa(
 func (s *Stdio) op() op        { return opStdio }
 func (s *Stdio) wire(c *coder) { c.u32(&s.UID) }
 
-func (s *Stdio) do(*process) error {
+func (s *Stdio) do(p *process) error {
+	if p.account != nil {
+		s.UID = p.account.UID
+	}
 	const devNull = 1<<8 | 3
 	for fd := 0; fd < 3; fd++ {
 		var st unix.Stat_t
@@ -77,6 +104,9 @@ func (s *Identity) wire(c *coder) {
 
 // do changes only the calling thread: it is the one that survives execve(2).
 func (s *Identity) do(p *process) error {
+	if a := p.account; a != nil {
+		s.UID, s.GID, s.Groups = a.UID, a.GID, a.Groups
+	}
 	held, err := capget()
 	if err != nil {
 		return fail("read capabilities", err)

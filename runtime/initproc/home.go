@@ -18,6 +18,10 @@ func (s *Home) op() op        { return opHome }
 func (s *Home) wire(c *coder) { c.u32(&s.UID) }
 
 func (s *Home) do(p *process) error {
+	if p.account != nil {
+		p.home = p.account.Home
+		return nil
+	}
 	p.home = homeOf(readPasswd("/etc/passwd"), s.UID)
 	return nil
 }

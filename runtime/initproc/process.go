@@ -1,6 +1,10 @@
 package initproc
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"berth/runtime/account"
+)
 
 // process is the state that steps share.
 type process struct {
@@ -10,6 +14,8 @@ type process struct {
 	// execPath is the program found by LookPath, in the container's root.
 	execPath string
 	home     string // what Home found, "" before
+	// account is what Account found, nil without such a step.
+	account *account.Account
 	// errors is a file that takes a failure once the parent has left, -1 before.
 	errors int
 	// console is the slave side of the container's terminal, -1 without one.

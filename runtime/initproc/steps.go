@@ -3,6 +3,7 @@ package initproc
 // The steps, in the order in which a container's first process takes them. An
 // exec into a running container takes the same steps less the root's.
 //
+//	first of all           Streams
 //	before pivot_root      OpenRoot · Mount · Device · DevLinks · Console
 //	                       Sync(createRuntime) · Hooks(createContainer)
 //	pivot_root             PivotRoot
@@ -51,10 +52,12 @@ const (
 	opIdentity
 	opConsole
 	opHooks
+	opStreams
 	opStdio
 	opSetsid
 	opHome
 	opLoopback
+	opAccount
 )
 
 // newStep makes an empty step to decode into; nil for an unknown op.
@@ -72,6 +75,8 @@ func newStep(o op) Step {
 		return new(Exec)
 	case opWorkdir:
 		return new(Workdir)
+	case opAccount:
+		return new(Account)
 	case opHome:
 		return new(Home)
 	case opLoopback:

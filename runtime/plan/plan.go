@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"berth/base/fault"
 	"berth/runtime/initproc"
 )
@@ -25,6 +27,17 @@ type Host struct {
 
 // Opener opens one descriptor for the plan's table. Errors name the path.
 type Opener func(*Host) (*os.File, error)
+
+// Copy opens a copy of f, which stays the caller's.
+func Copy(f *os.File) Opener {
+	return func(*Host) (*os.File, error) {
+		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+		if err != nil {
+			return nil, fmt.Errorf("pass %s: %w", f.Name(), err)
+		}
+		return os.NewFile(uintptr(fd), f.Name()), nil
+	}
+}
 
 type file struct {
 	name string

@@ -125,6 +125,15 @@ func CheckOOMScoreAdj(p *specs.Process) error {
 	return nil
 }
 
+// OOMScoreAdj reads the caller's oom_score_adj.
+func OOMScoreAdj() (int, error) {
+	b, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.TrimSpace(string(b)))
+}
+
 // SetOOMScoreAdj writes process pid's oom_score_adj. The process cannot do it:
 // the files in /proc of one that is not dumpable belong to the host's root.
 //

@@ -10,10 +10,11 @@
 // The phases, and what the caller puts between them:
 //
 //	create                                 exec
+//	  Streams
 //	  (mounts)
 //	  Terminal
 //	  (createRuntime, createContainer, pivot_root)
-//	  Early                                  Terminal, Early
+//	  Early                                  Streams, Terminal, Early
 //	  Late                                   Late
 //	  (working directory, LookPath)          (working directory, LookPath)
 //	  BeforeWait                             BeforeWait
@@ -28,6 +29,7 @@ package process
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -54,6 +56,8 @@ type Options struct {
 	NoNewKeyring bool
 	// Filter is the compiled linux.seccomp, nil without one.
 	Filter *seccomp.Filter
+	// Account, if set, names the user: the ids of process.user are not used.
+	Account *initproc.Account
 	// ConsoleSocket opens the connected socket that takes the terminal's master;
 	// needed with process.terminal.
 	ConsoleSocket plan.Opener
@@ -106,6 +110,9 @@ func Early(b *plan.Builder, spec *specs.Spec, p *specs.Process, o *Options) erro
 func Late(b *plan.Builder, p *specs.Process, o *Options) error {
 	if err := umask(b, p); err != nil {
 		return err
+	}
+	if o.Account != nil {
+		b.Add(o.Account)
 	}
 	if err := identity(b, p, o); err != nil {
 		return err
@@ -197,6 +204,25 @@ func hasControl(s string) bool {
 	}
 	return false
 }
+
+// Streams plans standard streams other than the parent's. They come first, so
+// that hooks have them too.
+func Streams(b *plan.Builder, p *specs.Process, streams *[3]*os.File) error {
+	if streams == nil {
+		return nil
+	}
+	if p.Terminal {
+		return fault.New(fault.Invalid, "process.terminal: a process with a terminal has no other standard streams")
+	}
+	var s initproc.Streams
+	for i, f := range streams {
+		s.Files[i] = b.File(streamNames[i], plan.Copy(f))
+	}
+	b.Add(&s)
+	return nil
+}
+
+var streamNames = [...]string{"standard input", "standard output", "standard error"}
 
 // Terminal plans the process's terminal, if it has one.
 func Terminal(b *plan.Builder, p *specs.Process, o *Options) error {

@@ -29,7 +29,12 @@ func TestPlans(t *testing.T) {
 		"docker2":  {dockerSpec(), rootfs.Options{Rights: hostRights, Cgroup: rootfs.CgroupView{Unified: true, Path: "/sys/fs/cgroup/docker/x"}}},
 		"userns":   {usernsSpec(), rootfs.Options{Rights: hostRights, Cgroup: v1View}},
 		"ordinary": {usernsSpec(), rootfs.Options{Cgroup: rootfs.CgroupView{Unified: true}}},
-		"nested":   {usernsSpec(), rootfs.Options{Rights: rootfs.Rights{Mount: true}, NoPivot: true, Cgroup: v1View}},
+		"overlay": {usernsSpec(), rootfs.Options{Rights: hostRights, Cgroup: v1View, Overlay: &rootfs.Overlay{
+			Store: "/store", Lower: []string{"/store/b/fs", "/store/a/fs"}, Upper: "/store/c/fs", Work: "/store/c/work", Options: []string{"index=off", "volatile"},
+		}}},
+		"view":   {dockerSpec(), rootfs.Options{Rights: hostRights, Cgroup: v1View, Overlay: &rootfs.Overlay{Store: "/store", Lower: []string{"/store/b", "/store/a"}}}},
+		"folder": {usernsSpec(), rootfs.Options{Rights: hostRights, Cgroup: v1View, Overlay: &rootfs.Overlay{Store: "/store", Lower: []string{"/store/a"}}}},
+		"nested": {usernsSpec(), rootfs.Options{Rights: rootfs.Rights{Mount: true}, NoPivot: true, Cgroup: v1View}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.opt.Bundle = "/bundle"

@@ -35,9 +35,15 @@ func (e *entry) fault(field, format string, args ...any) error {
 	return fmt.Errorf("%s.%s: %w", e.field, field, fmt.Errorf(format, args...))
 }
 
-func (p *planner) openRoot() {
+func (p *planner) openRoot() error {
 	s := &initproc.OpenRoot{Path: p.root, Tree: initproc.NoFD, Mounts: p.ownMounts}
-	if p.ownMounts {
+	if p.o.Overlay != nil {
+		name, open, err := p.overlay()
+		if err != nil {
+			return err
+		}
+		s.Tree = p.b.File(name, open)
+	} else if p.ownMounts {
 		base := p.base()
 		if base.Type == 0 {
 			// Mounts of the container would appear on the host.
@@ -59,6 +65,7 @@ func (p *planner) openRoot() {
 		s.Tree = p.b.File(t.String(), t.open)
 	}
 	p.b.Add(s)
+	return nil
 }
 
 // base is the propagation that every tree of the host gets before its own

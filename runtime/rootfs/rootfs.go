@@ -32,8 +32,9 @@ import (
 
 // Options are what a spec does not say.
 type Options struct {
-	Bundle  string // absolute; relative paths of the spec start there
-	NoPivot bool   // chroot(2) after moving the root over "/", for an initial ramfs
+	Bundle  string   // absolute; relative paths of the spec start there
+	Overlay *Overlay // mounted as the root, nil for a folder
+	NoPivot bool     // chroot(2) after moving the root over "/", for an initial ramfs
 	Cgroup  CgroupView
 	Rights  Rights
 	// Warn receives a line for what is odd but goes on; nil drops it.
@@ -76,7 +77,9 @@ func Before(b *plan.Builder, spec *specs.Spec, o Options) error {
 	if err != nil {
 		return err
 	}
-	p.openRoot()
+	if err := p.openRoot(); err != nil {
+		return err
+	}
 	if err := p.mounts(); err != nil {
 		return err
 	}

@@ -1,16 +1,30 @@
-package process
+// Package account finds out who a user of an image is: ids, groups and home, by
+// the text of the image's own passwd and group files (passwd(5), group(5)). The
+// first process does this inside the container's root, so the package is small:
+// no fmt, no reflection. It opens no file by itself. Row 2, inside room runtime.
+package account
 
 import (
 	"bytes"
-	"fmt"
-	"io"
-	"os"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
 
-	"berth/base/fault"
+	"golang.org/x/sys/unix"
 )
+
+// ErrMissing is in the chain of an error about a name that no file knows.
+var ErrMissing = errors.New("no matching entries")
+
+// Error is a user that cannot be found out, in Docker's words.
+type Error struct {
+	Text  string
+	Cause error // may be nil
+}
+
+func (e *Error) Error() string { return e.Text }
+func (e *Error) Unwrap() error { return e.Cause }
 
 // Caps on an image's passwd and group files. Beyond them the file is refused,
 // not cut: a cut file could name another user.
@@ -40,35 +54,15 @@ func ParseID(s string) (id uint32, numeric bool, err error) {
 	}
 	v, perr := strconv.ParseUint(s, 10, 64)
 	if perr != nil || v > maxID {
-		return 0, true, fault.New(fault.Invalid, "%q is not an id between 0 and %d", clip(s), uint32(maxID))
+		return 0, true, &Error{Text: strconv.Quote(clip(s)) + " is not an id between 0 and 4294967294"}
 	}
 	return uint32(v), true, nil
 }
 
-// ParseUser reads UID[:GID] in numbers only, as `exec --user` takes it. Without
-// a group the present one stays, which hasGID tells.
-func ParseUser(s string) (uid, gid uint32, hasGID bool, err error) {
-	user, group, hasGID := strings.Cut(s, ":")
-	uid, numeric, err := ParseID(user)
-	if err == nil && !numeric {
-		err = fault.New(fault.Invalid, "%q is not a number", clip(user))
-	}
-	if err == nil && hasGID {
-		gid, numeric, err = ParseID(group)
-		if err == nil && !numeric {
-			err = fault.New(fault.Invalid, "%q is not a number", clip(group))
-		}
-	}
-	if err != nil {
-		return 0, 0, false, fmt.Errorf("user %q: %w", clip(s), err)
-	}
-	return uid, gid, hasGID, nil
-}
-
 // Lookup resolves USER[:GROUP], each a name or an id, by the text of an image's
 // passwd and group files; either text may be empty. An empty user is root. Ids
-// need no entry; names do, else the error has kind NotFound. With a group
-// given, or an id without an entry, there are no additional groups.
+// need no entry; names do, else ErrMissing. With a group given, or an id without
+// an entry, there are no additional groups. Errors are *Error.
 func Lookup(s string, passwd, group []byte) (*Account, error) {
 	user, grp, hasGroup := strings.Cut(s, ":")
 	if user == "" {
@@ -76,17 +70,17 @@ func Lookup(s string, passwd, group []byte) (*Account, error) {
 	}
 	a, err := lookupUser(user, passwd)
 	if err != nil {
-		return nil, fmt.Errorf("user %q: %w", clip(s), err)
+		return nil, unable("user", user, err)
 	}
 	if hasGroup && grp != "" {
-		if a.GID, err = lookupGroup(grp, group); err != nil {
-			return nil, fmt.Errorf("user %q: %w", clip(s), err)
+		if a.GID, err = Group(grp, group); err != nil {
+			return nil, err
 		}
 		return a, nil
 	}
 	if a.Name != "" {
 		if a.Groups, err = memberOf(a.Name, group); err != nil {
-			return nil, fmt.Errorf("user %q: %w", clip(s), err)
+			return nil, unable("user", user, err)
 		}
 	}
 	return a, nil
@@ -109,9 +103,9 @@ func lookupUser(user string, passwd []byte) (*Account, error) {
 	})
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("passwd file: %w", err)
+		return nil, inFile("passwd", err)
 	case found == nil && !numeric:
-		return nil, fault.New(fault.NotFound, "no user %q in the passwd file", clip(user))
+		return nil, inFile("passwd", ErrMissing)
 	case found == nil:
 		return &Account{UID: id, Home: "/"}, nil
 	}
@@ -121,10 +115,14 @@ func lookupUser(user string, passwd []byte) (*Account, error) {
 	return found, nil
 }
 
-func lookupGroup(name string, group []byte) (gid uint32, err error) {
+// Group resolves a group's name or id by the text of an image's group file.
+func Group(name string, group []byte) (gid uint32, err error) {
 	id, numeric, err := ParseID(name)
-	if err != nil || numeric {
-		return id, err
+	if err != nil {
+		return 0, unable("group", name, err)
+	}
+	if numeric {
+		return id, nil
 	}
 	ok := false
 	err = eachLine(group, 4, func(f []string) bool {
@@ -134,10 +132,10 @@ func lookupGroup(name string, group []byte) (gid uint32, err error) {
 		return !ok
 	})
 	if err != nil {
-		return 0, fmt.Errorf("group file: %w", err)
+		return 0, unable("group", name, inFile("group", err))
 	}
 	if !ok {
-		return 0, fault.New(fault.NotFound, "no group %q in the group file", clip(name))
+		return 0, unable("group", name, inFile("group", ErrMissing))
 	}
 	return gid, nil
 }
@@ -152,12 +150,12 @@ func memberOf(user string, group []byte) (gids []uint32, err error) {
 		return true
 	})
 	if err != nil {
-		return nil, fmt.Errorf("group file: %w", err)
+		return nil, inFile("group", err)
 	}
 	slices.Sort(gids)
 	gids = slices.Compact(gids)
 	if len(gids) > maxGroups {
-		return nil, fault.New(fault.Invalid, "group file: user %q is in more than %d groups", clip(user), maxGroups)
+		return nil, &Error{Text: "in more than " + strconv.Itoa(maxGroups) + " groups"}
 	}
 	return gids, nil
 }
@@ -171,10 +169,10 @@ func plainID(s string) (uint32, bool) {
 // it returns false. Other lines count for nobody, as with getpwnam(3).
 func eachLine(text []byte, fields int, do func([]string) bool) error {
 	if len(text) > maxAccountBytes {
-		return fault.New(fault.Invalid, "larger than %d bytes", maxAccountBytes)
+		return &Error{Text: "larger than " + strconv.Itoa(maxAccountBytes) + " bytes"}
 	}
 	if bytes.Count(text, []byte("\n")) > maxAccountLines {
-		return fault.New(fault.Invalid, "more than %d lines", maxAccountLines)
+		return &Error{Text: "more than " + strconv.Itoa(maxAccountLines) + " lines"}
 	}
 	for line := range bytes.Lines(text) {
 		line = bytes.TrimRight(line, "\r\n")
@@ -189,23 +187,67 @@ func eachLine(text []byte, fields int, do func([]string) bool) error {
 	return nil
 }
 
-// ReadAccounts reads a passwd or group file that was opened inside the
-// container's root: a regular file of bounded size, else the error has kind
-// Invalid.
-func ReadAccounts(f *os.File) ([]byte, error) {
-	st, err := f.Stat()
+// Read reads a passwd or group file by its path, in the root of the calling
+// process; one that is not there is empty. What is no regular file could block,
+// and counts as not there.
+func Read(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
-		return nil, fmt.Errorf("look at %s: %w", f.Name(), err)
+		return nil, nil
 	}
-	if !st.Mode().IsRegular() {
-		return nil, fault.New(fault.Invalid, "read %s: not a regular file", f.Name())
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, nil
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxAccountBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
+	var out []byte
+	var b [4096]byte
+	for {
+		n, err := unix.Read(fd, b[:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return out, nil
+		}
+		if len(out)+n > maxAccountBytes {
+			return nil, &Error{Text: "read " + path + ": larger than " + strconv.Itoa(maxAccountBytes) + " bytes"}
+		}
+		out = append(out, b[:n]...)
 	}
-	if len(b) > maxAccountBytes {
-		return nil, fault.New(fault.Invalid, "read %s: larger than %d bytes", f.Name(), maxAccountBytes)
-	}
-	return b, nil
 }
+
+func unable(what, name string, err error) error {
+	return &Error{Text: "unable to find " + what + " " + clip(name) + ": " + err.Error(), Cause: err}
+}
+
+func inFile(name string, err error) error {
+	return &Error{Text: err.Error() + " in " + name + " file", Cause: err}
+}
+
+// clip shortens foreign text for an error and makes it one line.
+func clip(s string) string {
+	if len(s) > 64 {
+		s = s[:64] + "…"
+	}
+	if hasControl(s) {
+		return strconv.Quote(s)
+	}
+	return s
+}
+
+// hasControl reports bytes that could end a line or a C string.
+func hasControl(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return true
+		}
+	}
+	return false
+}
+
+// maxGroups is the kernel's NGROUPS_MAX, see getgroups(2).
+const maxGroups = 65536

@@ -1,4 +1,4 @@
-package process
+package account
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"berth/base/fault"
+	"golang.org/x/sys/unix"
 )
 
 const passwdText = `root:x:0:0:root:/root:/bin/sh
@@ -58,12 +58,12 @@ func TestLookup(t *testing.T) {
 		{in: "-1", bad: "not an id"},
 		{in: "+0", bad: "not an id"},
 		{in: "0:4294967295", bad: "not an id"},
-		{in: "huge", bad: `no user "huge"`},
-		{in: "minus", bad: `no user "minus"`},
-		{in: "short", bad: `no user "short"`},
-		{in: "web:bad", bad: `no group "bad"`},
-		{in: "#", bad: "no user"},
-		{in: "web\nroot", bad: "no user"},
+		{in: "huge", bad: "unable to find user huge: no matching entries in passwd file"},
+		{in: "minus", bad: "unable to find user minus: no matching entries in passwd file"},
+		{in: "short", bad: "unable to find user short: no matching entries in passwd file"},
+		{in: "web:bad", bad: "unable to find group bad: no matching entries in group file"},
+		{in: "#", bad: "unable to find user #"},
+		{in: "web\nroot", bad: "unable to find user \"web\\nroot\""},
 	} {
 		a, err := Lookup(tc.in, []byte(passwdText), []byte(groupText))
 		if tc.bad != "" {
@@ -80,7 +80,7 @@ func TestLookup(t *testing.T) {
 			t.Errorf("%q: got %+v", tc.in, a)
 		}
 	}
-	if _, err := Lookup("nobody", nil, nil); !errors.Is(err, fault.NotFound) {
+	if _, err := Lookup("nobody", nil, nil); !errors.Is(err, ErrMissing) {
 		t.Errorf("missing user: %v", err)
 	}
 	if _, err := Lookup("web", []byte(strings.Repeat("\n", maxAccountLines+1)), nil); err == nil {
@@ -88,21 +88,7 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-func TestParseUser(t *testing.T) {
-	for in, want := range map[string][3]uint32{"0": {0, 0, 0}, "12:34": {12, 34, 1}, "4294967294:0": {4294967294, 0, 1}} {
-		uid, gid, has, err := ParseUser(in)
-		if err != nil || uid != want[0] || gid != want[1] || has != (want[2] == 1) {
-			t.Errorf("%q: %d %d %v %v", in, uid, gid, has, err)
-		}
-	}
-	for _, in := range []string{"", "root", "1:", ":1", "1:2:3", "4294967295", "4294967296", "-1", "1 ", "0x10", "1:wheel"} {
-		if uid, gid, _, err := ParseUser(in); err == nil {
-			t.Errorf("%q became %d:%d", in, uid, gid)
-		}
-	}
-}
-
-func TestReadAccounts(t *testing.T) {
+func TestRead(t *testing.T) {
 	dir := t.TempDir()
 	big := filepath.Join(dir, "big")
 	if err := os.WriteFile(big, nil, 0o644); err != nil {
@@ -111,17 +97,22 @@ func TestReadAccounts(t *testing.T) {
 	if err := os.Truncate(big, 1<<40); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{big, dir, "/dev/zero"} {
-		f, err := os.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b, err := ReadAccounts(f); !errors.Is(err, fault.Invalid) {
+	if b, err := Read(big); err == nil || !strings.Contains(err.Error(), "larger than") {
+		t.Errorf("%s: %d bytes, %v", big, len(b), err)
+	}
+	fifo := filepath.Join(dir, "fifo")
+	if err := unix.Mkfifo(fifo, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, "/dev/zero", fifo, filepath.Join(dir, "none")} {
+		if b, err := Read(path); err != nil || len(b) != 0 {
 			t.Errorf("%s: %d bytes, %v", path, len(b), err)
 		}
-		f.Close()
 	}
 }
+
+// none is what the kernel takes for "leave it".
+const none = 1<<32 - 1
 
 func FuzzLookup(f *testing.F) {
 	f.Add("web", []byte(passwdText), []byte(groupText))
@@ -132,7 +123,7 @@ func FuzzLookup(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if a.UID == noID || a.GID == noID || slices.Contains(a.Groups, noID) {
+		if a.UID == none || a.GID == none || slices.Contains(a.Groups, none) {
 			t.Errorf("%q: %+v", user, a)
 		}
 		if !slices.IsSorted(a.Groups) || hasControl(a.Home) || !strings.HasPrefix(a.Home, "/") {

@@ -1,0 +1,152 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"berth/base/fault"
+	"berth/runtime/cgroup"
+	"berth/runtime/helper"
+	"berth/runtime/initproc"
+	"berth/sys/clone"
+)
+
+// Parent is the process whose children a container's processes are: a monitor,
+// which outlives the caller and takes their exit codes. The caller does all
+// else; nil in a request is the caller itself.
+//
+// Pids mean the same to both. Until it executes the helper, a child is a copy of
+// the parent, and may be so inside a container's namespaces: the parent's
+// program must be one that cannot be written to, as the helper is.
+//
+// The child of the last Clone is the newest. Neither it nor its first stage may
+// be reaped before Spoken, so that their pids stay theirs. A parent that loses
+// the caller before Spoken ends the child. If its first stage died early, the
+// child can be one of whose pid nobody told the parent; it ends by itself.
+type Parent interface {
+	// Clone is clone.Start in the parent, with copies of a's descriptors that are
+	// closed in the parent when it returns; clone.Attr.Marshal is the way there.
+	Clone(a *clone.Attr) (pid int, twoStage bool, err error)
+	// Spoken says that the newest child executes the helper and has pid: it may be
+	// reaped when it ends, and stage 1, which ends by itself, now.
+	Spoken(pid int) error
+	// Abandon kills the newest child, whose pid is pid as far as the caller knows,
+	// and returns when it and its stage 1 are reaped. It may come after Spoken.
+	Abandon(pid int) error
+}
+
+// Process is a first process that waits for Start, or one more in a running
+// container.
+type Process struct {
+	PID int
+	// Console is the master of its terminal, nil without one or when a console
+	// socket took it. The caller closes it.
+	Console *os.File
+	// Cgroup are the container's folders by controller, that of cgroup v2 under "":
+	// where memory.events and memory.oom_control are. nil from Spawn.
+	Cgroup map[string]string
+}
+
+// Close closes the terminal's master. The process is not touched.
+func (p *Process) Close() error {
+	if p == nil || p.Console == nil {
+		return nil
+	}
+	return p.Console.Close()
+}
+
+// checkParent refuses what the caller cannot hand on to another's child.
+func checkParent(p Parent, preserve int) error {
+	if p != nil && preserve > 0 {
+		return fault.New(fault.Invalid, "preserve descriptors: the process is another's child and has that one's")
+	}
+	return nil
+}
+
+// self is the caller as a parent, of one child.
+type self struct {
+	first int // stage 1 of a clone in two stages, until it is reaped; 0 none
+}
+
+func (s *self) Clone(a *clone.Attr) (pid int, twoStage bool, err error) {
+	pid, twoStage, err = clone.Start(a)
+	if err == nil && twoStage {
+		s.first = pid
+	}
+	return pid, twoStage, err
+}
+
+func (s *self) Spoken(int) error { return s.reapFirst() }
+
+func (s *self) Abandon(pid int) error {
+	_ = unix.Kill(pid, unix.SIGKILL)
+	_, err := wait(pid)
+	if pid == s.first {
+		s.first = 0
+	}
+	return errors.Join(err, s.reapFirst())
+}
+
+// reapFirst reaps stage 1, which ends by itself.
+func (s *self) reapFirst() error {
+	if s.first == 0 {
+		return nil
+	}
+	_, err := wait(s.first)
+	s.first = 0
+	return err
+}
+
+// Helper opens the program that a first process is before it is the user's. A
+// monitor, which is a Parent, is started from it too.
+func Helper() (*os.File, error) { return helper.Open() }
+
+// Account names the user that a process runs as, looked up in the container's
+// own passwd and group files.
+type Account = initproc.Account
+
+// Place is cgroups that a process enters when it is made: descriptors of v1
+// `tasks` files, and of a v2 directory.
+type Place struct {
+	Tasks []*os.File
+	Dir   *os.File
+}
+
+// Close closes the descriptors.
+func (p *Place) Close() {
+	closeAll(p.Tasks)
+	if p.Dir != nil {
+		p.Dir.Close()
+	}
+}
+
+// monitorPath is the cgroup of all monitors, in berth's subtree.
+const monitorPath = "/berth/monitor"
+
+// MonitorPlace opens the cgroup that monitors live in, so that they outlive the
+// caller's. An ordinary user without a cgroup gets an empty place.
+func MonitorPlace(_ context.Context, rt *Runtime) (*Place, error) {
+	rt.begin()
+	l, err := cgroup.Detect()
+	if err != nil {
+		return nil, err
+	}
+	c, err := cgroup.New(l, cgroup.Config{ID: "monitor", Path: monitorPath, Rootless: rt.rootless()})
+	if err != nil {
+		return nil, err
+	}
+	p := &Place{}
+	p.Tasks, p.Dir, err = c.JoinFDs()
+	if errors.Is(err, unix.ENOENT) {
+		if err = cgroup.Share(c); err == nil {
+			p.Tasks, p.Dir, err = c.JoinFDs()
+		}
+	}
+	if err != nil && rt.rootless() {
+		return &Place{}, nil
+	}
+	return p, err
+}
