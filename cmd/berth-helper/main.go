@@ -1,6 +1,7 @@
 // Command berth-helper is what a container's first process executes before it
-// becomes the user's program; berth-oci carries it inside. It is started by
-// package runtime alone, as "berth-helper init SOCKET". Row 7.
+// becomes the user's program; the other programs carry it inside. Package runtime
+// starts it so, as "berth-helper init SOCKET", and package monitor starts
+// a container's monitor, as "berth-helper monitor SOCKET". Row 7.
 package main
 
 import (
@@ -8,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 
+	"berth/monitor/serve"
 	"berth/runtime/initproc"
 )
 
@@ -18,11 +20,12 @@ import (
 func init() { runtime.LockOSThread() }
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == "init" {
+	words := map[string]func(sock int) int{"init": initproc.Main, "monitor": serve.Main}
+	if len(os.Args) == 3 && words[os.Args[1]] != nil {
 		if sock, err := strconv.Atoi(os.Args[2]); err == nil && sock > 2 {
-			os.Exit(initproc.Main(sock))
+			os.Exit(words[os.Args[1]](sock))
 		}
 	}
-	os.Stderr.WriteString("berth-helper: only berth's runtime starts this program\n")
+	os.Stderr.WriteString("berth-helper: only berth starts this program\n")
 	os.Exit(1)
 }

@@ -1,0 +1,142 @@
+package monitor
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/monitor/wire"
+	"berth/sys/fdpass"
+)
+
+// Conn is a connection to a monitor. Its methods may be called at the same
+// time; they are answered one after the other.
+type Conn struct {
+	mu   sync.Mutex
+	fd   int
+	pid  int  // of the monitor, if we started it
+	owed bool // the answer to OpConfigure is still to be read
+}
+
+// answerTime bounds the wait for one answer: a monitor answers at once, unless
+// it was stopped.
+const answerTime = 60 * time.Second
+
+// Close ends the connection. What was cloned through it and not adopted is
+// killed by the monitor.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd >= 0 {
+		unix.Close(c.fd)
+		c.fd = -1
+	}
+	return nil
+}
+
+// Reap waits for a monitor that this process has started, so that no dead one
+// remains. Only a caller that outlives its containers needs it.
+func (c *Conn) Reap() {
+	if c.pid <= 0 {
+		return
+	}
+	for {
+		if _, err := unix.Wait4(c.pid, nil, 0, nil); err != unix.EINTR {
+			return
+		}
+	}
+}
+
+// call makes one request and reads its answer.
+func (c *Conn) call(op wire.Op, m, answer wire.Message, fds ...int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.settle(); err != nil {
+		return err
+	}
+	if err := c.send(wire.Request(op, m), fds); err != nil {
+		return err
+	}
+	return c.receive(answer)
+}
+
+// settle reads the answer to the configuration.
+func (c *Conn) settle() error {
+	if !c.owed {
+		return nil
+	}
+	if err := c.receive(&wire.Nothing{}); err != nil {
+		return fmt.Errorf("start a monitor: %w", err)
+	}
+	c.owed = false
+	return nil
+}
+
+func (c *Conn) send(b []byte, fds []int) error {
+	if c.fd < 0 {
+		return errGone
+	}
+	if len(b) > wire.MaxMessage {
+		return fmt.Errorf("ask the monitor: a message of %d bytes, more than %d", len(b), wire.MaxMessage)
+	}
+	if err := fdpass.Send(c.fd, b, fds...); err != nil {
+		return fmt.Errorf("ask the monitor: %w", err)
+	}
+	return nil
+}
+
+func (c *Conn) receive(answer wire.Message) error {
+	deadline := time.Now().Add(answerTime)
+	for {
+		left := time.Until(deadline)
+		if left <= 0 {
+			return fmt.Errorf("ask the monitor: no answer in %s", answerTime)
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
+		if err == unix.EINTR || err == nil && n == 0 {
+			continue
+		}
+		if err != nil {
+			return os.NewSyscallError("poll", err)
+		}
+		break
+	}
+	var b [4 << 10]byte
+	n, err := readEINTR(c.fd, b[:])
+	if err != nil || n == 0 {
+		return errGone
+	}
+	failed, err := wire.ReadAnswer(b[:n], answer)
+	if err != nil {
+		return fmt.Errorf("understand the monitor: %w", err)
+	}
+	if failed != nil {
+		return &answerError{failed}
+	}
+	return nil
+}
+
+// answerError is a failure in the monitor. It unwraps to its errno.
+type answerError struct{ f *wire.Failed }
+
+func (e *answerError) Error() string { return e.f.Text }
+
+func (e *answerError) Unwrap() error {
+	if e.f.Errno == 0 {
+		return nil
+	}
+	return syscall.Errno(e.f.Errno)
+}
+
+func readEINTR(fd int, b []byte) (int, error) {
+	for {
+		n, err := unix.Read(fd, b)
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
+}

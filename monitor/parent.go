@@ -1,0 +1,95 @@
+package monitor
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"berth/monitor/wire"
+	"berth/sys/clone"
+)
+
+// Clone is clone.Start in the monitor: the child is the monitor's. See
+// runtime.Parent.
+func (c *Conn) Clone(a *clone.Attr) (pid int, twoStage bool, err error) {
+	b, fds, err := a.Marshal()
+	if err != nil {
+		return 0, false, err
+	}
+	var answer wire.Cloned
+	if err := c.call(wire.OpClone, &wire.Clone{Attr: string(b)}, &answer, fds...); err != nil {
+		return 0, false, err
+	}
+	return answer.PID, answer.TwoStage, nil
+}
+
+// Spoken says that the newest child of this connection runs its program and
+// what its pid is: the first stage of its clone is reaped.
+func (c *Conn) Spoken(pid int) error {
+	return c.call(wire.OpSpoken, &wire.Child{PID: pid}, &wire.Nothing{})
+}
+
+// Abandon kills and reaps the newest child of this connection and its first
+// stage. It returns when they are gone.
+func (c *Conn) Abandon(pid int) error {
+	return c.call(wire.OpAbandon, &wire.Child{PID: pid}, &wire.Nothing{})
+}
+
+// Prepare says that a first process is about to be made, the first one or,
+// after an exit, another. The monitor opens the streams' ends and gives up
+// waiting for a restart. It fails with EBUSY while the old one runs.
+func (c *Conn) Prepare() error { return c.call(wire.OpPrepare, &wire.Nothing{}, &wire.Nothing{}) }
+
+// Adopt makes a child, pid as the runtime gave it, the container's first
+// process: it is no longer killed when this connection ends, and its end is the
+// container's. terminal is its terminal's master or nil; oom are open
+// memory.events or memory.oom_control files that tell of its OOM kills.
+func (c *Conn) Adopt(pid int, terminal *os.File, oom ...*os.File) error {
+	var fds []int
+	if terminal != nil {
+		fds = append(fds, int(terminal.Fd()))
+	}
+	for _, f := range oom {
+		fds = append(fds, int(f.Fd()))
+	}
+	return c.call(wire.OpAdopt, &wire.Adopt{PID: pid, Terminal: terminal != nil}, &wire.Nothing{}, fds...)
+}
+
+// Session makes a child an exec session. drain are the ends from which its
+// output is read, or its terminal's master: the caller reads them, and when its
+// connection ends the monitor does, so that the session goes on.
+func (c *Conn) Session(id string, pid int, terminal bool, drain ...*os.File) error {
+	var fds []int
+	for _, f := range drain {
+		fds = append(fds, int(f.Fd()))
+	}
+	return c.call(wire.OpSession, &wire.Session{ID: id, PID: pid, Terminal: terminal}, &wire.Nothing{}, fds...)
+}
+
+// Resize sets the size of the terminal of the first process, or of a session.
+func (c *Conn) Resize(session string, rows, cols uint16) error {
+	return c.call(wire.OpResize, &wire.Resize{Session: session, Rows: rows, Cols: cols}, &wire.Nothing{})
+}
+
+// Status asks the monitor about itself.
+func (c *Conn) Status() (*Status, error) {
+	s := &Status{}
+	return s, c.call(wire.OpStatus, &wire.Nothing{}, s)
+}
+
+// Dismiss ends the monitor and, if it lives, the first process. No exit is
+// recorded and nothing follows it: for a start that failed after Adopt. It
+// returns when the monitor is gone.
+func (c *Conn) Dismiss() error {
+	if err := c.call(wire.OpDismiss, &wire.Nothing{}, &wire.Nothing{}); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN}}, -1)
+		if err != unix.EINTR {
+			return os.NewSyscallError("poll", err)
+		}
+	}
+}

@@ -1,0 +1,5 @@
+package monitor
+
+import "berth/runtime"
+
+var _ runtime.Parent = (*Conn)(nil)

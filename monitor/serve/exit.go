@@ -1,0 +1,172 @@
+package serve
+
+import (
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/monitor/logfile"
+	"berth/monitor/wire"
+)
+
+// ended is the end of the first process, in the order in which it matters: its
+// last words, the fact, those who wait, what follows.
+func (m *monitor) ended(ws unix.WaitStatus, lost bool) {
+	f := &m.first
+	f.running = false
+	f.exit = exitOf(f.pid, ws)
+	if lost {
+		f.exit.Code, f.exit.Signal, f.exit.Lost = lostCode, 0, true
+	}
+	f.exit.Time = time.Now().UnixNano()
+	m.loop.stop(m.due.health)
+	m.due.health = nil
+	m.streams.drain()
+	f.exit.OOM = oomKilled(f.oom)
+	f.oom = nil
+	f.exit.Incomplete = m.log.Lost() > 0
+	if m.dismissed {
+		m.streams.finish()
+		m.end()
+		return
+	}
+	writeExit(m.dir, &f.exit)
+	m.streams.finish()
+	m.watches.tellAll("", f.exit)
+	m.follow()
+}
+
+// lostCode stands for an exit code that nobody saw.
+const lostCode = 255
+
+// follow has done what follows the exit, by a watcher that promised to or by the
+// word for it.
+func (m *monitor) follow() {
+	if !m.watches.follow(m.first.exit) {
+		m.words.run(m.cfg.Exited, m.obeyWord)
+	}
+}
+
+func (m *monitor) obeyWord(answer string) {
+	again, after := parseAnswer(answer)
+	m.obey(again, after)
+}
+
+// obey does as it was told after an exit: start again after some ms, or end.
+func (m *monitor) obey(again bool, after uint64) {
+	if m.first.running {
+		return // somebody has started it meanwhile
+	}
+	if !again || m.cfg.Again == nil {
+		m.end()
+		return
+	}
+	const longest = 24 * time.Hour
+	d := min(time.Duration(min(after, uint64(longest/time.Millisecond)))*time.Millisecond, longest)
+	m.due.again = m.loop.after(d, func() {
+		m.due.again = nil
+		run := m.first.run
+		m.words.run(m.cfg.Again, func(answer string) {
+			if m.first.run == run { // it could not start it
+				m.obeyWord(answer)
+			}
+		})
+	})
+}
+
+// startHealth counts from the start to the first check.
+func (m *monitor) startHealth() {
+	m.loop.stop(m.due.health)
+	m.due.health = nil
+	if m.cfg.Health != nil {
+		m.checkIn(m.cfg.HealthAfter)
+	}
+}
+
+func (m *monitor) checkIn(ms uint64) {
+	run := m.first.run
+	m.due.health = m.loop.after(time.Duration(ms)*time.Millisecond, func() {
+		m.due.health = nil
+		m.words.run(m.cfg.Health, func(answer string) {
+			if again, after := parseAnswer(answer); again && m.first.running && m.first.run == run && m.due.health == nil {
+				m.checkIn(max(after, 1))
+			}
+		})
+	})
+}
+
+// oomKilled reads the files that tell of OOM kills: memory.events of cgroup v2,
+// memory.oom_control of v1; both have a line "oom_kill N".
+func oomKilled(files []int) (killed bool) {
+	for _, fd := range files {
+		var b [512]byte
+		if n, err := unix.Pread(fd, b[:], 0); err == nil && fieldOf(b[:n], "oom_kill") > 0 {
+			killed = true
+		}
+		unix.Close(fd)
+	}
+	return killed
+}
+
+// fieldOf reads the number after a name that begins a line, 0 without.
+func fieldOf(b []byte, name string) int {
+	for len(b) > 0 {
+		end := 0
+		for end < len(b) && b[end] != '\n' {
+			end++
+		}
+		line := string(b[:end])
+		if len(line) > len(name)+1 && line[:len(name)] == name && line[len(name)] == ' ' {
+			n, _ := strconv.Atoi(line[len(name)+1:])
+			return n
+		}
+		b = b[min(end+1, len(b)):]
+	}
+	return 0
+}
+
+const reserve = "." + wire.ExitFact
+
+// reserveExit makes room for the exit fact while there is some: a full /run
+// does not lose it. What an earlier run left goes.
+func reserveExit(dir int) error {
+	fd, err := unix.Openat(dir, reserve, unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err == nil {
+		var blank [256]byte
+		for i := range blank {
+			blank[i] = ' '
+		}
+		_, err = unix.Pwrite(fd, blank[:], 0)
+		unix.Close(fd)
+	}
+	if err != nil {
+		return &os.PathError{Op: "reserve the exit fact", Path: reserve, Err: err}
+	}
+	_ = unix.Unlinkat(dir, wire.ExitFact, 0)
+	return nil
+}
+
+// writeExit writes the fact over the reserve and gives it its name. The folder
+// may be gone: then nobody asks.
+func writeExit(dir int, e *wire.Exit) {
+	b := append([]byte(`{"version":1,"pid":`), strconv.Itoa(e.PID)...)
+	b = append(append(b, `,"code":`...), strconv.Itoa(e.Code)...)
+	b = append(append(b, `,"signal":`...), strconv.Itoa(e.Signal)...)
+	b = strconv.AppendBool(append(b, `,"oom":`...), e.OOM)
+	b = strconv.AppendBool(append(b, `,"lost":`...), e.Lost)
+	b = strconv.AppendBool(append(b, `,"incomplete":`...), e.Incomplete)
+	b = logfile.AppendTime(append(b, `,"time":"`...), time.Unix(0, e.Time))
+	b = append(b, "\"}\n"...)
+	fd, err := unix.Openat(dir, reserve, unix.O_WRONLY|unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	if n, err := unix.Pwrite(fd, b, 0); err != nil || n < len(b) {
+		return
+	}
+	_ = unix.Ftruncate(fd, int64(len(b)))
+	_ = unix.Renameat(dir, reserve, dir, wire.ExitFact)
+}

@@ -1,0 +1,96 @@
+// Package serve is the monitor: the process that stands beside one container,
+// as the helper's word "monitor". It is the parent of the container's processes,
+// holds their streams, writes the log, tells how they ended, and starts berth by
+// its pinned path to do what follows.
+//
+//	output  FIFO or terminal → log, clients     child   clone, reap, adopt
+//	input   clients → FIFO or terminal          exit    what happens when the first process ends
+//	conn    requests of the engine              session execs
+//	streams FIFOs and the terminal              word    programs by pinned path
+//	loop    one thread, epoll, timers           watch   who waits for an exit
+//
+// It copies bytes and parses none; it decides nothing of a container's life. It
+// holds nothing of the engine or of the runtime's parent side, and links neither
+// fmt nor encoding/json, so that it stays small: no goroutines, no buffers beyond
+// a few fixed ones. Row 4, and the second door of room monitor for the helper.
+package serve
+
+import (
+	"os"
+	_ "unsafe" // for linkname
+
+	"golang.org/x/sys/unix"
+
+	"berth/sys/catch"
+)
+
+// Main is the life of a monitor that the engine started with its end of a
+// socket. It returns the exit code.
+func Main(sock int) int {
+	m, err := begin(sock)
+	if err != nil {
+		return 1
+	}
+	if err := m.loop.run(); err != nil {
+		return 1
+	}
+	return 0
+}
+
+func begin(sock int) (*monitor, error) {
+	if err := detach(sock); err != nil {
+		return nil, err
+	}
+	l, err := newLoop()
+	if err != nil {
+		return nil, err
+	}
+	m := newMonitor(l)
+	if err := m.listenTo(sock, true); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// detach leaves all that was the engine's: session and terminal, folder,
+// descriptors. Signals that end a session or a service do not end a monitor; a
+// handler, unlike SIG_IGN, is not inherited by the container's processes.
+func detach(sock int) error {
+	if _, err := unix.Setsid(); err != nil && err != unix.EPERM {
+		return os.NewSyscallError("setsid", err)
+	}
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: "/dev/null", Err: err}
+	}
+	for fd := range 3 {
+		if err := unix.Dup3(null, fd, 0); err != nil && err != unix.EINVAL {
+			return os.NewSyscallError("dup3", err)
+		}
+	}
+	for _, gap := range [][2]int{{3, sock - 1}, {sock + 1, maxFD}} {
+		if gap[0] <= gap[1] {
+			if err := unix.CloseRange(uint(gap[0]), uint(gap[1]), 0); err != nil {
+				return os.NewSyscallError("close_range", err)
+			}
+		}
+	}
+	unix.CloseOnExec(sock)
+	if err := unix.Chdir("/"); err != nil {
+		return os.NewSyscallError("chdir", err)
+	}
+	unix.Umask(0o022) // the container's processes inherit it
+	honour()
+	_, err = catch.Start([]unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2})
+	return err
+}
+
+// maxFD is the largest descriptor that close_range(2) takes.
+const maxFD = 1<<31 - 1
+
+// rest collects garbage and gives the memory back to the kernel. It is
+// debug.FreeOSMemory, of a package that links fmt; the runtime keeps the name
+// open for it.
+//
+//go:linkname rest runtime/debug.freeOSMemory
+func rest()

@@ -1,0 +1,1 @@
+// A function without a body, see serve.go, needs a file in assembly beside it.

@@ -1,0 +1,129 @@
+package monitor
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"berth/base/fault"
+	"berth/monitor/wire"
+	"berth/sys/clone"
+)
+
+// monitorEnv keeps the monitor small: one scheduler thread, an eager collector.
+var monitorEnv = []string{"GOMAXPROCS=1", "GOGC=10", "GODEBUG=asyncpreemptoff=1"}
+
+// Start starts a monitor from the helper program. It returns as soon as the
+// monitor is on its way: what is wrong with the configuration shows in the
+// first call. Close ends a monitor that has adopted nothing.
+//
+// The monitor is a child of the caller. A caller that lives on reaps it, see
+// Conn.Reap.
+func Start(program *os.File, cfg Config, place Place) (_ *Conn, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("start a monitor: %w", os.NewSyscallError("socketpair", err))
+	}
+	c := &Conn{fd: pair[0]}
+	defer unix.Close(pair[1])
+	defer func() {
+		if err != nil {
+			c.Close()
+			err = fmt.Errorf("start a monitor: %w", err)
+		}
+	}()
+	dir := -1
+	if place.Dir != nil {
+		dir = int(place.Dir.Fd())
+	}
+	pid, _, err := clone.Start(&clone.Attr{
+		CgroupDir: dir, Program: int(program.Fd()), Sock: pair[1],
+		Argv: []string{"berth-helper", "monitor", "SOCKET"}, SockArg: 2, Env: monitorEnv,
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.pid = pid
+	if err := c.ready(); err != nil {
+		return nil, err
+	}
+	tasks := make([]int, len(place.Tasks))
+	for i, f := range place.Tasks {
+		tasks[i] = int(f.Fd())
+	}
+	if err := clone.Go(c.fd, tasks, -1); err != nil {
+		return nil, err
+	}
+	if err := c.send(wire.Request(wire.OpConfigure, cfg.wire()), nil); err != nil {
+		return nil, err
+	}
+	c.owed = true
+	return c, nil
+}
+
+// ready waits for the child that is going to be the monitor.
+func (c *Conn) ready() error {
+	var b [clone.FrameHeader + 8]byte
+	n, err := readEINTR(c.fd, b[:])
+	switch {
+	case err != nil:
+		return err
+	case n >= clone.FrameHeader && b[0] == clone.FrameReady:
+		return nil
+	case n == len(b) && b[0] == clone.FrameFail && binary.NativeEndian.Uint32(b[4:]) == 8:
+		return clone.FailError(b[clone.FrameHeader:])
+	}
+	return errGone
+}
+
+var errGone = errors.New("the monitor is gone")
+
+// Dial connects to the monitor of a container by its run folder. The error is of
+// kind NotFound if there is none, or no more.
+func Dial(dir string) (*Conn, error) {
+	c, err := dial(dir)
+	switch {
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ECONNREFUSED):
+		return nil, fault.New(fault.NotFound, "connect to the monitor in %s: none runs", dir)
+	case err != nil:
+		return nil, fmt.Errorf("connect to the monitor in %s: %w", dir, err)
+	}
+	return c, nil
+}
+
+func dial(dir string) (*Conn, error) {
+	at, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(at)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	// The folder's path may be longer than sun_path.
+	name := &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(at) + "/" + wire.Socket}
+	for err = unix.Connect(fd, name); err == unix.EINTR; {
+		err = unix.Connect(fd, name)
+	}
+	if err != nil && err != unix.EISCONN {
+		unix.Close(fd)
+		return nil, err
+	}
+	return &Conn{fd: fd}, nil
+}
+
+// ownOOMScoreAdj is what the monitor's children get back.
+func ownOOMScoreAdj() int {
+	b, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	return n
+}

@@ -1,0 +1,107 @@
+package monitor
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"berth/base/undo"
+	"berth/monitor/wire"
+)
+
+// Stdio opens the standard streams for a first process without a terminal, in
+// the run folder of cfg: FIFOs that outlive the monitor. uid and gid, as the
+// host sees them, will own them, so that the program can open /dev/stdout. The
+// caller closes them when the process has them.
+//
+// Output is open for reading as well, so that without a monitor the process
+// waits and is not killed by SIGPIPE; so is an input that never ends.
+func Stdio(cfg *Config, uid, gid int) (_ *[3]*os.File, err error) {
+	var u undo.Stack
+	defer u.Unwind(&err)
+	var files [3]*os.File
+	for i, name := range []string{wire.Stdin, wire.Stdout, wire.Stderr} {
+		flags := unix.O_RDWR
+		switch {
+		case i == 0 && !cfg.Stdin:
+			if files[0], err = os.Open(os.DevNull); err != nil {
+				return nil, err
+			}
+			u.Push("close standard input", files[0].Close)
+			continue
+		case i == 0 && cfg.StdinOnce:
+			flags = unix.O_RDONLY
+		}
+		f, err := openFIFO(filepath.Join(cfg.Dir, name), flags, uid, gid)
+		if err != nil {
+			return nil, fmt.Errorf("open stream %s: %w", filepath.Join(cfg.Dir, name), err)
+		}
+		files[i] = f
+		u.Push("close "+name, f.Close)
+	}
+	return &files, nil
+}
+
+// openFIFO opens a FIFO of ours, making it first if it is missing.
+func openFIFO(path string, flags, uid, gid int) (*os.File, error) {
+	const more = unix.O_NONBLOCK | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := unix.Open(path, flags|more, 0)
+	if errors.Is(err, unix.ENOENT) {
+		if err := unix.Mkfifo(path, 0o600); err != nil && !errors.Is(err, unix.EEXIST) {
+			return nil, err
+		}
+		fd, err = unix.Open(path, flags|more, 0)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		err = errors.New("it is not a FIFO")
+	}
+	if err == nil && (int(st.Uid) != uid || int(st.Gid) != gid) {
+		err = unix.Fchown(fd, uid, gid)
+	}
+	if err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags) // the program's reads wait
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	// Not NewFile's poller: the descriptor is for another process.
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// Pipes makes the streams of an exec session: the process's ends, nil for a
+// stream that is not asked for (the process gets /dev/null), and ours.
+func Pipes(stdin, stdout, stderr bool) (theirs *[3]*os.File, ours *Streams, err error) {
+	var u undo.Stack
+	defer u.Unwind(&err)
+	theirs, ours = &[3]*os.File{}, &Streams{}
+	for i, one := range []struct {
+		asked bool
+		ours  **os.File
+	}{{stdin, &ours.Stdin}, {stdout, &ours.Stdout}, {stderr, &ours.Stderr}} {
+		if !one.asked {
+			null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+			if err != nil {
+				return nil, nil, err
+			}
+			theirs[i] = null
+			u.Push("close /dev/null", null.Close)
+			continue
+		}
+		mine, other, err := pipe(i > 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		*one.ours, theirs[i] = mine, other
+		u.Push("close a pipe", mine.Close)
+		u.Push("close a pipe", other.Close)
+	}
+	return theirs, ours, nil
+}
