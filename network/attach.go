@@ -1,0 +1,68 @@
+package network
+
+import (
+	"net/netip"
+	"os"
+
+	"berth/base/ids"
+	"berth/network/portmap"
+)
+
+// Port is a published range of ports.
+type Port = portmap.Port
+
+// Request is what a container wants of its networks.
+type Request struct {
+	Container ids.ID
+	Name      string // the container's, shown by inspect
+	Endpoints []Endpoint
+	Publish   []Port
+	// Trusted containers (privileged) may use other link and ARP addresses than
+	// the ones they were given.
+	Trusted bool
+}
+
+// Endpoint is one network that a container wants to be on. The first of those
+// with the highest Priority gives the default route, and published ports lead
+// to it.
+type Endpoint struct {
+	Network   string // name, id or unique beginning of an id
+	IPv4      netip.Addr
+	IPv6      netip.Addr
+	MAC       string // "": from the address, as docker's
+	Interface string // name inside, "": eth0, eth1, …
+	Aliases   []string
+	Options   map[string]string
+	Priority  int
+}
+
+// Attachment is what a container has, decided by Prepare.
+type Attachment struct {
+	Container ids.ID
+	Name      string
+	Endpoints []Attached
+	Ports     []Port // as asked, with the host's ports decided
+	// Hold are bound sockets that keep others from the published ports. They are
+	// the caller's: a process that lives as long as the container keeps them.
+	Hold []*os.File
+}
+
+// Attached is one endpoint as it is.
+type Attached struct {
+	Network    string            `json:"network"` // its name
+	NetworkID  string            `json:"networkID"`
+	EndpointID string            `json:"endpointID"` // 64 hexadecimal digits
+	Interface  string            `json:"interface"`  // inside
+	Device     string            `json:"device"`     // the host's end
+	MAC        string            `json:"mac"`
+	IPv4       netip.Prefix      `json:"ipv4"` // zero: none
+	IPv6       netip.Prefix      `json:"ipv6"`
+	Gateway    netip.Addr        `json:"gateway"` // zero: none
+	Gateway6   netip.Addr        `json:"gateway6"`
+	MTU        int               `json:"mtu"`
+	Aliases    []string          `json:"aliases,omitempty"`
+	Options    map[string]string `json:"options,omitempty"`
+	Priority   int               `json:"priority,omitempty"`
+	Default    bool              `json:"default,omitempty"` // gives the default route
+	Trusted    bool              `json:"trusted,omitempty"`
+}

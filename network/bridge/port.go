@@ -1,0 +1,191 @@
+package bridge
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"berth/base/fault"
+	"berth/sys/netlink"
+)
+
+// Port is a container's veth pair.
+type Port struct {
+	Bridge   string
+	Device   string // the host's end
+	Hairpin  bool   // frames may go back where they came from
+	Isolated bool   // reaches no other isolated port, only the host
+	Inside   Inside
+}
+
+// Inside is the container's end.
+type Inside struct {
+	Name      string
+	MAC       net.HardwareAddr
+	MTU       int
+	Addresses []netip.Prefix
+	Gateways  []netip.Addr // of the default routes; none: no default route by this device
+}
+
+// maxPorts is how many the kernel gives a bridge.
+const maxPorts = 1023
+
+// Connect makes ports, one a network, with their ends in the namespace, and
+// sets lo up there. c is a connection of the host's namespace.
+func Connect(c *netlink.Conn, ports []Port, namespace *os.File) error {
+	for _, p := range ports {
+		if err := pair(c, p, namespace); err != nil {
+			return err
+		}
+	}
+	return netlink.Inside(namespace, func() error {
+		in, err := netlink.Open()
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		list := []netlink.Request{netlink.LinkRequest(0, loopback, netlink.Up, nil)}
+		for _, p := range ports {
+			more, err := inside(in, p.Inside)
+			if err != nil {
+				return fmt.Errorf("set %s in the container: %w", p.Inside.Name, err)
+			}
+			list = append(list, more...)
+		}
+		if err := all(in, list); err != nil {
+			return fmt.Errorf("give the container addresses and routes: %w", err)
+		}
+		return nil
+	})
+}
+
+// loopback is the number of lo in every namespace.
+const loopback = 1
+
+// Loopback sets lo up in a namespace.
+func Loopback(namespace *os.File) error { return Connect(nil, nil, namespace) }
+
+// pair makes the two devices.
+func pair(c *netlink.Conn, p Port, namespace *os.File) error {
+	b, err := Find(c, p.Bridge)
+	if err != nil {
+		return err
+	}
+	if b == nil {
+		return fault.New(fault.NotFound, "connect to bridge %s: it is not there", p.Bridge)
+	}
+	end := netlink.AppendString(nil, unix.IFLA_IFNAME, p.Inside.Name)
+	end = netlink.Append(end, unix.IFLA_ADDRESS, p.Inside.MAC)
+	end = netlink.AppendUint32(end, unix.IFLA_MTU, uint32(p.Inside.MTU))
+	end = netlink.AppendUint32(end, unix.IFLA_NET_NS_FD, uint32(namespace.Fd()))
+
+	a := netlink.AppendString(nil, unix.IFLA_IFNAME, p.Device)
+	a = netlink.AppendUint32(a, unix.IFLA_MTU, uint32(p.Inside.MTU))
+	a = netlink.AppendUint32(a, unix.IFLA_MASTER, uint32(b.Index))
+	info := netlink.AppendString(nil, unix.IFLA_INFO_KIND, "veth")
+	info = netlink.Nest(info, unix.IFLA_INFO_DATA, netlink.VethPeer(nil, end))
+	a = netlink.Nest(a, unix.IFLA_LINKINFO, info)
+	list := []netlink.Request{netlink.LinkRequest(unix.NLM_F_CREATE|unix.NLM_F_EXCL, 0, netlink.Keep, a)}
+
+	name := netlink.AppendString(nil, unix.IFLA_IFNAME, p.Device)
+	// A port has no address of its own, not even IPv6's link-local one.
+	spec := netlink.Nest(nil, unix.AF_INET6, netlink.Append(nil, unix.IFLA_INET6_ADDR_GEN_MODE, []byte{genModeNone}))
+	list = append(list, netlink.LinkRequest(0, 0, netlink.Keep, netlink.Nest(append([]byte(nil), name...), unix.IFLA_AF_SPEC, spec)))
+	up := append([]byte(nil), name...)
+	if p.Hairpin || p.Isolated {
+		up = netlink.Nest(up, unix.IFLA_LINKINFO, slave(p))
+	}
+	list = append(list, netlink.LinkRequest(0, 0, netlink.Up, up))
+
+	errs, err := c.DoAll(list)
+	if err != nil {
+		return fmt.Errorf("make veth pair %s: %w", p.Device, err)
+	}
+	for i, e := range errs {
+		switch {
+		case e == nil || i == 1: // a kernel without IPv6
+		case i == 0 && errors.Is(e, unix.EXFULL):
+			return fault.New(fault.Unavailable, "connect to bridge %s: it has %d ports, more the kernel does not give: %w", p.Bridge, maxPorts, e)
+		case i == 0 && errors.Is(e, unix.EOPNOTSUPP):
+			return fault.New(fault.Unsupported, "make veth pair %s: this kernel has no veth: %w", p.Device, e)
+		default:
+			return fmt.Errorf("make veth pair %s: %w", p.Device, e)
+		}
+	}
+	return nil
+}
+
+// genModeNone is IN6_ADDR_GEN_MODE_NONE.
+const genModeNone = 1
+
+// slave is what the bridge keeps of a port.
+func slave(p Port) []byte {
+	flag := func(b []byte, kind uint16, on bool) []byte {
+		if !on {
+			return b
+		}
+		return netlink.Append(b, kind, []byte{1})
+	}
+	data := flag(nil, unix.IFLA_BRPORT_MODE, p.Hairpin)
+	data = flag(data, unix.IFLA_BRPORT_ISOLATED, p.Isolated)
+	b := netlink.AppendString(nil, unix.IFLA_INFO_SLAVE_KIND, "bridge")
+	return netlink.Nest(b, unix.IFLA_INFO_SLAVE_DATA, data)
+}
+
+// Silence ends a port for good: nothing goes in or out, and the bridge forgets
+// what it learned there. To remove the pair would take the kernel some 10 ms of
+// waiting, which it does by itself with the namespace. That there is no such
+// port is no error.
+func Silence(c *netlink.Conn, name string) error {
+	// Not its state: the kernel sets that to forwarding at each event of the device.
+	var data []byte
+	for _, off := range []uint16{unix.IFLA_BRPORT_LEARNING, unix.IFLA_BRPORT_UNICAST_FLOOD, unix.IFLA_BRPORT_MCAST_FLOOD, unix.IFLA_BRPORT_BCAST_FLOOD} {
+		data = netlink.Append(data, off, []byte{0})
+	}
+	data = netlink.Append(data, unix.IFLA_BRPORT_LOCKED, []byte{1})
+	data = netlink.Append(data, unix.IFLA_BRPORT_FLUSH, nil)
+	b := netlink.AppendString(nil, unix.IFLA_INFO_SLAVE_KIND, "bridge")
+	b = netlink.Nest(b, unix.IFLA_INFO_SLAVE_DATA, data)
+	a := netlink.Nest(netlink.AppendString(nil, unix.IFLA_IFNAME, name), unix.IFLA_LINKINFO, b)
+	err := all(c, []netlink.Request{netlink.LinkRequest(0, 0, netlink.Keep, a)})
+	switch {
+	case err == nil || errors.Is(err, unix.ENODEV):
+		return nil
+	case errors.Is(err, unix.EOPNOTSUPP):
+		return Remove(c, name) // somebody took it from its bridge, or the bridge away
+	}
+	return fmt.Errorf("silence port %s: %w", name, err)
+}
+
+// inside prepares the container's end and says what remains to be asked.
+func inside(c *netlink.Conn, e Inside) ([]netlink.Request, error) {
+	l, err := c.LinkByName(e.Name)
+	if err != nil {
+		return nil, err
+	}
+	v6 := false
+	for _, a := range e.Addresses {
+		v6 = v6 || a.Addr().Is6()
+	}
+	conf := "ipv6/conf/" + e.Name
+	settings := []sysctl{{conf + "/disable_ipv6", "1", true}}
+	if v6 {
+		settings = []sysctl{{conf + "/disable_ipv6", "0", true}, {conf + "/accept_ra", "0", true}}
+	}
+	if err := apply(settings); err != nil {
+		return nil, err
+	}
+	var list []netlink.Request
+	for _, a := range e.Addresses {
+		list = append(list, netlink.AddressRequest(l.Index, a))
+	}
+	list = append(list, netlink.LinkRequest(0, l.Index, netlink.Up, nil))
+	for _, g := range e.Gateways {
+		list = append(list, netlink.RouteRequest(l.Index, g))
+	}
+	return list, nil
+}

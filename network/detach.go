@@ -1,0 +1,184 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"berth/base/fault"
+	"berth/base/ids"
+	"berth/base/undo"
+	"berth/network/bridge"
+	"berth/network/conntrack"
+	"berth/network/portmap"
+	"berth/sys/netlink"
+)
+
+// Connect makes the container's devices in its namespace, a file of nsfs: a
+// veth pair a network, addresses, routes; and sets lo up. After an error the
+// caller calls Detach.
+func (s *Store) Connect(ctx context.Context, a *Attachment, namespace *os.File) error {
+	c, err := netlink.Open()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var ports []bridge.Port
+	for _, e := range a.Endpoints {
+		var l live
+		if found, err := s.get("nets", e.NetworkID, &l); err != nil {
+			return err
+		} else if !found {
+			return fault.New(fault.NotFound, "connect container %s to network %s: somebody removed the network", a.Container, e.Network)
+		}
+		ports = append(ports, e.port(&l, e.Default && len(a.Ports) > 0))
+	}
+	if err := bridge.Connect(c, ports, namespace); err != nil {
+		return fmt.Errorf("connect container %s: %w", a.Container, err)
+	}
+	return ctx.Err()
+}
+
+// Attach is Prepare and Connect; on an error of either nothing stays.
+func (s *Store) Attach(ctx context.Context, r Request, namespace *os.File) (_ *Attachment, err error) {
+	var u undo.Stack
+	defer u.Unwind(&err)
+	a, err := s.Prepare(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	u.Push("detach container "+string(r.Container), func() error {
+		portmap.CloseAll(a.Hold)
+		return s.Release(context.WithoutCancel(ctx), r.Container)
+	})
+	if err := s.Connect(ctx, a, namespace); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Detach takes away what Prepare and Connect made, also half of it, but keeps
+// the container's addresses for its next start. Repeated it does nothing. The
+// devices go with their namespace, which the kernel ends some time after the
+// last process; until then nothing goes through them.
+func (s *Store) Detach(ctx context.Context, container ids.ID) error {
+	return s.leave(container, false)
+}
+
+// Release is Detach, and gives the addresses back: for a container that is
+// removed.
+func (s *Store) Release(ctx context.Context, container ids.ID) error {
+	return s.leave(container, true)
+}
+
+func (s *Store) leave(container ids.ID, release bool) error {
+	e, err := s.endpoint(container)
+	if err != nil {
+		return err
+	}
+	if e == nil { // nothing, or of another boot
+		if !release {
+			return nil
+		}
+		for _, kind := range []string{"ports", "endpoints"} {
+			if err := s.drop(kind, string(container)); err != nil {
+				return err
+			}
+		}
+		return s.book().Forget(string(container))
+	}
+	if e.State != stateDown {
+		c, err := netlink.Open()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		keep := e
+		if release {
+			keep = nil
+		}
+		return s.takeAway(c, e, keep)
+	}
+	if !release {
+		return nil
+	}
+	if err := s.giveBack(e, nil); err != nil {
+		return err
+	}
+	return s.drop("endpoints", e.Container)
+}
+
+// takeAway removes devices and elements of a container; what remains of it is
+// the file of its addresses, keep, or nothing if that is nil.
+func (s *Store) takeAway(c *netlink.Conn, e, keep *endpointFile) error {
+	e.State = stateLeaving
+	if err := s.put("endpoints", e.Container, e); err != nil {
+		return fmt.Errorf("write the endpoints of %s: %w", e.Container, err)
+	}
+	if len(e.Ports) > 0 {
+		if err := s.change(nil, e.elements()); err != nil {
+			return err
+		}
+	} else if err := s.put("gone", e.Endpoints[0].EndpointID, e); err != nil {
+		// What a port that is no more may claim can wait: a removal keeps the
+		// kernel's firewall busy for some 10 ms.
+		return err
+	}
+	for _, a := range e.Endpoints {
+		if err := bridge.Silence(c, a.Device); err != nil {
+			return err
+		}
+	}
+	if err := conntrack.Flush(published(e.Ports)); err != nil {
+		return err
+	}
+	if err := s.drop("ports", e.Container); err != nil {
+		return err
+	}
+	if keep == nil {
+		if err := s.giveBack(e, nil); err != nil {
+			return err
+		}
+		return s.drop("endpoints", e.Container)
+	}
+	rest := *keep
+	rest.State, rest.Ports = stateDown, nil
+	return s.put("endpoints", e.Container, &rest)
+}
+
+// Endpoints tells what a container has now: kind NotFound if nothing. Hold is
+// empty.
+func (s *Store) Endpoints(container ids.ID) (*Attachment, error) {
+	e, err := s.endpoint(container)
+	if err != nil {
+		return nil, err
+	}
+	if e == nil || e.State != stateUp {
+		return nil, fault.New(fault.NotFound, "container %s is on no network", container)
+	}
+	return e.attachment(), nil
+}
+
+// Hold binds the sockets of a container's published ports again, for a new
+// monitor.
+func (s *Store) Hold(container ids.ID) ([]*os.File, error) {
+	a, err := s.Endpoints(container)
+	if err != nil {
+		return nil, err
+	}
+	_, held, err := portmap.Decide(a.Ports, nil)
+	return held, err
+}
+
+// Rename notes the container's new name.
+func (s *Store) Rename(container ids.ID, name string) error {
+	e, err := s.endpoint(container)
+	if err != nil || e == nil {
+		return err
+	}
+	e.Name = name
+	return s.put("endpoints", e.Container, e)
+}
+
+// Loopback sets lo up in a namespace: all that network none has.
+func Loopback(namespace *os.File) error { return bridge.Loopback(namespace) }

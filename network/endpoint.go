@@ -1,0 +1,134 @@
+package network
+
+import (
+	"net"
+	"net/netip"
+
+	"berth/base/fault"
+	"berth/base/ids"
+	"berth/network/bridge"
+	"berth/network/nft"
+	"berth/network/portmap"
+)
+
+// States of an endpoint file. Each is written before what it says begins:
+//
+//	up ──Detach──► leaving ──all is taken away──► down ──Prepare──► up
+//	                  └──Release──► the file goes
+const (
+	stateUp      = "up"      // devices and elements are there, or about to be
+	stateLeaving = "leaving" // about to go
+	stateDown    = "down"    // only addresses are kept
+)
+
+// endpointFile is what a container has, on disk.
+type endpointFile struct {
+	Version   int        `json:"version"`
+	Boot      string     `json:"boot"`
+	Container string     `json:"container"`
+	Name      string     `json:"name"`
+	State     string     `json:"state"`
+	Endpoints []Attached `json:"endpoints"`
+	Ports     []Port     `json:"ports,omitempty"`
+}
+
+func (e *endpointFile) bootID() string { return e.Boot }
+
+// endpointVersion is of the form above.
+const endpointVersion = 1
+
+// endpoint reads the file of a container; nil if there is none of this boot.
+func (s *folder) endpoint(container ids.ID) (*endpointFile, error) {
+	var e endpointFile
+	found, err := s.get("endpoints", string(container), &e)
+	if err != nil || !found {
+		return nil, err
+	}
+	if e.Version != endpointVersion {
+		return nil, fault.New(fault.Unsupported, "read the endpoints of %s: form %d, this berth knows %d", container, e.Version, endpointVersion)
+	}
+	return &e, nil
+}
+
+// endpointFiles reads those of all containers. One that cannot be read is one
+// container whose rules are missing, not a dead network.
+func (s *folder) endpointFiles() ([]*endpointFile, error) {
+	names, err := s.names("endpoints")
+	if err != nil {
+		return nil, err
+	}
+	var list []*endpointFile
+	for _, name := range names {
+		if e, err := s.endpoint(ids.ID(name)); err == nil && e != nil {
+			list = append(list, e)
+		}
+	}
+	return list, nil
+}
+
+func (e *endpointFile) attachment() *Attachment {
+	return &Attachment{Container: ids.ID(e.Container), Name: e.Name, Endpoints: e.Endpoints, Ports: e.Ports}
+}
+
+// elements are the firewall's for a container.
+func (e *endpointFile) elements() []nft.Element {
+	var list []nft.Element
+	for _, a := range e.Endpoints {
+		list = append(list, a.guard()...)
+		if a.Default {
+			for _, p := range e.Ports {
+				for _, m := range p.Mappings(portmap.Target{IPv4: a.IPv4.Addr(), IPv6: a.IPv6.Addr()}) {
+					list = append(list, m.Element())
+				}
+			}
+		}
+	}
+	return list
+}
+
+// guard are the addresses that a container may claim on its bridge.
+func (a Attached) guard() []nft.Element {
+	if a.Trusted {
+		return nft.Trust(a.Device)
+	}
+	mac, _ := net.ParseMAC(a.MAC)
+	var own []netip.Addr
+	if a.IPv4.IsValid() {
+		own = append(own, a.IPv4.Addr())
+	}
+	if a.IPv6.IsValid() {
+		own = append(own, a.IPv6.Addr(), linkLocal(mac))
+	}
+	return nft.Guard(a.Device, mac, own)
+}
+
+// linkLocal is the address that the kernel makes of a link address (EUI-64, RFC
+// 4291, appendix A).
+func linkLocal(mac net.HardwareAddr) netip.Addr {
+	var b [16]byte
+	b[0], b[1] = 0xfe, 0x80
+	copy(b[8:], []byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
+	return netip.AddrFrom16(b)
+}
+
+// port is the endpoint as a port of its bridge.
+func (a Attached) port(l *live, hairpin bool) bridge.Port {
+	mac, _ := net.ParseMAC(a.MAC)
+	p := bridge.Port{
+		Bridge: l.Network.Device, Device: a.Device, Hairpin: hairpin, Isolated: l.Network.apart(),
+		Inside: bridge.Inside{Name: a.Interface, MAC: mac, MTU: a.MTU},
+	}
+	for _, ip := range []netip.Prefix{a.IPv4, a.IPv6} {
+		if ip.IsValid() {
+			p.Inside.Addresses = append(p.Inside.Addresses, ip)
+		}
+	}
+	if a.Default {
+		for _, g := range []netip.Addr{a.Gateway, a.Gateway6} {
+			if g.IsValid() {
+				p.Inside.Gateways = append(p.Inside.Gateways, g)
+			}
+		}
+	}
+	return p
+}

@@ -1,0 +1,289 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/base/fault"
+	"berth/base/flock"
+	"berth/network/bridge"
+	"berth/network/nft"
+	"berth/sys/netlink"
+)
+
+// wall is what was known of the firewall after our last change.
+type wall struct {
+	Boot string `json:"boot"`
+	// Generation is the kernel's count of changes when the rules were as they
+	// shall be; another one says that somebody changed something since.
+	Generation  uint32 `json:"generation"`
+	Fingerprint string `json:"fingerprint"`
+}
+
+func (w *wall) bootID() string { return w.Boot }
+
+// change adds and removes elements, each list in one transaction. If the table
+// is not as it was left, all of it is made anew from the records.
+func (s *firewall) change(add, remove []nft.Element) error {
+	f, err := s.dial()
+	if err != nil {
+		return err
+	}
+	defer closeLater(f)
+	held, err := s.lock("firewall", flock.Shared)
+	if err != nil {
+		return err
+	}
+	before, intact, err := s.intact(f)
+	if err == nil && intact {
+		commits := uint32(0)
+		if len(remove) > 0 {
+			err = f.Remove(remove)
+			commits++
+		}
+		if err == nil && len(add) > 0 {
+			err = f.Add(add)
+			commits++
+		}
+		if err == nil {
+			s.note(f, before, commits)
+		}
+	}
+	held.Unlock()
+	if err == nil && intact {
+		return nil
+	}
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	return s.mend(f, add, remove)
+}
+
+// closeLater closes a connection when the kernel is done with what was removed. A
+// close before that waits for all processors, some 10 ms, and keeps all other
+// changes of the firewall waiting too.
+func closeLater(f *nft.Conn) { time.AfterFunc(50*time.Millisecond, func() { f.Close() }) }
+
+// intact reports whether the rules are as they were installed, by the kernel's
+// generation if nobody else changed anything, else by looking.
+func (s *firewall) intact(f *nft.Conn) (generation uint32, intact bool, err error) {
+	var w wall
+	found, err := s.get("", "firewall", &w)
+	if err != nil || !found {
+		return 0, false, err
+	}
+	generation, err = f.Generation()
+	if err != nil || generation == w.Generation {
+		return generation, err == nil, err
+	}
+	now, err := f.Fingerprint()
+	return generation, now == w.Fingerprint, err
+}
+
+// note writes the generation down if all changes since before were ours. That
+// it cannot be written costs the next verb a look at the rules.
+func (s *firewall) note(f *nft.Conn, before, commits uint32) {
+	var w wall
+	now, err := f.Generation()
+	if found, getErr := s.get("", "firewall", &w); err != nil || getErr != nil || !found || now != before+commits {
+		return
+	}
+	w.Generation = now
+	_ = s.put("", "firewall", &w)
+}
+
+// mend makes the table anew from the records, and besides with what the caller
+// is about to add and without what it removes.
+func (s *firewall) mend(f *nft.Conn, add, remove []nft.Element) error {
+	held, err := s.lock("firewall", flock.Lock)
+	if err != nil {
+		return err
+	}
+	defer held.Unlock()
+	gone, err := s.names("gone") // what is left of them goes with the old table
+	if err != nil {
+		return err
+	}
+	elements, err := s.elements()
+	if err != nil {
+		return err
+	}
+	elements = slices.DeleteFunc(elements, func(e nft.Element) bool { return e.In(add) || e.In(remove) })
+	if err := f.Install(append(elements, add...)); err != nil {
+		return err
+	}
+	w := wall{Boot: s.boot}
+	if w.Generation, err = f.Generation(); err != nil {
+		return err
+	}
+	if w.Fingerprint, err = f.Fingerprint(); err != nil {
+		return err
+	}
+	if err := s.put("", "firewall", &w); err != nil {
+		return err
+	}
+	return s.dropAll("gone", gone)
+}
+
+// elements are all that the records ask for.
+func (s *firewall) elements() ([]nft.Element, error) {
+	var list []nft.Element
+	lives, err := s.lives()
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range lives {
+		list = append(list, l.firewall().Elements()...)
+	}
+	var w ways
+	if found, err := s.get("", "forwarding", &w); err != nil {
+		return nil, err
+	} else if found {
+		list = append(list, w.elements()...)
+	}
+	all, err := s.endpointFiles()
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range all {
+		if e.State == stateUp {
+			list = append(list, e.elements()...)
+		}
+	}
+	return list, nil
+}
+
+// maxGone is how many containers that are gone may have elements left.
+const maxGone = 50
+
+// sweep removes what is left in the firewall of containers that are gone, once
+// it is worth a transaction.
+func (s *firewall) sweep() error {
+	names, err := s.names("gone")
+	if err != nil || len(names) < maxGone {
+		return err
+	}
+	held, err := s.lock("sweep", flock.TryLock)
+	if err != nil {
+		if fault.Is(err, fault.Busy) {
+			return nil // another does it
+		}
+		return err
+	}
+	defer held.Unlock()
+	var list []nft.Element
+	for _, name := range names {
+		var e endpointFile
+		found, err := s.get("gone", name, &e)
+		if err != nil {
+			return err
+		}
+		if found {
+			list = append(list, e.elements()...)
+		}
+	}
+	if err := s.change(nil, list); err != nil {
+		return err
+	}
+	return s.dropAll("gone", names)
+}
+
+func (s *folder) dropAll(kind string, names []string) error {
+	for _, name := range names {
+		if err := s.drop(kind, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ways is what is known of the devices by which packets leave the host.
+type ways struct {
+	Boot   string   `json:"boot"`
+	Seen   []int    `json:"seen,omitempty"`   // numbers of devices that forward
+	Opened []string `json:"opened,omitempty"` // those that do so only for us
+}
+
+func (w *ways) bootID() string { return w.Boot }
+
+func (w *ways) elements() (list []nft.Element) {
+	for _, name := range w.Opened {
+		list = append(list, nft.Opened(name))
+	}
+	return list
+}
+
+// forward lets packets through the host's devices that have addresses, for
+// networks that lead out. Where the administrator has not made the host a router
+// it stays none: what is not ours, and comes in by a device that forwards only
+// for us, is dropped.
+func (s *firewall) forward(c *netlink.Conn, v6 bool) error {
+	var old ways
+	if found, err := s.get("", "forwarding", &old); err != nil {
+		return err
+	} else if !found {
+		old = ways{Boot: s.boot}
+	}
+	now := ways{Boot: s.boot, Seen: slices.Clone(old.Seen), Opened: slices.Clone(old.Opened)}
+	router4, router6 := bridge.Router()
+	if router4 {
+		now.Opened = nil
+	}
+	addresses, err := c.AllAddresses()
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	var names, closed []string
+	for _, a := range addresses {
+		if a.Prefix.Addr().IsLoopback() || slices.Contains(now.Seen, a.Index) {
+			continue
+		}
+		l, err := c.LinkByIndex(a.Index)
+		if err != nil {
+			continue // it is gone meanwhile
+		}
+		now.Seen = append(now.Seen, a.Index)
+		names = append(names, l.Name)
+		if router4 || bridge.Owner(l) != "" {
+			continue
+		}
+		if !bridge.Forwards(l.Name) || v6 && !router6 {
+			closed = append(closed, l.Name)
+		}
+	}
+	for _, name := range closed {
+		if !slices.Contains(now.Opened, name) {
+			now.Opened = append(now.Opened, name)
+		}
+	}
+	if slices.Equal(now.Seen, old.Seen) && slices.Equal(now.Opened, old.Opened) {
+		return nil
+	}
+	// First the guard, then what it guards; a device counts as seen when all is done.
+	guarded := ways{Boot: s.boot, Seen: old.Seen, Opened: now.Opened}
+	if err := s.put("", "forwarding", &guarded); err != nil {
+		return err
+	}
+	var gone []nft.Element
+	if len(now.Opened) == 0 {
+		gone = old.elements()
+	}
+	if err := s.change(now.elements(), gone); err != nil {
+		return err
+	}
+	for _, name := range closed {
+		if err := bridge.Forward(name); err != nil {
+			return err
+		}
+	}
+	if v6 && !router6 {
+		if err := bridge.Forward6(names); err != nil {
+			return err
+		}
+	}
+	return s.put("", "forwarding", &now)
+}

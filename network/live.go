@@ -1,0 +1,285 @@
+package network
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"berth/base/fault"
+	"berth/base/flock"
+	"berth/network/bridge"
+	"berth/network/ipam"
+	"berth/network/nft"
+	"berth/sys/netlink"
+)
+
+// live is what a network is in this boot; a file of its own, for the default
+// bridge has no other.
+type live struct {
+	Boot    string   `json:"boot"`
+	Network *Network `json:"network"` // with subnets and device
+	MAC     string   `json:"mac,omitempty"`
+	MTU     int      `json:"mtu"`
+	// Foreign bridges are the administrator's: used as they are, never changed.
+	Foreign bool `json:"foreign,omitempty"`
+	// Ready is set when device and firewall were made once.
+	Ready bool `json:"ready,omitempty"`
+}
+
+func (l *live) bootID() string { return l.Boot }
+
+// defaultMTU is Ethernet's.
+const defaultMTU = 1500
+
+// up makes the bridge of a network unless it is there, and its part of the
+// firewall. It says what the network is now.
+func (s *builder) up(c *netlink.Conn, n *Network) (*live, error) {
+	var l live
+	if found, err := s.get("nets", n.ID, &l); err != nil {
+		return nil, err
+	} else if found && l.Ready {
+		link, err := bridge.Find(c, l.Network.Device)
+		if err != nil {
+			return nil, err
+		}
+		if link != nil && (link.Up || l.Foreign) {
+			return &l, nil
+		}
+	}
+	held, err := s.lock(n.ID, flock.Lock)
+	if err != nil {
+		return nil, err
+	}
+	defer held.Unlock()
+	return s.build(c, n)
+}
+
+// build is up with the network's lock held.
+func (s *builder) build(c *netlink.Conn, n *Network) (*live, error) {
+	if err := s.still(n); err != nil {
+		return nil, err
+	}
+	var l live
+	found, err := s.get("nets", n.ID, &l)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		choose, err := s.lock("choose", flock.Lock) // one chooses a subnet and a name at a time
+		if err != nil {
+			return nil, err
+		}
+		fresh, err := s.settle(c, n)
+		if err == nil {
+			// Before the device: who finds one knows then that it is ours.
+			err = s.put("nets", n.ID, fresh)
+		}
+		choose.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		l = *fresh
+	}
+	if !l.Foreign {
+		if _, err := bridge.Make(c, l.bridge()); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.change(l.firewall().Elements(), nil); err != nil {
+		return nil, err
+	}
+	l.Ready = true
+	return &l, s.put("nets", n.ID, &l)
+}
+
+// settle decides device, subnets and the rest of a network that was not up in
+// this boot.
+func (s *builder) settle(c *netlink.Conn, n *Network) (*live, error) {
+	l := &live{Boot: s.boot, MTU: s.mtu(n), Network: new(*n)}
+	if n.Name == Default {
+		if err := s.defaultDevice(c, l); err != nil || l.Foreign {
+			return l, err
+		}
+	} else if link, err := bridge.Find(c, n.Device); err != nil {
+		return nil, err
+	} else if link != nil && bridge.Owner(link) != n.ID {
+		return l, foreign(c, l, link)
+	}
+	if len(n.Subnets) == 0 {
+		sub, err := s.defaultSubnet(c, l.Network.Device)
+		if err != nil {
+			return nil, err
+		}
+		l.Network.Subnets = []Subnet{sub}
+	}
+	l.MAC = hostMAC(n.ID)
+	return l, nil
+}
+
+// defaultDevice chooses the default bridge's device: the one the administrator
+// names, also if it is his own; else docker0, unless dockerd has that.
+func (s *builder) defaultDevice(c *netlink.Conn, l *live) error {
+	names := []string{"docker0"}
+	for i := range 10 {
+		names = append(names, fmt.Sprintf("berth%d", i))
+	}
+	if s.settings.Bridge != "" {
+		names = []string{s.settings.Bridge}
+	}
+	for _, name := range names {
+		l.Network.Device = name
+		link, err := bridge.Find(c, name)
+		if err != nil {
+			return err
+		}
+		if link == nil || bridge.Owner(link) == l.Network.ID {
+			return nil
+		}
+		if s.settings.Bridge != "" {
+			return foreign(c, l, link)
+		}
+	}
+	return fault.New(fault.Conflict, "make the default bridge: %s to %s are others' devices", names[0], names[len(names)-1])
+}
+
+// foreign takes a bridge of the administrator as it is.
+func foreign(c *netlink.Conn, l *live, link *netlink.Link) error {
+	if link.Kind != "bridge" {
+		return fault.New(fault.Conflict, "use device %s: it is no bridge", link.Name)
+	}
+	l.Foreign = true
+	all, err := c.AllAddresses()
+	if err != nil {
+		return err
+	}
+	var subnets []Subnet
+	for _, a := range all {
+		if a.Index == link.Index && !a.Prefix.Addr().IsLinkLocalUnicast() {
+			subnets = append(subnets, Subnet{Prefix: a.Prefix.Masked(), Gateway: a.Prefix.Addr()})
+		}
+	}
+	if len(l.Network.Subnets) == 0 {
+		l.Network.Subnets = subnets
+	}
+	if len(l.Network.Subnets) == 0 {
+		return fault.New(fault.Invalid, "use bridge %s: it has no address", link.Name)
+	}
+	return nil
+}
+
+// defaultSubnet is the default bridge's: as set, else from the pools.
+func (s *builder) defaultSubnet(c *netlink.Conn, device string) (Subnet, error) {
+	if a := s.settings.Address; a.IsValid() {
+		return Subnet{Prefix: a.Masked(), Gateway: a.Addr(), Range: s.settings.FixedCIDR}, nil
+	}
+	taken, err := s.takenSubnets(c, device)
+	if err != nil {
+		return Subnet{}, err
+	}
+	p, err := ipam.Choose(s.pools(), taken, false)
+	if err != nil {
+		return Subnet{}, err
+	}
+	return Subnet{Prefix: p, Gateway: p.Addr().Next(), Range: s.settings.FixedCIDR}, nil
+}
+
+func (s *builder) pools() []ipam.Pool {
+	if len(s.settings.Pools) == 0 {
+		return ipam.DefaultPools()
+	}
+	var list []ipam.Pool
+	for _, p := range s.settings.Pools {
+		list = append(list, ipam.Pool(p))
+	}
+	return list
+}
+
+// takenSubnets are those of the host's routes and addresses, except by way of
+// one device, and of all our networks.
+func (s *builder) takenSubnets(c *netlink.Conn, except string) ([]netip.Prefix, error) {
+	skip := 0
+	if l, err := bridge.Find(c, except); err != nil {
+		return nil, err
+	} else if l != nil {
+		skip = l.Index
+	}
+	var taken []netip.Prefix
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		routes, err := c.Routes(family)
+		if err != nil {
+			return nil, fmt.Errorf("list routes: %w", err)
+		}
+		for _, r := range routes {
+			if r.To.IsValid() && r.Index != skip {
+				taken = append(taken, r.To)
+			}
+		}
+	}
+	addresses, err := c.AllAddresses()
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range addresses {
+		if a.Index != skip {
+			taken = append(taken, a.Prefix.Masked())
+		}
+	}
+	records, err := s.made()
+	if err != nil {
+		return nil, err
+	}
+	lives, err := s.lives()
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range lives {
+		records = append(records, l.Network)
+	}
+	for _, n := range records {
+		if n.Device != except {
+			for _, sub := range n.Subnets {
+				taken = append(taken, sub.Prefix)
+			}
+		}
+	}
+	return slices.Compact(taken), nil
+}
+
+// lives lists the networks that are up.
+func (s *folder) lives() ([]*live, error) {
+	names, err := s.names("nets")
+	if err != nil {
+		return nil, err
+	}
+	var list []*live
+	for _, name := range names {
+		var l live
+		if found, err := s.get("nets", name, &l); err != nil {
+			return nil, err
+		} else if found {
+			list = append(list, &l)
+		}
+	}
+	return list, nil
+}
+
+func (l *live) bridge() bridge.Bridge {
+	mac, _ := net.ParseMAC(l.MAC)
+	b := bridge.Bridge{Name: l.Network.Device, Network: l.Network.ID, MAC: mac, MTU: l.MTU}
+	for _, sub := range l.Network.Subnets {
+		b.Addresses = append(b.Addresses, netip.PrefixFrom(sub.Gateway, sub.Prefix.Bits()))
+	}
+	return b
+}
+
+// firewall is the network as the firewall sees it.
+func (l *live) firewall() nft.Network {
+	f := nft.Network{Device: l.Network.Device, Internal: l.Network.Internal, Apart: l.Network.apart(), Routed: l.Network.routed()}
+	for _, sub := range l.Network.Subnets {
+		f.Subnets = append(f.Subnets, sub.Prefix)
+	}
+	return f
+}

@@ -1,0 +1,92 @@
+// Package network is the noun: networks that containers are on, and what a
+// container has on them: an address, a device, published ports. It is the door
+// of the room, for the engine; below it bridge makes devices, ipam gives
+// addresses, nft is the firewall and portmap the published ports. It knows no
+// container but by its id, and makes no namespace: it is given one. Networks
+// none, host and another container's are not its business. Row 3.
+//
+// Everything is said to the kernel by netlink, in the network namespace of the
+// calling process ("the host" below).
+//
+// On disk:
+//
+//	ROOT/networks/d/ID/record.json   a network that somebody made; durable
+//	ROOT/networks/names/NAME         link(2) of the same file
+//	RUN/network/nets/ID.json         what a network is in this boot: bridge, subnet
+//	RUN/network/endpoints/ID.json    what container ID has: written before it is made
+//	RUN/network/addresses/NET/ADDR   link(2) of a file that names owner and boot
+//	RUN/network/locks/…              one lock a network, one for ports, one for the firewall
+//
+// Lock order: the container's lock, which the caller of every verb on a
+// container holds, network, ports, firewall. None is held while a client is
+// waited for.
+package network
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Options say where a store lives.
+type Options struct {
+	Root, Run string
+	Settings  Settings
+	// Live says whether a container still has a record; what belongs to one that
+	// has none may be taken over. Nil: all have.
+	Live func(container string) bool
+}
+
+// Settings are what the administrator set, in the words of Docker's
+// daemon.json. The zero value is Docker's.
+type Settings struct {
+	Bridge    string       // bridge: name of the default bridge's device, "" docker0
+	Address   netip.Prefix // bip: address and size of the default bridge
+	FixedCIDR netip.Prefix // fixed-cidr: part of the default bridge's subnet that containers get
+	Gateway   netip.Addr   // default-gateway of the default bridge
+	Pools     []Pool       // default-address-pools
+	MTU       int          // mtu, 0: 1500
+	NoICC     bool         // icc=false: containers of the default bridge do not reach each other
+	NoMasq    bool         // ip-masq=false
+	// PublishAddress is where ports without an address are published (ip).
+	PublishAddress netip.Addr
+}
+
+// Pool is a supply of subnets: Base cut into pieces of Size bits.
+type Pool struct {
+	Base netip.Prefix
+	Size int
+}
+
+// Names of the networks that are always there.
+const (
+	Default = "bridge" // docker's word; podman's is the same network's other name
+	Host    = "host"
+	None    = "none"
+)
+
+// Network is one network as it was asked for, and what followed.
+type Network struct {
+	Version  int               `json:"version"`
+	ID       string            `json:"id"` // 64 hexadecimal digits
+	Name     string            `json:"name"`
+	Driver   string            `json:"driver"` // bridge; host and none are the two built in
+	Created  time.Time         `json:"created"`
+	Internal bool              `json:"internal,omitempty"`
+	IPv6     bool              `json:"ipv6,omitempty"`
+	Subnets  []Subnet          `json:"subnets,omitempty"`
+	Options  map[string]string `json:"options,omitempty"` // -o, docker's keys
+	IPAM     map[string]string `json:"ipam,omitempty"`    // --ipam-opt
+	Labels   map[string]string `json:"labels,omitempty"`
+	// Attachable is swarm's; kept for inspect.
+	Attachable bool `json:"attachable,omitempty"`
+	// Device is the bridge's name.
+	Device string `json:"device,omitempty"`
+}
+
+// Subnet is one range of addresses of a network.
+type Subnet struct {
+	Prefix  netip.Prefix          `json:"prefix"`
+	Gateway netip.Addr            `json:"gateway"` // the host's address on it
+	Range   netip.Prefix          `json:"range"`   // addresses given out are of it; zero: all
+	Aux     map[string]netip.Addr `json:"aux,omitempty"`
+}

@@ -1,0 +1,143 @@
+// Package portmap is the published ports of containers: it decides the host's
+// ports, holds them by bound sockets, and says what the firewall's maps get. It
+// writes no file and talks to no firewall. Row 3, below network.
+package portmap
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"berth/base/fault"
+	"berth/network/nft"
+)
+
+// Port is a published range: Count ports of the host lead to as many of the
+// container.
+type Port struct {
+	Protocol  string     `json:"protocol"`          // tcp, udp, sctp
+	Container uint16     `json:"container"`         // the first port inside
+	Host      uint16     `json:"host"`              // the first port outside, 0 any free one
+	HostEnd   uint16     `json:"hostEnd,omitempty"` // for one inside: any free of Host to HostEnd
+	Count     uint16     `json:"count"`             // at least 1
+	Address   netip.Addr `json:"address"`           // of the host; zero: all
+}
+
+// protocolNumber is 0 for what cannot be published.
+func protocolNumber(name string) byte {
+	switch name {
+	case "tcp":
+		return unix.IPPROTO_TCP
+	case "udp":
+		return unix.IPPROTO_UDP
+	case "sctp":
+		return unix.IPPROTO_SCTP
+	}
+	return 0
+}
+
+// Check refuses what cannot be published: kind Invalid.
+func (p Port) Check() error {
+	if protocolNumber(p.Protocol) == 0 {
+		return fault.New(fault.Invalid, "invalid proto: %.40q", p.Protocol)
+	}
+	count := int(max(p.Count, 1))
+	if p.Container == 0 || int(p.Container)+count-1 > 0xffff || int(p.Host)+count-1 > 0xffff {
+		return fault.New(fault.Invalid, "publish port %d to %d: there are ports 1 to 65535", p.Host, p.Container)
+	}
+	if p.HostEnd != 0 && (p.HostEnd < p.Host || count != 1) {
+		return fault.New(fault.Invalid, "publish port %d: %d-%d is not a range to choose one of", p.Container, p.Host, p.HostEnd)
+	}
+	return nil
+}
+
+// Any reports whether there is a choice of the host's port.
+func (p Port) Any() bool { return p.Host == 0 || p.HostEnd > p.Host }
+
+// last is the last port of the host.
+func (p Port) last() uint16 { return p.Host + max(p.Count, 1) - 1 }
+
+// Overlaps reports whether both want one port of one address.
+func (p Port) Overlaps(q Port) bool {
+	return p.Protocol == q.Protocol && p.Host != 0 && q.Host != 0 && p.Host <= q.last() && q.Host <= p.last() &&
+		(everywhere(p.Address, q.Address) || everywhere(q.Address, p.Address) || p.Address == q.Address)
+}
+
+// everywhere reports whether a is all addresses, b's family included.
+func everywhere(a, b netip.Addr) bool {
+	return !a.IsValid() || a.IsUnspecified() && (!b.IsValid() || a.Is4() == b.Is4())
+}
+
+// Target is where a container's ports are.
+type Target struct {
+	IPv4, IPv6 netip.Addr
+}
+
+// Mappings are what the firewall's maps get for a port that was decided.
+func (p Port) Mappings(to Target) []nft.Mapping {
+	var list []nft.Mapping
+	for _, ip := range []netip.Addr{to.IPv4, to.IPv6} {
+		if !ip.IsValid() || p.Address.IsValid() && p.Address.Is4() != ip.Is4() {
+			continue
+		}
+		m := nft.Mapping{Protocol: protocolNumber(p.Protocol), First: p.Host, Last: p.last()}
+		if !p.Address.IsUnspecified() {
+			m.At = p.Address
+		}
+		if p.Host == p.Container && p.Count > 1 {
+			m.To = netip.AddrPortFrom(ip, 0) // one element for all of them
+			list = append(list, m)
+			continue
+		}
+		for i := range max(p.Count, 1) {
+			m.First, m.Last = p.Host+i, p.Host+i
+			m.To = netip.AddrPortFrom(ip, p.Container+i)
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// String is the port as docker port shows the host's side.
+func (p Port) String() string {
+	host := "0.0.0.0"
+	if p.Address.IsValid() {
+		host = p.Address.String()
+		if p.Address.Is6() {
+			host = "[" + host + "]"
+		}
+	}
+	s := host + ":" + strconv.Itoa(int(p.Host))
+	if p.Count > 1 {
+		s += "-" + strconv.Itoa(int(p.last()))
+	}
+	return s
+}
+
+// taken is the error for a port that a container of ours has, in Docker's words.
+func taken(p Port, port uint16) error {
+	address := "0.0.0.0"
+	if p.Address.IsValid() {
+		address = p.Address.String()
+	}
+	return fault.New(fault.Conflict, "Bind for %s:%d failed: port is already allocated", address, port)
+}
+
+// inUse is the error for a port that another program of the host has.
+func inUse(p Port, port uint16, err error) error {
+	network, address := p.Protocol+"4", "0.0.0.0"
+	if a := p.Address; a.IsValid() {
+		address = a.String()
+		if a.Is6() {
+			network, address = p.Protocol+"6", "["+address+"]"
+		}
+	}
+	err = fmt.Errorf("listen %s %s:%d: bind: %w", network, address, port, err)
+	if errors.Is(err, unix.EADDRINUSE) {
+		return fault.Wrap(fault.Conflict, err)
+	}
+	return err
+}

@@ -1,0 +1,140 @@
+package portmap
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"berth/base/fault"
+	"berth/test/netns"
+)
+
+func TestMain(m *testing.M) { os.Exit(netns.Main(m.Run)) }
+
+func port(proto string, host, container, count uint16, at string) Port {
+	p := Port{Protocol: proto, Host: host, Container: container, Count: count}
+	if at != "" {
+		p.Address = netip.MustParseAddr(at)
+	}
+	return p
+}
+
+func TestOverlaps(t *testing.T) {
+	for _, c := range []struct {
+		p, q Port
+		want bool
+	}{
+		{port("tcp", 80, 1, 1, ""), port("tcp", 80, 2, 1, ""), true},
+		{port("tcp", 80, 1, 1, ""), port("udp", 80, 1, 1, ""), false},
+		{port("tcp", 80, 1, 1, ""), port("tcp", 80, 1, 1, "::1"), true},
+		{port("tcp", 80, 1, 1, "0.0.0.0"), port("tcp", 80, 1, 1, "127.0.0.1"), true},
+		{port("tcp", 80, 1, 1, "0.0.0.0"), port("tcp", 80, 1, 1, "::1"), false},
+		{port("tcp", 80, 1, 1, "127.0.0.1"), port("tcp", 80, 1, 1, "127.0.0.2"), false},
+		{port("tcp", 80, 1, 10, ""), port("tcp", 89, 1, 1, ""), true},
+		{port("tcp", 80, 1, 10, ""), port("tcp", 90, 1, 1, ""), false},
+		{port("tcp", 0, 1, 1, ""), port("tcp", 0, 1, 1, ""), false},
+	} {
+		if c.p.Overlaps(c.q) != c.want || c.q.Overlaps(c.p) != c.want {
+			t.Errorf("%v and %v: not %v", c.p, c.q, c.want)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for _, p := range []Port{
+		port("icmp", 1, 1, 1, ""), port("tcp", 1, 0, 1, ""), port("tcp", 65535, 1, 2, ""), port("tcp", 1, 65535, 2, ""),
+		{Protocol: "tcp", Container: 1, Host: 10, HostEnd: 9, Count: 1}, {Protocol: "tcp", Container: 1, Host: 10, HostEnd: 20, Count: 2},
+	} {
+		if err := p.Check(); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%+v: %v", p, err)
+		}
+	}
+	if err := port("sctp", 65535, 65535, 1, "").Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Equal ranges are one element, shifted ones one a port.
+func TestMappings(t *testing.T) {
+	both := Target{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("fd00::2")}
+	for _, c := range []struct {
+		p    Port
+		want string
+	}{
+		{port("tcp", 8080, 80, 1, ""), "6 invalid IP 8080-8080 10.0.0.2:80; 6 invalid IP 8080-8080 [fd00::2]:80"},
+		{port("udp", 1000, 1000, 5000, "0.0.0.0"), "17 invalid IP 1000-5999 10.0.0.2:0"},
+		{port("tcp", 1000, 2000, 2, "127.0.0.1"), "6 127.0.0.1 1000-1000 10.0.0.2:2000; 6 127.0.0.1 1001-1001 10.0.0.2:2001"},
+		{port("tcp", 443, 443, 1, "::1"), "6 ::1 443-443 [fd00::2]:443"},
+	} {
+		var got []string
+		for _, m := range c.p.Mappings(both) {
+			got = append(got, fmt.Sprintf("%d %v %d-%d %v", m.Protocol, m.At, m.First, m.Last, m.To))
+		}
+		if s := strings.Join(got, "; "); s != c.want {
+			t.Errorf("%v:\n%s\nwant\n%s", c.p, s, c.want)
+		}
+	}
+}
+
+func TestDecide(t *testing.T) {
+	netns.Need(t)
+	if _, err := netns.Run("ip", "link", "set", "lo", "up"); err != nil {
+		t.Fatal(err)
+	}
+	others := []Port{port("tcp", 5000, 1, 100, "")}
+	got, held, err := Decide([]Port{
+		port("tcp", 8080, 80, 1, ""), port("tcp", 0, 81, 1, ""), port("udp", 0, 81, 3, ""),
+		{Protocol: "tcp", Container: 82, Host: 5099, HostEnd: 5110, Count: 1}, port("tcp", 8081, 80, 1, "127.0.0.1"),
+	}, others)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer CloseAll(held)
+	if s := fmt.Sprint(got); s != "[0.0.0.0:8080 0.0.0.0:49153 0.0.0.0:49153-49155 0.0.0.0:5100 127.0.0.1:8081]" {
+		t.Error(s)
+	}
+	// Held means that no other gets it, with SO_REUSEADDR (which package net sets) or not.
+	for _, at := range []string{"0.0.0.0:8080", "[::]:8080", "127.0.0.1:8080", "0.0.0.0:49153", "127.0.0.1:8081"} {
+		if l, err := net.Listen("tcp", at); err == nil {
+			l.Close()
+			t.Errorf("%s is free", at)
+		}
+	}
+	if c, err := net.ListenPacket("udp", "127.0.0.1:49154"); err == nil {
+		c.Close()
+		t.Error("udp 49154 is free")
+	}
+	if l, err := net.Listen("tcp", "127.0.0.2:8081"); err != nil {
+		t.Error(err)
+	} else {
+		l.Close()
+	}
+	_, _, err = Decide([]Port{port("tcp", 9000, 1, 1, ""), port("tcp", 8080, 1, 1, "127.0.0.1")}, nil)
+	if !fault.Is(err, fault.Conflict) {
+		t.Errorf("%v", err)
+	}
+	if l, err := net.Listen("tcp", ":9000"); err != nil {
+		t.Errorf("a failed choice keeps ports: %v", err)
+	} else {
+		l.Close()
+	}
+	if _, _, err := Decide([]Port{port("tcp", 5050, 1, 1, "127.0.0.1")}, others); !fault.Is(err, fault.Conflict) || err.Error() != "Bind for 127.0.0.1:5050 failed: port is already allocated" {
+		t.Errorf("%v", err)
+	}
+	many, held2, err := Decide([]Port{port("tcp", 20000, 20000, 65, "")}, nil)
+	if err != nil || len(held2) != 0 || len(many) != 1 {
+		t.Errorf("%v, %d held, %v", many, len(held2), err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(20040))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, _, err := Decide([]Port{port("tcp", 20000, 20000, 65, "")}, nil); !fault.Is(err, fault.Conflict) {
+		t.Errorf("a port of many is taken: %v", err)
+	}
+}

@@ -1,0 +1,133 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"berth/base/fault"
+	"berth/base/flock"
+	"berth/base/ids"
+	"berth/network/bridge"
+	"berth/sys/netlink"
+)
+
+// Reload puts bridges, forwarding and the firewall back as the records say they
+// are: after somebody flushed or removed them.
+func (s *Store) Reload(ctx context.Context) error {
+	c, err := netlink.Open()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	lives, err := s.lives()
+	if err != nil {
+		return err
+	}
+	v6, out := false, false
+	for _, l := range lives {
+		if err := s.rebuild(c, l.Network); err != nil {
+			return err
+		}
+		for _, sub := range l.Network.Subnets {
+			v6 = v6 || sub.Prefix.Addr().Is6()
+		}
+		out = out || !l.Network.Internal
+	}
+	if out {
+		if err := s.forward(c, v6); err != nil {
+			return err
+		}
+	}
+	f, err := s.dial()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return s.mend(f, nil, nil)
+}
+
+func (s *builder) rebuild(c *netlink.Conn, n *Network) error {
+	held, err := s.lock(n.ID, flock.Lock)
+	if err != nil {
+		return err
+	}
+	defer held.Unlock()
+	_, err = s.build(c, n)
+	return err
+}
+
+// TearDown takes away all that the store has in the kernel and in its run
+// folder: devices, addresses, the firewall. The records of networks stay. It is
+// for a store that is removed; no container may be on a network.
+func (s *Store) TearDown(ctx context.Context) error {
+	names, err := s.names("endpoints")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, name := range names {
+		errs = append(errs, s.Release(ctx, ids.ID(name)))
+	}
+	lives, err := s.lives()
+	if err != nil {
+		return err
+	}
+	for _, l := range lives {
+		errs = append(errs, s.tearDown(l.Network))
+	}
+	errs = append(errs, s.removePorts())
+	f, err := s.dial()
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	errs = append(errs, f.Uninstall())
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("take the networks down: %w", err)
+	}
+	for _, kind := range []string{"firewall.json", "forwarding.json", "nets", "endpoints", "gone", "ports", "addresses", "locks"} {
+		if err := os.RemoveAll(filepath.Join(s.run, kind)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removePorts removes all ports of ours.
+func (s *builder) removePorts() error {
+	c, err := netlink.Open()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	links, err := c.Links()
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		if strings.HasPrefix(l.Name, s.ports) {
+			if err := bridge.Remove(c, l.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// still refuses a network whose record was removed meanwhile. The caller holds
+// its lock.
+func (s *records) still(n *Network) error {
+	for _, b := range s.builtIn() {
+		if b.ID == n.ID {
+			return nil
+		}
+	}
+	if now, err := s.read(s.file(n.Name)); err == nil && now.ID == n.ID {
+		return nil
+	}
+	return fault.New(fault.NotFound, "network %s not found", n.Name)
+}
