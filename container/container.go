@@ -1,0 +1,125 @@
+// Package container is the door of the container room: what the store knows of
+// containers, their state, and what a container's process is made of. It starts
+// nothing, mounts nothing and knows no image store, network or volume: the verbs
+// hand their outcome in as plain values. Row 3.
+//
+// On disk:
+//
+//	ROOT/containers/d/ID/record.json    the record, synced; also hostname, hosts, resolv.conf, logs
+//	ROOT/containers/d/ID/summary.json   what lists show; made again when it is missing
+//	ROOT/containers/d/ID/last.json      the last run's facts, for the time after a reboot
+//	ROOT/containers/names/NAME          the id; made by link(2), so that one of many gets the name
+//	RUN/containers/ID/life.json         facts of this boot: pid, start time, boot id
+//	RUN/containers/ID/exit.json         the exit, written by the monitor
+//	RUN/containers/ID/…                 record.json and all else of a container with --rm
+//	RUN/exits/ID                        exits, kept for five minutes after the removal
+//	RUN/locks/containers/ID             held by the verb that changes the container
+//
+// Order of locks: one container at a time; a verb that needs two (rename onto a
+// stale name) tries the second without waiting.
+package container
+
+import (
+	"net/netip"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"berth/base/ids"
+	"berth/container/bundle"
+	"berth/container/config"
+	"berth/container/idrange"
+)
+
+// ID is a container's id.
+type ID = ids.ID
+
+// Config is what was asked of a container.
+type Config = config.Config
+
+// What a bundle is made of; see package bundle.
+type (
+	// ImageDefaults is what an image's configuration gives.
+	ImageDefaults = bundle.ImageDefaults
+	// Resolved is a configuration merged with an image's defaults.
+	Resolved = bundle.Resolved
+	// Inputs is what the verbs found out for one start.
+	Inputs = bundle.Inputs
+	// Mount is one mount with its source found.
+	Mount = bundle.Mount
+	// Namespaces are those to join, by path.
+	Namespaces = bundle.Namespaces
+	// Files are the host's sides of /etc/hostname, hosts and resolv.conf.
+	Files = bundle.Files
+	// HostDevices are the host's devices that a container gets.
+	HostDevices = bundle.HostDevices
+	// Health is a healthcheck, merged.
+	Health = bundle.Health
+	// Labels are those of the host's security modules.
+	Labels = bundle.Labels
+	// DeviceID is a device's number.
+	DeviceID = bundle.DeviceID
+	// UsernsFacts is what the choice of a user namespace depends on.
+	UsernsFacts = bundle.UsernsFacts
+	// Kernel is a version.
+	Kernel = bundle.Kernel
+	// HostEntry is one line of /etc/hosts, Resolver what resolv.conf says.
+	HostEntry = bundle.HostEntry
+	Resolver  = bundle.Resolver
+	// Bundle is what the runtime is given.
+	Bundle = bundle.Bundle
+	// Ranges hands out ids of the host.
+	Ranges = idrange.Ranges
+	// Range is what one container got.
+	Range = idrange.Range
+)
+
+// Resolve merges what was asked with the image's defaults, by Docker's rules.
+// Error: Invalid, in Docker's words.
+func Resolve(c *Config, image *ImageDefaults) (*Resolved, error) { return bundle.Resolve(c, image) }
+
+// Spec makes the OCI configuration of one start. It is pure. Error: Invalid.
+func Spec(c *Config, r *Resolved, in *Inputs) (*Bundle, error) { return bundle.Spec(c, r, in) }
+
+// Devices looks up the host's devices that a container asks for.
+func Devices(c *Config) (*HostDevices, error) { return bundle.Devices(c) }
+
+// Host is what is known of this machine.
+type Host = bundle.Host
+
+// Probe looks at this machine; it costs some system calls.
+func Probe() Host { return bundle.Probe() }
+
+// PrivateUsers decides whether a container gets a user namespace of its own.
+func PrivateUsers(c *Config, f *UsernsFacts) UsernsChoice {
+	private, reason := bundle.PrivateUsers(c, f)
+	return UsernsChoice{Private: private, Reason: reason}
+}
+
+// IDMapping tells how the ids of a bind are mapped; see package bundle.
+func IDMapping(path string, k Kernel) (how string, can bool, err error) {
+	return bundle.IDMapping(path, k)
+}
+
+// LargeIDs lists the ids that the configuration names and a range has not.
+func LargeIDs(c *Config, r *Resolved) (uids, gids []uint32) {
+	return bundle.LargeIDs(c, r, idrange.Size)
+}
+
+// Limits translates resource limits, for update, and refuses those that make no
+// sense, in Docker's words.
+func Limits(r *config.Resources, dev *HostDevices, host *Host) (*specs.LinuxResources, error) {
+	if err := bundle.CheckResources(r, host.CPUs); err != nil {
+		return nil, err
+	}
+	return bundle.Limits(r, dev, host)
+}
+
+// HostsFile is the text of /etc/hosts.
+func HostsFile(hostname, domainname string, addresses []netip.Addr, extra []HostEntry) (string, error) {
+	return bundle.HostsFile(hostname, domainname, addresses, extra)
+}
+
+// ResolvConf is the text of /etc/resolv.conf.
+func ResolvConf(host []byte, asked Resolver, hostNetwork bool) (string, error) {
+	return bundle.ResolvConf(host, asked, hostNetwork)
+}

@@ -1,0 +1,115 @@
+package container
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+
+	"berth/base/atomicfile"
+	"berth/base/fault"
+	"berth/container/config"
+)
+
+// The files of a container's folders.
+const (
+	recordFile  = "record.json"
+	summaryFile = "summary.json"
+	lastFile    = "last.json"
+	lifeFile    = "life.json"
+	exitFile    = "exit.json"
+)
+
+// Caps on what is read: a record holds a seccomp profile and an environment.
+const (
+	maxRecord = 16 << 20
+	maxFacts  = 1 << 20
+)
+
+// readJSON reads one of our files: kind NotFound if it is missing, Invalid if it
+// is not what it should be.
+func readJSON(path string, limit int64, into any) error {
+	b, err := atomicfile.ReadCapped(path, limit)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		return fault.New(fault.Invalid, "read %s: %w", path, err)
+	}
+	return nil
+}
+
+func writeJSON(path string, v any, opts ...atomicfile.Option) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return atomicfile.Write(path, b, 0o600, opts...)
+}
+
+// readRecord reads the record in a container's folder.
+func readRecord(home string, id ID) (*Record, error) {
+	var rec Record
+	path := filepath.Join(home, recordFile)
+	if err := readJSON(path, maxRecord, &rec); err != nil {
+		return nil, err
+	}
+	if rec.ID != id || CheckName(rec.Name) != nil {
+		return nil, fault.New(fault.Invalid, "read %s: it is the record of %.80q, named %.80q", path, rec.ID, rec.Name)
+	}
+	if rec.Version > recordVersion {
+		return nil, fault.New(fault.Unsupported, "read %s: its version is %d, this program knows %d", path, rec.Version, recordVersion)
+	}
+	return &rec, nil
+}
+
+// readSummary reads what lists show, from the record if the summary is missing
+// or torn.
+func readSummary(home string, id ID) (*Summary, error) {
+	var sum Summary
+	err := readJSON(filepath.Join(home, summaryFile), maxFacts, &sum)
+	if err == nil && sum.ID == id && sum.Version == recordVersion {
+		return &sum, nil
+	}
+	rec, err := readRecord(home, id)
+	if err != nil {
+		return nil, err
+	}
+	made := rec.summary()
+	_ = writeJSON(filepath.Join(home, summaryFile), made) // the next list makes it again
+	return made, nil
+}
+
+// summary is what lists show of a record.
+func (r *Record) summary() *Summary {
+	c := &r.Config
+	s := &Summary{
+		Version: recordVersion, ID: r.ID, Name: r.Name, Created: r.Created, Image: r.Image.Name, ImageID: r.Image.ID,
+		Command: r.Resolved.Args(), Labels: r.Resolved.Labels, Expose: r.Resolved.Expose, Publish: c.Network.Publish,
+		Restart: c.Restart, Health: r.Resolved.Health != nil, Remove: c.Life.Remove,
+	}
+	s.Networks = networks(&c.Network)
+	for _, m := range r.Mounts {
+		if m.Kind == config.MountTmpfs {
+			continue
+		}
+		what := m.Name
+		if what == "" {
+			what = m.Source
+		}
+		s.Volumes = append(s.Volumes, what)
+		s.Targets = append(s.Targets, m.Target)
+	}
+	return s
+}
+
+// networks names what a container is on, as ps shows and filters it.
+func networks(n *config.Network) []string {
+	var out []string
+	for _, e := range n.Endpoints {
+		out = append(out, e.Network)
+	}
+	if len(out) == 0 && n.Mode != "" {
+		out = append(out, n.Mode)
+	}
+	return out
+}

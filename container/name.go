@@ -1,0 +1,274 @@
+package container
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"berth/base/atomicfile"
+	"berth/base/fault"
+	"berth/base/flock"
+	"berth/base/ids"
+)
+
+// maxName bounds a name to what a file's name can be.
+const maxName = 240
+
+// nameChars is how Docker writes the rule in its message.
+const nameChars = "[a-zA-Z0-9][a-zA-Z0-9_.-]"
+
+// CheckName refuses what cannot be a container's name, in Docker's words: a
+// letter or digit, then one or more of letters, digits, "_", ".", "-". A slash
+// in front is the caller's to drop.
+func CheckName(name string) error {
+	ok := len(name) > 1 && len(name) <= maxName && name[0] != '.' && name[0] != '_' && name[0] != '-'
+	for i := 0; ok && i < len(name); i++ {
+		c := name[i]
+		ok = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '.' || c == '-'
+	}
+	if !ok {
+		return fault.New(fault.Invalid, "Invalid container name (%.300s), only %s are allowed", name, nameChars)
+	}
+	return nil
+}
+
+// RandomName makes a name of two words.
+func RandomName() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // ends the process if there is no randomness
+	n := binary.LittleEndian.Uint32(b[:])
+	return word(qualityWords, uint16(n)) + "_" + word(surnameWords, uint16(n>>16))
+}
+
+// book is the names of a store.
+type book struct{ *disk }
+
+// holder is the content of a name's file.
+type holder struct {
+	Version int `json:"version"`
+	ID      ID  `json:"id"`
+}
+
+func (s book) namePath(name string) string { return filepath.Join(s.namesDir(), name) }
+
+// readName gives the id that a name's file has: NotFound, Invalid for a torn file.
+func (s book) readName(name string) (ID, error) {
+	var h holder
+	if err := readJSON(s.namePath(name), 4096, &h); err != nil {
+		return "", err
+	}
+	if !isID(string(h.ID)) {
+		return "", fault.New(fault.Invalid, "read %s: no id in it", s.namePath(name))
+	}
+	return h.ID, nil
+}
+
+// stageName writes a name's file under another name.
+func (s book) stageName(id ID) (string, error) {
+	path := filepath.Join(s.namesDir(), hidden+ids.Hex(8))
+	if err := writeJSON(path, holder{Version: 1, ID: id}); err != nil {
+		return "", fmt.Errorf("reserve a name: %w", err)
+	}
+	return path, nil
+}
+
+// claim gives a name to id, which is locked by the caller: link(2) of a complete
+// file, so that one of many gets it. A name whose container is gone is taken
+// over, under that container's lock: while it is being made, it holds that.
+func (s book) claim(name string, id ID) error {
+	staged, err := s.stageName(id)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(staged)
+	for {
+		err := os.Link(staged, s.namePath(name))
+		if err == nil {
+			return nil
+		}
+		if !os.IsExist(err) {
+			return fmt.Errorf("reserve the name %s: %w", name, err)
+		}
+		owner, err := s.readName(name)
+		switch {
+		case gone(err):
+			continue // removed since
+		case fault.Is(err, fault.Invalid):
+			if err := s.mendName(name); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return err
+		case owner == id:
+			return nil
+		case s.hasName(owner, name):
+			return inUse(name, owner)
+		}
+		lock, err := flock.TryLock(s.lockPath(owner))
+		if fault.Is(err, fault.Busy) {
+			return inUse(name, owner)
+		}
+		if err != nil {
+			return err
+		}
+		now, err := s.readName(name)
+		if err == nil && now == owner && !s.hasName(owner, name) {
+			err = os.Rename(staged, s.namePath(name))
+			if err == nil {
+				return s.dropLock(lock, owner)
+			}
+		}
+		_ = s.dropLock(lock, owner)
+		if err != nil && !gone(err) && !fault.Is(err, fault.Invalid) {
+			return fmt.Errorf("reserve the name %s: %w", name, err)
+		}
+	}
+}
+
+// dropLock gives back a lock that was taken on what may be no container.
+func (s book) dropLock(lock *flock.Held, id ID) error {
+	if s.exists(id) {
+		return lock.Unlock()
+	}
+	return lock.Remove()
+}
+
+// hasName reports whether a container is there and has this name.
+func (s book) hasName(id ID, name string) bool {
+	sum, err := readSummary(s.Home(id), id)
+	return err == nil && sum.Name == name
+}
+
+func inUse(name string, owner ID) error {
+	return fault.New(fault.Conflict, "Conflict. The container name %q is already in use by container %q. You have to remove (or rename) that container to be able to reuse that name.", "/"+name, string(owner))
+}
+
+// release gives a name back if it is id's.
+func (s book) release(name string, id ID) error {
+	owner, err := s.readName(name)
+	if gone(err) || err == nil && owner != id {
+		return nil
+	}
+	return removeFile(s.namePath(name))
+}
+
+// mendName makes a torn name file again, from the records, or removes it.
+func (s book) mendName(name string) error {
+	lock, err := flock.Lock(filepath.Join(s.locks(), bootFile))
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	if _, err := s.readName(name); err == nil || gone(err) {
+		return nil
+	}
+	id, ok := s.named(name)
+	if !ok {
+		return removeFile(s.namePath(name))
+	}
+	staged, err := s.stageName(id)
+	if err != nil {
+		return err
+	}
+	return os.Rename(staged, s.namePath(name))
+}
+
+// named looks for the container of a name in all records.
+func (s book) named(name string) (ID, bool) {
+	kept, passing, err := s.present()
+	if err != nil {
+		return "", false
+	}
+	for _, id := range append(kept, passing...) {
+		if s.hasName(id, name) {
+			return id, true
+		}
+	}
+	return "", false
+}
+
+// tidyNames compares the names with the records. It is for a moment when nobody
+// makes or renames a container, or (repair false) only looks.
+func (s book) tidyNames(repair bool) ([]Finding, error) {
+	kept, passing, err := s.present()
+	if err != nil {
+		return nil, err
+	}
+	want := map[string]ID{}
+	for _, id := range append(kept, passing...) {
+		if sum, err := readSummary(s.Home(id), id); err == nil {
+			if first, twice := want[sum.Name]; !twice || first > id {
+				want[sum.Name] = id
+			}
+		}
+	}
+	var out []Finding
+	entries, err := os.ReadDir(s.namesDir())
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		id, err := s.readName(e.Name())
+		if err == nil && want[e.Name()] == id {
+			delete(want, e.Name())
+			continue
+		}
+		removed := false
+		if repair {
+			if removed, err = s.dropName(e.Name(), id); err != nil {
+				return out, err
+			}
+		}
+		if !strings.HasPrefix(e.Name(), hidden) && !atomicfile.IsStaged(e.Name()) {
+			out = append(out, Finding{Path: s.namePath(e.Name()), Problem: "a name without its container", Repaired: removed})
+		}
+	}
+	for name, id := range want {
+		out = append(out, Finding{Path: s.namePath(name), Problem: "container " + string(id) + " without its name", Repaired: repair})
+		if !repair {
+			continue
+		}
+		if err := s.claim(name, id); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// dropName removes a name's file whose container is not there, unless that is
+// being made just now.
+func (s book) dropName(name string, owner ID) (bool, error) {
+	if owner != "" {
+		lock, err := flock.TryLock(s.lockPath(owner))
+		if fault.Is(err, fault.Busy) {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		defer func() { _ = s.dropLock(lock, owner) }()
+		if s.hasName(owner, name) {
+			return false, nil
+		}
+	}
+	return true, removeFile(s.namePath(name))
+}
+
+// pickName reserves a random name; after many collisions it gets a number.
+func (s book) pickName(id ID) (string, error) {
+	for try := 0; ; try++ {
+		name := RandomName()
+		if try > 8 {
+			name += strconv.Itoa(try)
+		}
+		err := s.claim(name, id)
+		if err == nil || !fault.Is(err, fault.Conflict) {
+			return name, err
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package container
+
+import (
+	"time"
+
+	"berth/container/config"
+)
+
+// recordVersion is the version of Record's form.
+const recordVersion = 1
+
+// Record is what the store knows of one container. It is written at create and
+// changed by rename and update alone; what happens is facts, see Facts.
+type Record struct {
+	Version  int           `json:"version"`
+	ID       ID            `json:"id"`
+	Name     string        `json:"name"` // without a slash in front
+	Created  time.Time     `json:"created"`
+	BootID   string        `json:"bootId"` // of the boot that made it: a --rm container does not outlive it
+	Config   config.Config `json:"config"`
+	Resolved Resolved      `json:"resolved"`
+	Image    ImageUsed     `json:"image"`
+	// Snapshot is the key of the writable layer, Lease that of what keeps it.
+	Snapshot string `json:"snapshot"`
+	Lease    string `json:"lease,omitempty"`
+	// Hostname is settled at create: the one asked for, or the id's first 12 digits.
+	Hostname string       `json:"hostname"`
+	Userns   UsernsChoice `json:"userns"`
+	Mounts   []MountPoint `json:"mounts,omitempty"`
+	// LogPath is the log file, "" if its driver keeps none.
+	LogPath string `json:"logPath,omitempty"`
+}
+
+// ImageUsed is the image that a container was made of.
+type ImageUsed struct {
+	ID   string `json:"id"`   // digest of the configuration
+	Name string `json:"name"` // as typed
+	// Digest is the manifest's.
+	Digest   string `json:"digest,omitempty"`
+	Platform string `json:"platform,omitempty"`
+}
+
+// UsernsChoice is whether the container has a user namespace of its own,
+// decided at create.
+type UsernsChoice struct {
+	Private bool `json:"private"`
+	// Reason says why not; shown once by create, always by inspect.
+	Reason string `json:"reason,omitempty"`
+	// Large are ids above the range that get a mapping each.
+	LargeUIDs []uint32 `json:"largeUids,omitempty"`
+	LargeGIDs []uint32 `json:"largeGids,omitempty"`
+}
+
+// MountPoint is one mount as inspect shows it.
+type MountPoint struct {
+	Kind        string `json:"kind"`           // bind, volume, tmpfs, image
+	Name        string `json:"name,omitempty"` // of a volume
+	Source      string `json:"source,omitempty"`
+	Target      string `json:"target"`
+	Driver      string `json:"driver,omitempty"`
+	Mode        string `json:"mode,omitempty"` // the options as typed
+	ReadOnly    bool   `json:"readOnly,omitempty"`
+	Propagation string `json:"propagation,omitempty"`
+	// Anonymous volumes go with `rm -v` and with --rm.
+	Anonymous bool `json:"anonymous,omitempty"`
+	// Asked is the mount as it was asked for; an image's volume has just a target.
+	Asked config.Mount `json:"asked"`
+}
+
+// Summary is what lists show of one container, small and quick to read.
+type Summary struct {
+	Version  int               `json:"version"`
+	ID       ID                `json:"id"`
+	Name     string            `json:"name"`
+	Created  time.Time         `json:"created"`
+	Image    string            `json:"image"`   // as typed
+	ImageID  string            `json:"imageId"` // digest of the configuration
+	Command  []string          `json:"command,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Networks []string          `json:"networks,omitempty"`
+	Volumes  []string          `json:"volumes,omitempty"` // names, and paths of binds
+	Targets  []string          `json:"targets,omitempty"` // where the mounts are
+	Expose   []config.Port     `json:"expose,omitempty"`
+	Publish  []config.Port     `json:"publish,omitempty"`
+	Restart  config.Restart    `json:"restart"`
+	Health   bool              `json:"health,omitempty"` // it has a healthcheck
+	Remove   bool              `json:"remove,omitempty"` // --rm
+	Facts    Facts             `json:"-"`
+}
+
+// State derives the state.
+func (s *Summary) State() State { return s.Facts.State() }

@@ -1,0 +1,57 @@
+package container
+
+import (
+	"time"
+
+	"berth/container/config"
+)
+
+// Docker's back-off.
+const (
+	firstDelay = 100 * time.Millisecond
+	lastDelay  = time.Minute
+	// steady is how long a run must have lasted for the delay to begin anew.
+	steady = 10 * time.Second
+)
+
+// restartRule decides what follows an exit.
+//
+//	no               it stays ended
+//	always           again, unless a user ended it
+//	unless-stopped   again, unless a user ended it
+//	on-failure[:n]   again after a code that is not 0, n times at most, unless a user ended it
+func restartRule(p config.Restart, code int, stopped bool, restarts int) bool {
+	if stopped {
+		return false
+	}
+	switch p.Policy {
+	case config.RestartAlways, config.RestartUnlessStopped:
+		return true
+	case config.RestartOnFailure:
+		return code != 0 && (p.Retries == 0 || restarts < p.Retries)
+	}
+	return false
+}
+
+// backOff is the delay before the next start, from the last one (0: none) and
+// how long the run lasted: 100 ms, doubled while runs are shorter than ten
+// seconds, a minute at most.
+func backOff(last, ran time.Duration) time.Duration {
+	if ran >= steady || last < firstDelay {
+		return firstDelay
+	}
+	return min(2*last, lastDelay)
+}
+
+// AtBoot reports whether a container that ran before is started after a boot:
+// always even if a user had ended it, as Docker does.
+func AtBoot(p config.Restart, f *Facts) bool {
+	if f.Started == nil || f.ThisBoot || f.Removing {
+		return false
+	}
+	if p.Policy == config.RestartAlways {
+		return true
+	}
+	exit, _ := f.Ended()
+	return restartRule(p, exit.Code, f.Stopped, f.Restarts)
+}

@@ -1,0 +1,168 @@
+package container
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"berth/base/atomicfile"
+	"berth/base/fault"
+	"berth/container/config"
+)
+
+// Prepare makes the run folder for a start and forgets the last run. byUser
+// tells that a verb, not the restart policy, starts it. Error: Conflict if it runs.
+func (l *Locked) Prepare(byUser bool) (runDir string, err error) {
+	f, err := l.s.facts(l.ID)
+	if err != nil {
+		return "", err
+	}
+	if st := f.State(); st.Live() || st == StateRemoving {
+		return "", fault.New(fault.Conflict, "container %s is %s", l.ID, st)
+	}
+	runDir = l.s.RunDir(l.ID)
+	if err := os.Mkdir(runDir, 0o700); err != nil && !os.IsExist(err) {
+		return "", fmt.Errorf("start container %s: %w", l.ID, err)
+	}
+	now, err := l.s.readLife(l.ID)
+	if err != nil {
+		return "", err
+	}
+	// The exit moves into life.json before its file goes: a start that is killed
+	// here leaves an ended container.
+	now.Exit = f.Exit
+	if e, ok := f.Ended(); ok {
+		now.Exit = &e
+	}
+	if byUser {
+		now.Restarts, now.Delay, now.Stopped = 0, 0, false
+	}
+	now.Restarting, now.Paused, now.Health = nil, false, nil
+	if err := l.write(now); err != nil {
+		return "", err
+	}
+	if err := removeFile(filepath.Join(runDir, exitFile)); err != nil {
+		return "", err
+	}
+	return runDir, nil
+}
+
+// Started writes the fact of a start, before the process may run. Zero BootID
+// and At are now's.
+func (l *Locked) Started(st Started) error {
+	f, err := l.s.readLife(l.ID)
+	if err != nil {
+		return err
+	}
+	if st.BootID == "" {
+		st.BootID = l.s.boot
+	}
+	if st.At.IsZero() {
+		st.At = time.Now().UTC()
+	}
+	f.Before, f.Started, f.Exit, f.Restarting, f.Paused = f.Started, &st, nil, nil, false
+	if err := l.writeBoth(f); err != nil {
+		return fmt.Errorf("note the start of container %s: %w", l.ID, err)
+	}
+	return nil
+}
+
+// Failed notes that a start failed after Prepare, with or without Started:
+// inspect shows the code (126, 127, 128) and the cause. One that never ran stays
+// created, as with Docker.
+func (l *Locked) Failed(code int, cause error) error {
+	f, err := l.s.readLife(l.ID)
+	if err != nil {
+		return err
+	}
+	if f.Started != nil && f.Exit == nil {
+		f.Started = f.Before
+	}
+	f.Before, f.Restarting, f.Paused = nil, nil, false
+	f.Exit = &Exit{Code: code, Error: cause.Error(), Time: time.Now().UTC()}
+	return l.writeBoth(f)
+}
+
+// Paused notes that the container was frozen or thawed.
+func (l *Locked) Paused(paused bool) error {
+	return l.change(func(f *life) { f.Paused = paused })
+}
+
+// Stopped notes that a user ended it, before the signal is sent: the restart
+// policy rests. It is durable where a reboot has to know it.
+func (l *Locked) Stopped() error {
+	f, err := l.s.readLife(l.ID)
+	if err != nil {
+		return err
+	}
+	f.Stopped, f.Restarting = true, nil
+	var opts []atomicfile.Option
+	if rec, err := l.Record(); err == nil && rec.Config.Restart.Policy == config.RestartUnlessStopped {
+		opts = append(opts, atomicfile.Sync)
+	}
+	return l.writeBoth(f, opts...)
+}
+
+// Removing marks the container: its removal has begun, and goes on with the next
+// verb if this one dies.
+func (l *Locked) Removing() error {
+	f, err := l.s.readLife(l.ID)
+	if err != nil {
+		return err
+	}
+	f.Removing = true
+	return l.writeBoth(f)
+}
+
+// Healthy notes the last word of a healthcheck.
+func (l *Locked) Healthy(h HealthFact) error {
+	return l.change(func(f *life) { f.Health = &h })
+}
+
+// Settled is the outcome of a run.
+type Settled struct {
+	Exit  Exit
+	Again *Restarting // nil: it stays ended
+	First bool        // this call settled it: the one that writes `die`
+}
+
+// Settle takes the exit that the monitor wrote, or 255 for one that nobody saw,
+// into what is kept, and says whether to start again. Errors: Conflict while it
+// runs or was never started.
+func (l *Locked) Settle() (*Settled, error) {
+	seen, err := l.s.facts(l.ID)
+	if err != nil {
+		return nil, err
+	}
+	f, err := l.s.readLife(l.ID)
+	if err != nil {
+		return nil, err
+	}
+	if f.Exit != nil {
+		return &Settled{Exit: *f.Exit, Again: f.Restarting}, nil
+	}
+	exit, ok := seen.Ended()
+	if !ok {
+		return nil, fault.New(fault.Conflict, "container %s is %s", l.ID, seen.State())
+	}
+	if exit.Error == MonitorLost && seen.ThisBoot {
+		exit.Time = time.Now().UTC()
+	}
+	rec, err := l.Record()
+	if err != nil {
+		return nil, err
+	}
+	f.Exit, f.Before, f.Paused = &exit, nil, false
+	out := &Settled{Exit: exit, First: true}
+	if restartRule(rec.Config.Restart, exit.Code, f.Stopped, f.Restarts) && !f.Removing {
+		f.Delay = backOff(f.Delay, exit.Time.Sub(f.Started.At))
+		f.Restarts++
+		f.Restarting = &Restarting{At: time.Now().UTC().Add(f.Delay), Delay: f.Delay}
+		out.Again = f.Restarting
+	}
+	if err := l.writeBoth(f); err != nil {
+		return nil, fmt.Errorf("note the end of container %s: %w", l.ID, err)
+	}
+	return out, nil
+}

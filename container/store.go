@@ -1,0 +1,217 @@
+package container
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"berth/base/atomicfile"
+	"berth/base/clock"
+	"berth/base/fault"
+	"berth/base/flock"
+)
+
+// Options says where a store is.
+type Options struct {
+	Root string // /var/lib/berth, or below a user's XDG_DATA_HOME
+	Run  string // /run/berth, or below XDG_RUNTIME_DIR
+	// Warn is told of records that were skipped because they are broken; may be nil.
+	Warn func(error)
+}
+
+// Store is the containers of one user. It holds no state: another process may
+// change everything between two calls.
+type Store struct {
+	*disk
+	names book
+}
+
+// disk is where everything lies, and the facts that are read there.
+type disk struct {
+	opts Options
+	boot string // the id of this boot
+}
+
+// Open opens the store and makes its folders if they are missing. The first one
+// of a boot puts the names in order and drops what the last boot left in the
+// run folder.
+func Open(o Options) (*Store, error) {
+	if !filepath.IsAbs(o.Root) || !filepath.IsAbs(o.Run) {
+		return nil, fault.New(fault.Invalid, "open container store %q: its folders need absolute paths", o.Root)
+	}
+	if o.Warn == nil {
+		o.Warn = func(error) {}
+	}
+	boot, err := clock.BootID()
+	if err != nil {
+		return nil, err
+	}
+	d := &disk{opts: o, boot: boot}
+	s := &Store{disk: d, names: book{d}}
+	if s.ready() {
+		return s, nil
+	}
+	for _, dir := range []string{s.kept(), s.namesDir(), s.running(), s.exits(), s.locks()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("open container store: %w", err)
+		}
+	}
+	return s, s.begin()
+}
+
+func (s *disk) kept() string     { return filepath.Join(s.opts.Root, "containers/d") }
+func (s *disk) namesDir() string { return filepath.Join(s.opts.Root, "containers/names") }
+func (s *disk) running() string  { return filepath.Join(s.opts.Run, "containers") }
+func (s *disk) exits() string    { return filepath.Join(s.opts.Run, "exits") }
+func (s *disk) locks() string    { return filepath.Join(s.opts.Run, "locks/containers") }
+
+// bootFile names the boot whose state the run folder has, and the store that
+// was put in order for it.
+const bootFile = ".boot"
+
+func (s *Store) bootMark() string { return s.boot + " " + s.opts.Root + "\n" }
+
+// ready reports whether somebody opened this store in this boot, and it is
+// still there.
+func (s *Store) ready() bool {
+	if _, err := os.Lstat(s.namesDir()); err != nil {
+		return false
+	}
+	b, err := atomicfile.ReadCapped(filepath.Join(s.running(), bootFile), 8192)
+	return err == nil && string(b) == s.bootMark()
+}
+
+// begin is the first Open of a boot.
+func (s *Store) begin() error {
+	lock, err := flock.Lock(filepath.Join(s.locks(), bootFile))
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	if s.ready() {
+		return nil
+	}
+	for _, dir := range []string{s.running(), s.exits()} {
+		if err := empty(dir); err != nil {
+			return fmt.Errorf("drop what the last boot left: %w", err)
+		}
+	}
+	if _, err := s.names.tidyNames(true); err != nil {
+		return fmt.Errorf("put the names of containers in order: %w", err)
+	}
+	if err := s.dropStaged(); err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(s.running(), bootFile), []byte(s.bootMark()), 0o600)
+}
+
+// empty removes what is in a folder of the run folder.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hidden marks folders that are being made or removed.
+const hidden = ".stage-"
+
+// dropStaged removes what a killed create or remove left. Nobody else is at work.
+func (s *Store) dropStaged() error {
+	entries, err := os.ReadDir(s.kept())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), hidden) {
+			if err := os.RemoveAll(filepath.Join(s.kept(), e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Home is the container's own folder: record, hostname, hosts, resolv.conf, log.
+func (s *disk) Home(id ID) string {
+	kept := filepath.Join(s.kept(), string(id))
+	if _, err := os.Lstat(kept); err == nil {
+		return kept
+	}
+	return s.RunDir(id)
+}
+
+// RunDir is the container's folder in the run folder: monitor.sock, exit.json.
+// Prepare makes it.
+func (s *disk) RunDir(id ID) string { return filepath.Join(s.running(), string(id)) }
+
+// present lists the ids of all containers: kept ones, and passing ones, which
+// are in the run folder alone. Few of the latter may be folders without a record.
+func (s *disk) present() (kept, passing []ID, err error) {
+	if kept, err = idsIn(s.kept()); err != nil {
+		return nil, nil, err
+	}
+	known := make(map[ID]bool, len(kept))
+	for _, id := range kept {
+		known[id] = true
+	}
+	all, err := idsIn(s.running())
+	if err != nil {
+		return nil, nil, err
+	}
+	return kept, slices.DeleteFunc(all, func(id ID) bool { return known[id] }), nil
+}
+
+// idsIn lists the entries of a folder that are ids.
+func idsIn(dir string) ([]ID, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]ID, 0, len(names))
+	for _, name := range names {
+		if isID(name) {
+			out = append(out, ID(name))
+		}
+	}
+	return out, nil
+}
+
+// isID reports whether a name is an id as New makes it.
+func isID(name string) bool { return len(name) == 64 && isHex(name) }
+
+func isHex(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
+
+// gone reports whether err says that a file is not there.
+func gone(err error) bool {
+	return fault.Is(err, fault.NotFound)
+}
+
+// removeFile removes a file that may be missing.
+func removeFile(path string) error {
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	return nil
+}
+
+// Exists tells whether a container has a record, by its id. It takes no lock.
+func (s *Store) Exists(id ID) bool { return s.exists(id) }
+
+// Ranges hands out ids of the host to this store's containers.
+func (s *Store) Ranges() *Ranges {
+	return &Ranges{Dir: filepath.Join(s.opts.Run, "ids"), Alive: func(owner string) bool { return s.exists(ID(owner)) }, Etc: "/etc"}
+}
