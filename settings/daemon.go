@@ -33,6 +33,7 @@ type daemonFile struct {
 	DataRoot string   `json:"data-root"`
 	Mirrors  []string `json:"registry-mirrors"`
 	Insecure []string `json:"insecure-registries"`
+	daemonContainers
 }
 
 // daemon reads Docker's daemon.json: the machine's, whose folders are root's
@@ -69,6 +70,9 @@ func (s *Settings) daemonJSON(file string, folders bool) error {
 			return fault.New(fault.Invalid, "read the settings in %s: data-root %q is no absolute path", file, d.DataRoot)
 		}
 		s.Root = filepath.Join(d.DataRoot, "berth")
+	}
+	if err := d.into(s, file); err != nil {
+		return err
 	}
 	if d.Mirrors != nil {
 		s.Mirrors = d.Mirrors

@@ -24,8 +24,10 @@ type Settings struct {
 	Mirrors   []string
 	Insecure  []string
 	// Platform is DOCKER_DEFAULT_PLATFORM.
-	Platform string
-	Client   Client
+	Platform   string
+	Containers Containers
+	Network    Network
+	Client     Client
 	// ClientDir is where config.json is, or would be.
 	ClientDir string
 	// Unknown names keys that mean nothing, each with its file.
@@ -55,7 +57,7 @@ func Load(p Places) (*Settings, error) {
 		p.Getenv = os.Getenv
 	}
 	p.Etc = cmp.Or(p.Etc, "/etc")
-	s := &Settings{Platform: p.Getenv("DOCKER_DEFAULT_PLATFORM")}
+	s := &Settings{Platform: p.Getenv("DOCKER_DEFAULT_PLATFORM"), Network: Network{ICC: true, Relay: true}}
 	s.defaults(p)
 	if err := s.daemon(p); err != nil {
 		return nil, err

@@ -1,0 +1,181 @@
+package settings
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"berth/base/fault"
+	"berth/base/units"
+)
+
+// Containers is what a container gets that asks for nothing else; zero values
+// leave it to the engine.
+type Containers struct {
+	LogDriver     string
+	LogOpts       map[string]string
+	Ulimits       []Ulimit
+	ShmSize       int64 // bytes
+	IPC, Cgroup   string
+	CgroupParent  string
+	Init          bool
+	NoNewPrivs    bool
+	Seccomp       string // path of a profile
+	StopTimeout   int    // seconds at shutdown
+	DNS           []string
+	DNSSearch     []string
+	DNSOptions    []string
+	HostGatewayIP string
+}
+
+// Ulimit is one of default-ulimits.
+type Ulimit struct {
+	Name string
+	Soft int64
+	Hard int64
+}
+
+// Network is how the default bridge is made and where addresses come from.
+type Network struct {
+	Bridge  string       // name of the default bridge
+	Address netip.Prefix // of the host on it (bip)
+	Fixed   netip.Prefix // part of it that containers get (fixed-cidr)
+	Gateway netip.Addr   // default-gateway
+	Pools   []Pool
+	MTU     int
+	Publish netip.Addr // address that -p means (ip)
+	ICC     bool       // containers of the default bridge reach each other
+	Relay   bool       // userland-proxy
+}
+
+// Pool is a range that networks are cut from, each Size bits long.
+type Pool struct {
+	Base netip.Prefix
+	Size int
+}
+
+// daemonContainers are daemon.json's keys about containers and networks.
+type daemonContainers struct {
+	LogDriver    string            `json:"log-driver"`
+	LogOpts      map[string]string `json:"log-opts"`
+	Ulimits      map[string]ulimit `json:"default-ulimits"`
+	ShmSize      size              `json:"default-shm-size"`
+	IPC          string            `json:"default-ipc-mode"`
+	Cgroup       string            `json:"default-cgroupns-mode"`
+	CgroupParent string            `json:"cgroup-parent"`
+	Init         bool              `json:"init"`
+	NoNewPrivs   bool              `json:"no-new-privileges"`
+	Seccomp      string            `json:"seccomp-profile"`
+	StopTimeout  int               `json:"shutdown-timeout"`
+	DNS          []string          `json:"dns"`
+	DNSSearch    []string          `json:"dns-search"`
+	DNSOptions   []string          `json:"dns-opts"`
+	HostGateway  string            `json:"host-gateway-ip"`
+	daemonNetwork
+}
+
+type daemonNetwork struct {
+	Bridge  string       `json:"bridge"`
+	BIP     netip.Prefix `json:"bip"`
+	Fixed   netip.Prefix `json:"fixed-cidr"`
+	Gateway netip.Addr   `json:"default-gateway"`
+	Pools   []struct {
+		Base netip.Prefix `json:"base"`
+		Size int          `json:"size"`
+	} `json:"default-address-pools"`
+	MTU   int        `json:"mtu"`
+	IP    netip.Addr `json:"ip"`
+	ICC   *bool      `json:"icc"`
+	Relay *bool      `json:"userland-proxy"`
+}
+
+type ulimit struct {
+	Name string `json:"Name"`
+	Soft int64  `json:"Soft"`
+	Hard int64  `json:"Hard"`
+}
+
+// into lays what a file says over what was found before.
+func (d *daemonContainers) into(s *Settings, file string) error {
+	c := &s.Containers
+	set(&c.LogDriver, d.LogDriver)
+	set(&c.ShmSize, int64(d.ShmSize))
+	set(&c.IPC, d.IPC)
+	set(&c.Cgroup, d.Cgroup)
+	set(&c.CgroupParent, d.CgroupParent)
+	set(&c.Init, d.Init)
+	set(&c.NoNewPrivs, d.NoNewPrivs)
+	set(&c.Seccomp, d.Seccomp)
+	set(&c.StopTimeout, d.StopTimeout)
+	set(&c.HostGatewayIP, d.HostGateway)
+	for list, value := range map[*[]string][]string{&c.DNS: d.DNS, &c.DNSSearch: d.DNSSearch, &c.DNSOptions: d.DNSOptions} {
+		if value != nil {
+			*list = value
+		}
+	}
+	if d.LogOpts != nil {
+		c.LogOpts = d.LogOpts
+	}
+	if d.Ulimits != nil {
+		c.Ulimits = nil
+		for _, name := range slices.Sorted(maps.Keys(d.Ulimits)) {
+			c.Ulimits = append(c.Ulimits, Ulimit{name, d.Ulimits[name].Soft, d.Ulimits[name].Hard})
+		}
+	}
+	return d.network(&s.Network, file)
+}
+
+func (d *daemonNetwork) network(n *Network, file string) error {
+	set(&n.Bridge, d.Bridge)
+	set(&n.Address, d.BIP)
+	set(&n.Fixed, d.Fixed)
+	set(&n.Gateway, d.Gateway)
+	set(&n.MTU, d.MTU)
+	set(&n.Publish, d.IP)
+	if d.ICC != nil {
+		n.ICC = *d.ICC
+	}
+	if d.Relay != nil {
+		n.Relay = *d.Relay
+	}
+	if d.Pools != nil {
+		n.Pools = nil
+	}
+	for _, p := range d.Pools {
+		if p.Size < p.Base.Bits() || p.Size > p.Base.Addr().BitLen() {
+			return fault.New(fault.Invalid, "read the settings in %s: default-address-pools: no network of size %d is in %s", file, p.Size, p.Base)
+		}
+		n.Pools = append(n.Pools, Pool{p.Base, p.Size})
+	}
+	return nil
+}
+
+func set[T comparable](into *T, value T) {
+	var zero T
+	if value != zero {
+		*into = value
+	}
+}
+
+// size is a number of bytes, or words such as "64M".
+type size int64
+
+func (s *size) UnmarshalJSON(b []byte) error {
+	var n int64
+	if json.Unmarshal(b, &n) == nil {
+		*s = size(n)
+		return nil
+	}
+	var text string
+	if err := json.Unmarshal(b, &text); err != nil {
+		return err
+	}
+	n, err := units.ParseBytes(text)
+	if err != nil {
+		return fmt.Errorf("default-shm-size: %w", err)
+	}
+	*s = size(n)
+	return nil
+}
