@@ -8,6 +8,8 @@ import (
 
 	"berth/base/fault"
 	"berth/image/builtin"
+	"berth/image/library"
+	"berth/image/ref"
 )
 
 // Find finds an image by name, id or unique id prefix. Error: kind NotFound
@@ -40,6 +42,28 @@ func findImage(ctx context.Context, s *Store, nameOrID string) (Image, string, e
 		}
 	}
 	return Image{}, "", err
+}
+
+// findNamed is findImage for callers that mostly name an image in full: then
+// only that name is read, not all there are.
+func findNamed(ctx context.Context, s *Store, nameOrID string) (Image, string, error) {
+	if _, id := ref.ID(nameOrID); !id && nameOrID != "" {
+		refs, err := s.local(nameOrID)
+		if err != nil {
+			refs = nil // findImage says it
+		}
+		for _, r := range refs {
+			name := r.Pinned().String()
+			img, err := library.Named(ctx, s.lib, name)
+			if err == nil {
+				return img, name, nil
+			}
+			if !fault.Is(err, fault.NotFound) {
+				break
+			}
+		}
+	}
+	return findImage(ctx, s, nameOrID)
 }
 
 // meant is an image as the verbs take it that go on with what a name leads to.

@@ -80,8 +80,7 @@ func (l *Library) Catalog(ctx context.Context) ([]Entry, error) {
 		if !ok {
 			i = len(out)
 			at[sum.ID] = i
-			out = append(out, Entry{Image: Image{ID: sum.ID, Target: n.Target, Manifest: sum.Manifest, Created: sum.Created, Size: sum.Size,
-				Platform: sum.Platform, Labels: sum.Labels, Layers: sum.Layers}, Targets: map[digest.Digest]bool{}})
+			out = append(out, Entry{Image: sum.image(n.Target), Targets: map[digest.Digest]bool{}})
 		}
 		out[i].add(n.Name, n.Target.Digest, n.Labels[SourceLabel], n.UpdatedAt)
 	}
@@ -97,6 +96,30 @@ func (l *Library) Catalog(ctx context.Context) ([]Entry, error) {
 		return strings.Compare(string(a.ID), string(b.ID))
 	})
 	return out, nil
+}
+
+// Named is the image that one canonical name leads to, with no other name of
+// it. Error: kind NotFound.
+func Named(ctx context.Context, l *Library, name string) (Image, error) {
+	n, err := l.Names.Get(ctx, name)
+	if errdefs.IsNotFound(err) {
+		return Image{}, fault.Wrap(fault.NotFound, err)
+	}
+	if err != nil {
+		return Image{}, err
+	}
+	n, sum, err := listed(ctx, l, n)
+	if err != nil {
+		return Image{}, err
+	}
+	e := Entry{Image: sum.image(n.Target), Targets: map[digest.Digest]bool{}}
+	e.add(n.Name, n.Target.Digest, n.Labels[SourceLabel], n.UpdatedAt)
+	return e.Image, nil
+}
+
+func (s summary) image(target ocispec.Descriptor) Image {
+	return Image{ID: s.ID, Target: target, Manifest: s.Manifest, Created: s.Created, Size: s.Size,
+		Platform: s.Platform, Labels: s.Labels, Layers: s.Layers}
 }
 
 // listed is the summary of what a listed name leads to. Others may have moved

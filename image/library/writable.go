@@ -1,0 +1,134 @@
+package library
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/image-spec/identity"
+	"golang.org/x/sys/unix"
+
+	"berth/base/fault"
+	"berth/image/diff"
+)
+
+// Writables makes writable trees above images' layers.
+type Writables struct {
+	L      *Library
+	Podman bool // whose rules of diff hold
+}
+
+// Writable is a writable tree above an image's layers, as an overlay mount
+// takes it.
+type Writable struct {
+	Store       string   // the folder below which all of these are
+	Lower       []string // uppermost first
+	Upper, Work string
+	Options     []string // further options of the overlay mount
+}
+
+// writableLabel keeps a writable tree until it is removed.
+const writableLabel = "writable"
+
+// Prepare makes the writable tree of a key above an image's layers. Errors:
+// kind Exists, NotFound if the image has gone meanwhile.
+func (w *Writables) Prepare(ctx context.Context, key string, img Image) (Writable, error) {
+	chain := identity.ChainID(slices.Clone(img.Layers))
+	mounts, err := w.L.Layers.Prepare(ctx, key, string(chain), snapshots.WithLabels(map[string]string{"containerd.io/gc.root": writableLabel}))
+	switch {
+	case errdefs.IsAlreadyExists(err):
+		return Writable{}, fault.Wrap(fault.Exists, err)
+	case errdefs.IsNotFound(err):
+		return Writable{}, fault.New(fault.NotFound, "prepare a root file system of image %s: a layer is missing: pull it again, or see berth check --repair", img.ID)
+	case err != nil:
+		return Writable{}, err
+	}
+	return w.tree(mounts)
+}
+
+// Find tells where the tree of a key is. Error: kind NotFound.
+func (w *Writables) Find(ctx context.Context, key string) (Writable, error) {
+	mounts, err := w.L.Layers.Mounts(ctx, key)
+	if errdefs.IsNotFound(err) {
+		return Writable{}, fault.Wrap(fault.NotFound, err)
+	}
+	if err != nil {
+		return Writable{}, err
+	}
+	return w.tree(mounts)
+}
+
+// writable reads the one mount of an active snapshot.
+func (w *Writables) tree(mounts []mount.Mount) (Writable, error) {
+	t := Writable{Store: w.L.root}
+	if len(mounts) != 1 {
+		return t, fmt.Errorf("a root file system of %d mounts", len(mounts))
+	}
+	if mounts[0].Type == "bind" { // an image without layers
+		t.Upper = mounts[0].Source
+		return t, nil
+	}
+	for _, o := range mounts[0].Options {
+		k, v, _ := strings.Cut(o, "=")
+		switch k {
+		case "lowerdir":
+			t.Lower = strings.Split(v, ":")
+		case "upperdir":
+			t.Upper = v
+		case "workdir":
+			t.Work = v
+		default:
+			t.Options = append(t.Options, o)
+		}
+	}
+	return t, nil
+}
+
+// Remove removes the tree of a key; one that is gone is no error. The
+// space is free when it returns.
+func (w *Writables) Remove(ctx context.Context, key string) error {
+	err := w.L.Layers.Remove(ctx, key)
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// Usage counts what the tree of a key holds above its image, in bytes
+// on disk.
+func (w *Writables) Usage(ctx context.Context, key string) (int64, error) {
+	u, err := w.L.Layers.Usage(ctx, key)
+	if errdefs.IsNotFound(err) {
+		return 0, fault.Wrap(fault.NotFound, err)
+	}
+	return u.Size, err
+}
+
+// Changes tells what the tree of a key changed in its image, by the
+// dialect's rules. Error: kind NotFound.
+func (w *Writables) Changes(ctx context.Context, key string) ([]diff.Change, error) {
+	t, err := w.Find(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	var open []*os.File
+	defer func() {
+		for _, f := range open {
+			f.Close()
+		}
+	}()
+	for _, dir := range append([]string{t.Upper}, t.Lower...) {
+		f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+		if err != nil {
+			return nil, fmt.Errorf("compare the files of %s: %w", key, err)
+		}
+		open = append(open, f)
+	}
+	rules := diff.Rules{Podman: w.Podman, Opaque: w.L.Layers.OpaqueXattr()}
+	return rules.Changes(ctx, open[0], open[1:])
+}
