@@ -1,3 +1,4 @@
+//house:allow package one file a verb
 package engine
 
 import (

@@ -18,3 +18,12 @@ func ImageDiff(ctx context.Context, e *Engine, nameOrID, base string) ([]image.C
 	}
 	return e.Images.Diff(ctx, nameOrID, base)
 }
+
+// ContainerDiff tells what a container changed in its image's files.
+func ContainerDiff(ctx context.Context, e *Engine, name string) ([]image.Change, error) {
+	rec, err := e.Containers.Get(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return e.Writables.Changes(ctx, rec.Snapshot)
+}

@@ -10,21 +10,50 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"berth/base/journal"
+	"berth/container"
 	"berth/image"
+	"berth/network"
+	"berth/runtime"
+	"berth/settings"
+	"berth/volume"
 )
 
 // Engine is the nouns that the verbs bring together.
 type Engine struct {
 	Images     Images
+	Writables  Writables
 	Lists      Lists
 	Registries Registries
 	Trust      Trust
-	// Containers is nil as long as there are none to ask.
-	Containers Containers
+	Containers *container.Store
+	Ranges     *container.Ranges
+	Networks   *network.Store
+	Volumes    *volume.Store
+	Journal    *journal.Journal
+	Runtime    *runtime.Runtime
+	machine    *container.Host // looked at when first needed
+	// Defaults are for containers that ask for nothing else.
+	Defaults Defaults
 	// Platform is what pull takes if a request names none; "" is the host's.
 	Platform string
+	// Warn is told of what went wrong and ends no verb; may be nil.
+	Warn func(error)
 	// Closer gives everything back.
 	Closer io.Closer
+}
+
+// Defaults is what the administrator set for containers, and where the engine
+// itself is.
+type Defaults struct {
+	settings.Containers
+	// Program is the pinned path of berth, which monitors start: absolute, and
+	// only root or the engine's user may write to it. Environ is its environment.
+	Program string
+	Globals []string // the words between the program's name and the verb
+	Environ []string
+	// Rootless: the engine is not root of the host.
+	Rootless bool
 }
 
 // Close gives back what the engine holds open.
@@ -37,12 +66,16 @@ func (e *Engine) Close() error {
 
 // inUse gives the question "who uses this image" to the image verbs.
 func (e *Engine) inUse(ctx context.Context) (func(digest.Digest) []image.InUse, error) {
-	if e.Containers == nil {
-		return func(digest.Digest) []image.InUse { return nil }, nil
-	}
-	users, err := e.Containers.ImageUsers(ctx)
-	if err != nil {
-		return nil, err
+	users := map[digest.Digest][]image.InUse{}
+	if e.Containers != nil {
+		all, err := e.Containers.List(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for i := range all {
+			id := digest.Digest(all[i].ImageID)
+			users[id] = append(users[id], image.InUse{Container: shortID(all[i].ID), Running: all[i].State().Live()})
+		}
 	}
 	return func(id digest.Digest) []image.InUse { return users[id] }, nil
 }

@@ -10,9 +10,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/opencontainers/go-digest"
-
 	"berth/base/fault"
+	"berth/container"
 	"berth/image"
 )
 
@@ -52,11 +51,6 @@ func tree(t *testing.T) *bytes.Buffer {
 	return &b
 }
 
-// users stands for the containers, which are not there yet.
-type users map[digest.Digest][]image.InUse
-
-func (u users) ImageUsers(context.Context) (map[digest.Digest][]image.InUse, error) { return u, nil }
-
 func TestImageVerbsMeetContainers(t *testing.T) {
 	ctx, e := context.Background(), open(t)
 	id, err := ImageImport(ctx, e, image.ImportOptions{Name: "one", Source: tree(t)})
@@ -66,7 +60,17 @@ func TestImageVerbsMeetContainers(t *testing.T) {
 	if err := ImageTag(ctx, e, "one", []string{"two:x", "three"}); err != nil {
 		t.Fatal(err)
 	}
-	e.Containers = users{id: {{Container: "abc", Running: true}}}
+	dir := t.TempDir()
+	if e.Containers, err = container.Open(container.Options{Root: dir + "/root", Run: dir + "/run"}); err != nil {
+		t.Fatal(err)
+	}
+	made, err := e.Containers.Create(ctx, &container.Record{Name: "user", Image: container.ImageUsed{ID: string(id), Name: "one"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := made.Unlock(); err != nil {
+		t.Fatal(err)
+	}
 	u, err := DiskUsage(ctx, e)
 	if err != nil || len(u.Images) != 1 || u.Images[0].Containers != 1 {
 		t.Errorf("usage with a container: %+v %v", u, err)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"io"
+	"os"
 
 	"github.com/opencontainers/go-digest"
 
@@ -54,6 +55,7 @@ type Archives interface {
 type Trees interface {
 	Mount(ctx context.Context, nameOrID string) (string, error)
 	Unmount(ctx context.Context, nameOrID string, force bool) error
+	Root(ctx context.Context, nameOrID string) (*os.File, error)
 	Mounted(ctx context.Context) (map[digest.Digest]string, error)
 	Diff(ctx context.Context, nameOrID, base string) ([]image.Change, error)
 }
@@ -83,6 +85,16 @@ type Registries interface {
 	LoggedIn(ctx context.Context, registry, file string) (image.Credential, error)
 }
 
+// Writables makes the root file systems of containers: *image.Writables.
+type Writables interface {
+	Base(ctx context.Context, nameOrID string) (image.Base, error)
+	Prepare(ctx context.Context, key string, img image.Image) (image.Writable, error)
+	Find(ctx context.Context, key string) (image.Writable, error)
+	Remove(ctx context.Context, key string) error
+	Usage(ctx context.Context, key string) (int64, error)
+	Changes(ctx context.Context, key string) ([]image.Change, error)
+}
+
 // Trust is the policy and signatures: *image.Trust.
 type Trust interface {
 	Rules() (rules []image.TrustRule, raw []byte, err error)
@@ -90,10 +102,4 @@ type Trust interface {
 	NewKey() (private, public []byte, err error)
 	Sign(ctx context.Context, name string, key []byte, a image.Access) (digest.Digest, error)
 	Verify(ctx context.Context, name string, keys [][]byte, a image.Access) (digest.Digest, error)
-}
-
-// Containers is what image verbs ask of containers.
-type Containers interface {
-	// ImageUsers tells for each image which containers are made of it.
-	ImageUsers(ctx context.Context) (map[digest.Digest][]image.InUse, error)
 }

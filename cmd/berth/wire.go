@@ -2,13 +2,21 @@ package main
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 
+	"berth/base/journal"
 	"berth/cli/docker"
+	"berth/container"
 	"berth/engine"
 	"berth/image"
+	"berth/network"
 	"berth/rootless"
+	"berth/runtime"
 	"berth/settings"
+	"berth/volume"
 )
 
 // load reads the settings; --config counts as DOCKER_CONFIG for all that look
@@ -38,7 +46,69 @@ func open(s *settings.Settings, g docker.Globals) (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &engine.Engine{
-		Images: store, Lists: store.Lists(), Registries: store.Registries(), Trust: image.NewTrust(store), Platform: s.Platform, Closer: store,
-	}, nil
+	e := &engine.Engine{
+		Images: store, Writables: image.NewWritables(store), Lists: store.Lists(), Registries: store.Registries(), Trust: image.NewTrust(store), Platform: s.Platform, Closer: store, Warn: g.Warn,
+		Runtime: &runtime.Runtime{Root: filepath.Join(s.Run, "oci")},
+	}
+	if err := containers(e, s, g); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return e, nil
+}
+
+// containers builds what containers need.
+func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err error) {
+	if e.Containers, err = container.Open(container.Options{Root: s.Root, Run: s.Run, Warn: g.Warn}); err != nil {
+		return err
+	}
+	e.Ranges = e.Containers.Ranges()
+	n := s.Network
+	e.Networks, err = network.Open(network.Options{Root: s.Root, Run: s.Run, Live: func(id string) bool { return e.Containers.Exists(container.ID(id)) },
+		Settings: network.Settings{Bridge: n.Bridge, Address: n.Address, FixedCIDR: n.Fixed, Gateway: n.Gateway, Pools: pools(n.Pools), MTU: n.MTU,
+			NoICC: !n.ICC, PublishAddress: n.Publish}})
+	if err != nil {
+		return err
+	}
+	if e.Volumes, err = volume.Open(volume.Options{Root: s.Root, Run: s.Run, Warn: g.Warn}); err != nil {
+		return err
+	}
+	e.Journal = journal.Open(filepath.Join(s.Run, "journal"))
+	program, err := pinned()
+	if err != nil {
+		return err
+	}
+	e.Defaults = engine.Defaults{
+		Containers: s.Containers, Program: program, Globals: []string{"--root", s.Root, "--runroot", s.Run},
+		Environ: environ(), Rootless: rootless.UID() != 0,
+	}
+	return nil
+}
+
+func pools(all []settings.Pool) []network.Pool {
+	var out []network.Pool
+	for _, p := range all {
+		out = append(out, network.Pool{Base: p.Base, Size: p.Size})
+	}
+	return out
+}
+
+// pinned is this program's own path, by which monitors start it.
+func pinned() (string, error) {
+	p, err := os.Readlink("/proc/self/exe")
+	if err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	return p, nil
+}
+
+// environ is what a program that a monitor starts knows of its surroundings:
+// where the settings are, and nothing that the caller's shell says.
+func environ() []string {
+	var out []string
+	for _, name := range []string{"BERTH_ETC", "BERTH_USER_UID", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "HOME", "PATH"} {
+		if v, ok := os.LookupEnv(name); ok {
+			out = append(out, name+"="+v)
+		}
+	}
+	return out
 }

@@ -1,0 +1,146 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"berth/base/fault"
+	"berth/container"
+	"berth/container/config"
+	"berth/network"
+)
+
+// prepareNetwork reserves what the container has on its networks; nil for one
+// without networks of its own.
+func prepareNetwork(ctx context.Context, e *Engine, rec *container.Record) (*network.Attachment, error) {
+	n := &rec.Config.Network
+	if n.Mode != "" && n.Mode != "bridge" {
+		return nil, nil
+	}
+	req := network.Request{Container: rec.ID, Name: rec.Name, Trusted: rec.Config.Security.Privileged}
+	endpoints := n.Endpoints
+	if len(endpoints) == 0 {
+		endpoints = []config.Endpoint{{Network: network.Default}}
+	}
+	for _, ep := range endpoints {
+		want := network.Endpoint{Network: cmp.Or(ep.Network, network.Default), MAC: ep.MAC, Interface: ep.Interface, Aliases: ep.Aliases,
+			Options: ep.DriverOpts, Priority: ep.Priority}
+		for _, a := range []struct {
+			text string
+			into *netip.Addr
+		}{{ep.IPv4, &want.IPv4}, {ep.IPv6, &want.IPv6}} {
+			if a.text == "" {
+				continue
+			}
+			ip, err := netip.ParseAddr(a.text)
+			if err != nil {
+				return nil, fault.New(fault.Invalid, "invalid address %q on network %s", a.text, want.Network)
+			}
+			*a.into = ip
+		}
+		req.Endpoints = append(req.Endpoints, want)
+	}
+	for _, p := range published(rec) {
+		port, err := portOf(p)
+		if err != nil {
+			return nil, err
+		}
+		req.Publish = append(req.Publish, port)
+	}
+	return e.Networks.Prepare(ctx, req)
+}
+
+// published are the ports of -p, and with -P those that image and flags expose.
+func published(rec *container.Record) []config.Port {
+	n := &rec.Config.Network
+	ports := n.Publish
+	if !n.PublishAll {
+		return ports
+	}
+	for _, x := range rec.Resolved.Expose {
+		taken := false
+		for _, p := range n.Publish {
+			taken = taken || p.Protocol == x.Protocol && x.Container >= p.Container && uint32(x.Container) < uint32(p.Container)+uint32(max(1, p.Count))
+		}
+		if !taken {
+			ports = append(ports, config.Port{Protocol: x.Protocol, Container: x.Container, Count: max(1, x.Count)})
+		}
+	}
+	return ports
+}
+
+func portOf(p config.Port) (network.Port, error) {
+	out := network.Port{Protocol: p.Protocol, Container: p.Container, Host: p.Host, HostEnd: p.HostEnd, Count: p.Count}
+	if p.Address != "" {
+		a, err := netip.ParseAddr(p.Address)
+		if err != nil {
+			return out, fault.New(fault.Invalid, "publish port %d: invalid address %q", p.Container, p.Address)
+		}
+		out.Address = a
+	}
+	return out, nil
+}
+
+func portsOf(a *network.Attachment) []config.Port {
+	var out []config.Port
+	for _, p := range a.Ports {
+		c := config.Port{Protocol: p.Protocol, Container: p.Container, Host: p.Host, Count: p.Count}
+		if p.Address.IsValid() {
+			c.Address = p.Address.String()
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func addressesOf(a *network.Attachment) []container.Address {
+	var out []container.Address
+	for _, ep := range a.Endpoints {
+		one := container.Address{Network: ep.Network, MAC: ep.MAC}
+		if ep.IPv4.IsValid() {
+			one.IPv4 = ep.IPv4.String()
+		}
+		if ep.IPv6.IsValid() {
+			one.IPv6 = ep.IPv6.String()
+		}
+		if ep.Gateway.IsValid() {
+			one.Gateway = ep.Gateway.String()
+		}
+		out = append(out, one)
+	}
+	return out
+}
+
+// joinPaths are the namespaces of others that the container joins.
+func joinPaths(ctx context.Context, e *Engine, c *config.Config) (*container.Namespaces, error) {
+	j := &container.Namespaces{}
+	for _, one := range []struct {
+		mode, kind string
+		into       *string
+	}{
+		{c.Network.Mode, "net", &j.Network}, {c.Namespaces.PID, "pid", &j.PID}, {c.Namespaces.IPC, "ipc", &j.IPC}, {c.Namespaces.User, "user", &j.User},
+	} {
+		if p, ok := strings.CutPrefix(one.mode, "ns:"); ok {
+			*one.into = p
+			continue
+		}
+		id, ok := strings.CutPrefix(one.mode, "container:")
+		if !ok {
+			continue
+		}
+		f, err := e.Containers.Facts(ctx, container.ID(id))
+		if err != nil {
+			return nil, err
+		}
+		if !f.State().Live() {
+			return nil, fault.New(fault.Conflict, "cannot join %s of a non running container: %s", one.kind, id)
+		}
+		*one.into = fmt.Sprintf("/proc/%d/ns/%s", f.Started.PID, one.kind)
+		// Whoever shares a namespace shares the user namespace that owns it.
+		j.User = fmt.Sprintf("/proc/%d/ns/user", f.Started.PID)
+	}
+	return j, nil
+}

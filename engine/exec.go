@@ -1,0 +1,157 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"berth/base/fault"
+	"berth/base/ids"
+	"berth/container"
+	"berth/monitor"
+	"berth/runtime"
+)
+
+// ExecRequest is one more process in a running container.
+type ExecRequest struct {
+	Container  string
+	Args       []string
+	Env        []string // KEY=value
+	User       string   // "" for the container's
+	WorkDir    string   // "" for the container's
+	Terminal   bool
+	Stdin      bool
+	Detach     bool
+	Privileged bool
+	Rows, Cols uint16 // the terminal's first size, 0 unknown
+}
+
+// Session is a process that exec has started.
+type Session struct {
+	ID      string
+	Conn    *monitor.Conn
+	Streams *monitor.Streams // nil with a terminal
+	Console *os.File         // the terminal's master, nil without one
+	Watch   *monitor.Watch
+}
+
+// Close leaves the session; the process goes on.
+func (s *Session) Close() {
+	if s.Streams != nil {
+		s.Streams.Close()
+	}
+	if s.Console != nil {
+		s.Console.Close()
+	}
+	if s.Watch != nil {
+		s.Watch.Close()
+	}
+	s.Conn.Close()
+}
+
+// Exec starts one more process in a running container. It is the monitor's
+// child, so it outlives the caller.
+func Exec(ctx context.Context, e *Engine, r ExecRequest) (_ *Session, err error) {
+	rec, err := e.Containers.Get(ctx, r.Container)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := e.Containers.Facts(ctx, rec.ID)
+	if err != nil {
+		return nil, err
+	}
+	switch facts.State() {
+	case container.StateRunning:
+	case container.StatePaused:
+		return nil, fault.New(fault.Conflict, "Container %s is paused, unpause the container before exec", rec.ID)
+	case container.StateRestarting:
+		return nil, fault.New(fault.Conflict, "Container %s is restarting, wait until the container is running", rec.ID)
+	default:
+		return nil, fault.New(fault.Conflict, "Container %s is not running", rec.ID)
+	}
+	s := &Session{ID: string(ids.New())}
+	if s.Conn, err = monitor.Dial(e.Containers.RunDir(rec.ID)); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	e.tell(rec, "exec_create: "+strings.Join(r.Args, " "), map[string]string{"execID": s.ID})
+	if err := spawn(ctx, e, rec, &r, s); err != nil {
+		return nil, err
+	}
+	e.tell(rec, "exec_start: "+strings.Join(r.Args, " "), map[string]string{"execID": s.ID})
+	return s, nil
+}
+
+func spawn(ctx context.Context, e *Engine, rec *container.Record, r *ExecRequest, s *Session) error {
+	req := runtime.ExecRequest{
+		ID: string(rec.ID), Parent: s.Conn, Change: func(p *specs.Process) error { return execProcess(p, r) },
+		Account: &runtime.Account{User: cmp.Or(r.User, rec.Resolved.User)},
+	}
+	if r.User == "" {
+		req.Account.Groups = rec.Config.Process.Groups
+	}
+	var drain []*os.File
+	if !r.Terminal {
+		theirs, ours, err := monitor.Pipes(r.Stdin && !r.Detach, true, true)
+		if err != nil {
+			return err
+		}
+		defer closeFiles(theirs[:])
+		req.Stdio, s.Streams = theirs, ours
+		drain = []*os.File{ours.Stdout, ours.Stderr}
+	}
+	p, err := e.Runtime.Spawn(ctx, req)
+	if err != nil {
+		return err
+	}
+	if r.Terminal {
+		s.Console = p.Console
+		drain = []*os.File{p.Console}
+	}
+	if err := s.Conn.Session(s.ID, p.PID, r.Terminal, drain...); err != nil {
+		return err
+	}
+	s.Watch, err = s.Conn.Watch(s.ID, false)
+	return err
+}
+
+// execProcess makes of the container's own process the one to run.
+func execProcess(p *specs.Process, r *ExecRequest) error {
+	p.Args, p.Terminal = r.Args, r.Terminal
+	p.ConsoleSize = nil
+	if r.Rows > 0 && r.Cols > 0 {
+		p.ConsoleSize = &specs.Box{Height: uint(r.Rows), Width: uint(r.Cols)}
+	}
+	if r.WorkDir != "" {
+		if !path.IsAbs(r.WorkDir) {
+			return fault.New(fault.Invalid, "the working directory '%s' is invalid, it needs to be an absolute path", r.WorkDir)
+		}
+		p.Cwd = r.WorkDir
+	}
+	hasTerm := func(kv string) bool { return strings.HasPrefix(kv, "TERM=") }
+	if !r.Terminal {
+		p.Env = slices.DeleteFunc(slices.Clone(p.Env), func(kv string) bool { return kv == "TERM=xterm" })
+	} else if !slices.ContainsFunc(p.Env, hasTerm) {
+		p.Env = append(slices.Clip(p.Env), "TERM=xterm")
+	}
+	for _, kv := range r.Env {
+		name, _, _ := strings.Cut(kv, "=")
+		p.Env = slices.DeleteFunc(slices.Clone(p.Env), func(have string) bool { return strings.HasPrefix(have, name+"=") })
+		p.Env = append(p.Env, kv)
+	}
+	if r.Privileged {
+		all := runtime.Capabilities()
+		p.Capabilities = &specs.LinuxCapabilities{Bounding: all, Effective: all, Permitted: all}
+		p.NoNewPrivileges = false
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package engine
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"berth/base/fault"
+	"berth/container"
+	"berth/container/config"
+)
+
+// Again says that a container is started anew after some time.
+type Again struct{ After time.Duration }
+
+// Exited does what follows the end of a container's first process: what the
+// runtime, the networks and the id ranges hold for it is given back, and a
+// container with --rm goes. It tells whether the restart policy wants it again.
+// It may be called by several at once, and for a container that is gone.
+func Exited(ctx context.Context, e *Engine, id container.ID) (*Again, error) {
+	l, err := e.Containers.Lock(ctx, id)
+	if fault.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer l.Unlock()
+	settled, err := settleLocked(ctx, e, l)
+	if err != nil || settled == nil {
+		return nil, err
+	}
+	rec, err := l.Record()
+	if err != nil {
+		return nil, err
+	}
+	if settled.Again != nil {
+		return &Again{settled.Again.Delay}, nil
+	}
+	if rec.Config.Life.Remove {
+		return nil, removeLocked(ctx, e, l, rec, true)
+	}
+	return nil, nil
+}
+
+// settleLocked gives back what an ended run held. It returns nil for a container
+// that runs, or never ran.
+func settleLocked(ctx context.Context, e *Engine, l *container.Locked) (*container.Settled, error) {
+	facts, err := l.Facts()
+	if err != nil {
+		return nil, err
+	}
+	if facts.State().Live() || facts.Started == nil {
+		return nil, nil
+	}
+	settled, err := l.Settle()
+	if err != nil || !settled.First {
+		return settled, err
+	}
+	rec, err := l.Record()
+	if err != nil {
+		return nil, err
+	}
+	if err := release(ctx, e, rec, facts.Started.Range); err != nil {
+		return nil, err
+	}
+	if settled.Exit.OOM {
+		e.tell(rec, "oom", nil)
+	}
+	e.tell(rec, "die", map[string]string{"exitCode": strconv.Itoa(settled.Exit.Code)})
+	return settled, nil
+}
+
+// release gives back what a run held besides its files. ids are those it had,
+// nil if that is not known.
+func release(ctx context.Context, e *Engine, rec *container.Record, ids *container.Range) error {
+	ctx = context.WithoutCancel(ctx)
+	if err := e.Runtime.Delete(ctx, string(rec.ID), true); err != nil {
+		return err
+	}
+	if err := e.Networks.Detach(ctx, rec.ID); err != nil {
+		return err
+	}
+	for _, m := range rec.Mounts {
+		if m.Kind != config.MountVolume {
+			continue
+		}
+		if err := e.Volumes.Detach(ctx, m.Name, e.volumeRunners(ctx, rec.ID)); err != nil && !fault.Is(err, fault.NotFound) {
+			return err
+		}
+	}
+	return e.Ranges.Give(string(rec.ID), ids)
+}
+
+// volumeRunners tells which running containers use a volume, besides one.
+func (e *Engine) volumeRunners(ctx context.Context, but container.ID) func(string) []string {
+	return e.usersOfVolume(ctx, but, func(s *container.Summary) bool { return s.State().Live() })
+}

@@ -1,0 +1,129 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"berth/base/atomicfile"
+	"berth/base/fault"
+	"berth/base/units"
+	"berth/container"
+	"berth/container/config"
+	"berth/image"
+	"berth/monitor"
+	"berth/runtime"
+	"berth/settings"
+)
+
+// Hidden words that monitors start berth with.
+const (
+	ExitedWord   = "container-exited"
+	AgainWord    = "container-again"
+	CompressWord = "log-compress"
+)
+
+// The rotation that a log gets without options of its own.
+const (
+	logSize  = 10 << 20
+	logFiles = 3
+)
+
+// monitorConfig says what a container's monitor is to do.
+func monitorConfig(e *Engine, rec *container.Record, runDir string) monitor.Config {
+	c := &rec.Config
+	word := func(w string, more ...string) []string {
+		args := append([]string{e.Defaults.Program}, e.Defaults.Globals...)
+		return append(append(args, w), more...)
+	}
+	cfg := monitor.Config{
+		ID: string(rec.ID), Dir: runDir, Terminal: c.Stdio.Terminal, Stdin: c.Stdio.OpenStdin, StdinOnce: c.Stdio.StdinOnce,
+		Passthrough: c.Log.Driver == "passthrough", OOMScoreAdj: -999,
+		Words: monitor.Words{
+			Exited: word(ExitedWord, string(rec.ID)), Again: word(AgainWord, string(rec.ID)), Compress: word(CompressWord), Env: e.Defaults.Environ,
+		},
+	}
+	if keepsFile(c.Log.Driver) {
+		cfg.Log = logOf(&c.Log, rec)
+	}
+	return cfg
+}
+
+func logOf(l *config.Log, rec *container.Record) monitor.Log {
+	log := monitor.Log{Driver: l.Driver, Path: rec.LogPath, MaxSize: logSize, MaxFile: logFiles}
+	if l.Driver == "local" {
+		log.MaxSize, log.MaxFile, log.Compress = 20<<20, 5, true
+	}
+	if v, ok := l.Options["max-size"]; ok {
+		log.MaxSize = 0
+		if n, err := units.ParseBytes(v); err == nil && n > 0 { // -1: no limit
+			log.MaxSize = n
+		}
+		if _, ok := l.Options["max-file"]; !ok && l.Driver == "json-file" {
+			log.MaxFile = 1
+		}
+	}
+	if n, err := strconv.Atoi(l.Options["max-file"]); err == nil && n > 0 {
+		log.MaxFile = n
+	}
+	if v, err := strconv.ParseBool(l.Options["compress"]); err == nil {
+		log.Compress = v
+	}
+	return log
+}
+
+func ulimits(all []settings.Ulimit) []config.Ulimit {
+	var out []config.Ulimit
+	for _, u := range all {
+		out = append(out, config.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard})
+	}
+	return out
+}
+
+// failureCode is the exit code of a container whose start failed: a program that
+// was not found is 127, one that cannot be executed 126.
+func failureCode(err error) int {
+	var start *runtime.StartError
+	if errors.As(err, &start) {
+		switch {
+		case start.NotFound():
+			return 127
+		case start.NotExecutable():
+			return 126
+		}
+	}
+	return 128
+}
+
+// StartFailure is the exit code that docker's run and start have for a failed
+// start: 127, 126, or 125.
+func StartFailure(err error) int {
+	if code := failureCode(err); code != 128 {
+		return code
+	}
+	return 125
+}
+
+func writePIDFile(path string, pid int) error {
+	if path == "" {
+		return nil
+	}
+	if err := atomicfile.Write(path, []byte(strconv.Itoa(pid)), 0o644); err != nil {
+		return fmt.Errorf("write the pid file: %w", err)
+	}
+	return nil
+}
+
+// remakeTree makes an empty writable tree anew: the machine lost power before
+// the old one reached the disk.
+func remakeTree(ctx context.Context, e *Engine, rec *container.Record) (image.Writable, error) {
+	base, err := e.Writables.Base(ctx, rec.Image.ID)
+	if fault.Is(err, fault.NotFound) {
+		return image.Writable{}, fault.New(fault.NotFound, "start container %s: its image %s is gone", rec.Name, rec.Image.Name)
+	}
+	if err != nil {
+		return image.Writable{}, err
+	}
+	return e.Writables.Prepare(ctx, rec.Snapshot, base.Image)
+}

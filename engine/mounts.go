@@ -1,0 +1,192 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"berth/base/fault"
+	"berth/base/ids"
+	"berth/container"
+	"berth/container/config"
+)
+
+// mountPoints settles what is mounted where: what was asked for, what is taken
+// from other containers, and the image's volumes where nothing else is.
+func mountPoints(ctx context.Context, e *Engine, c *config.Config, r *container.Resolved) ([]container.MountPoint, error) {
+	var out []container.MountPoint
+	for _, m := range c.Mounts {
+		p, err := mountPoint(c, m)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, *p)
+	}
+	taken := func(target string) bool {
+		return slices.ContainsFunc(out, func(p container.MountPoint) bool { return p.Target == target })
+	}
+	for _, from := range c.VolumesFrom {
+		name, mode, _ := strings.Cut(from, ":")
+		other, err := e.Containers.Get(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range other.Mounts {
+			if p.Kind == config.MountTmpfs || taken(p.Target) {
+				continue
+			}
+			p.ReadOnly = p.ReadOnly || mode == "ro"
+			out = append(out, p)
+		}
+	}
+	for _, target := range r.Volumes {
+		if !taken(target) {
+			out = append(out, container.MountPoint{Kind: config.MountVolume, Target: target, Anonymous: true,
+				Asked: config.Mount{Kind: config.MountVolume, Target: target}})
+		}
+	}
+	return out, nil
+}
+
+func mountPoint(c *config.Config, m config.Mount) (*container.MountPoint, error) {
+	p := &container.MountPoint{Kind: m.Kind, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, Propagation: m.Propagation,
+		Mode: strings.Join(m.Options, ","), Asked: m}
+	if !path.IsAbs(p.Target) { // podman takes it from the working folder
+		return nil, fault.New(fault.Invalid, "invalid mount path: '%s' mount path must be absolute", m.Target)
+	}
+	switch m.Kind {
+	case config.MountVolume:
+		p.Name, p.Source = m.Source, ""
+		p.Anonymous = m.Source == ""
+	case config.MountBind:
+		err := unix.Access(m.Source, unix.F_OK)
+		if err == unix.ENOENT && m.CreateSource {
+			err = os.MkdirAll(m.Source, 0o755)
+		}
+		if err == unix.ENOENT {
+			return nil, fault.New(fault.Invalid, "invalid mount config for type \"bind\": bind source path does not exist: %s", m.Source)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look at bind source %s: %w", m.Source, err)
+		}
+		p.Propagation = cmp.Or(p.Propagation, "rprivate")
+	}
+	return p, nil
+}
+
+// usernsOf decides whether the container gets a user namespace of its own.
+func usernsOf(e *Engine, c *config.Config, r *container.Resolved, mounts []container.MountPoint) (container.UsernsChoice, error) {
+	facts := &container.UsernsFacts{Kernel: e.host().Kernel, Rootless: e.Defaults.Rootless}
+	for _, m := range mounts {
+		if m.Kind != config.MountBind || m.ReadOnly {
+			continue
+		}
+		_, can, err := container.IDMapping(m.Source, facts.Kernel)
+		if err != nil {
+			return container.UsernsChoice{}, err
+		}
+		if !can {
+			facts.Unmappable = append(facts.Unmappable, m.Source)
+		}
+	}
+	choice := container.PrivateUsers(c, facts)
+	choice.LargeUIDs, choice.LargeGIDs = container.LargeIDs(c, r)
+	return choice, nil
+}
+
+// host looks at the machine, once.
+func (e *Engine) host() *container.Host {
+	if e.machine == nil {
+		h := container.Probe()
+		e.machine = &h
+	}
+	return e.machine
+}
+
+// startMounts are the mounts of one start, with their sources found.
+func startMounts(ctx context.Context, e *Engine, rec *container.Record) ([]container.Mount, error) {
+	var out []container.Mount
+	for i := range rec.Mounts {
+		p := &rec.Mounts[i]
+		m := container.Mount{
+			Kind: p.Kind, Source: p.Source, Target: p.Target, ReadOnly: p.ReadOnly, Options: p.Asked.Options, Propagation: p.Propagation,
+			NonRecursive: p.Asked.NonRecursive, ReadOnlyRecursive: p.ReadOnly && p.Asked.ReadOnlyRecursive != "writable",
+			Size: p.Asked.SizeBytes, Mode: p.Asked.Mode,
+		}
+		switch p.Kind {
+		case config.MountVolume:
+			at, err := e.Volumes.Attach(ctx, p.Name)
+			if err != nil {
+				return nil, err
+			}
+			m.Kind, m.Source, m.ReadOnly = config.MountBind, at.Path, m.ReadOnly || at.ReadOnly
+		case config.MountImage:
+			return nil, fault.New(fault.Unsupported, "mount image %s on %s: images are not mounted yet", p.Source, p.Target)
+		}
+		if m.Kind == config.MountBind && rec.Userns.Private {
+			var err error
+			if m.IDMap, _, err = container.IDMapping(m.Source, e.host().Kernel); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// fillVolumes offers new volumes what the image has at their place.
+func fillVolumes(ctx context.Context, e *Engine, rec *container.Record) error {
+	var root *os.File
+	for i := range rec.Mounts {
+		m := &rec.Mounts[i]
+		if m.Kind != config.MountVolume || m.Asked.NoCopy || m.ReadOnly {
+			continue
+		}
+		empty, err := isEmpty(m.Source)
+		if err != nil {
+			return err
+		}
+		if !empty {
+			continue
+		}
+		if root == nil {
+			if root, err = e.Images.Root(ctx, rec.Image.ID); err != nil {
+				return err
+			}
+			defer root.Close()
+		}
+		if err := e.Volumes.CopyUp(ctx, m.Name, root, m.Target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isEmpty looks into a folder; one that is not there is no place to fill.
+func isEmpty(dir string) (bool, error) {
+	f, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	if _, err := f.ReadDir(1); errors.Is(err, io.EOF) {
+		return true, nil
+	}
+	return false, nil
+}
+
+func newID() container.ID { return ids.New() }
+
+func shortID(id container.ID) string { return string(id)[:min(12, len(id))] }

@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"berth/base/fault"
+	"berth/container"
+	"berth/container/config"
+	"berth/monitor"
+)
+
+// RemoveRequest is rm.
+type RemoveRequest struct {
+	Container string
+	Force     bool // kill it first
+	Volumes   bool // its anonymous ones too
+}
+
+// Remove removes a container with all that is its own.
+func Remove(ctx context.Context, e *Engine, r RemoveRequest) (container.ID, error) {
+	id, err := e.Containers.Find(ctx, r.Container)
+	if err != nil {
+		return "", err
+	}
+	l, err := e.Containers.Lock(ctx, id)
+	if err != nil {
+		return id, err
+	}
+	defer l.Unlock()
+	rec, err := l.Record()
+	if err != nil {
+		return id, err
+	}
+	if _, err := settleLocked(ctx, e, l); err != nil {
+		return id, err
+	}
+	facts, err := l.Facts()
+	if err != nil {
+		return id, err
+	}
+	if s := facts.State(); s.Live() || s == container.StateRestarting {
+		if !r.Force {
+			verb := "Stop the container before attempting removal or force remove"
+			if s == container.StatePaused {
+				verb = "Unpause and then stop the container before attempting removal or force remove"
+			}
+			return id, fault.New(fault.Conflict, "You cannot remove a %s container %s. %s", s, id, verb)
+		}
+		if err := endLocked(ctx, e, l, rec); err != nil {
+			return id, err
+		}
+	}
+	return id, removeLocked(ctx, e, l, rec, r.Volumes)
+}
+
+// endLocked kills a running container and settles it; its restart policy rests.
+func endLocked(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record) error {
+	if err := l.Stopped(); err != nil {
+		return err
+	}
+	facts, err := l.Facts()
+	if err != nil {
+		return err
+	}
+	if facts.State().Live() {
+		w, err := watch(e, rec.ID)
+		if err != nil {
+			return err
+		}
+		if w != nil {
+			defer w.Close()
+		}
+		if err := killAll(ctx, e, rec.ID, facts); err != nil {
+			return err
+		}
+		if err := awaitEnd(ctx, e, rec.ID, w); err != nil {
+			return err
+		}
+	}
+	if _, err := settleLocked(ctx, e, l); err != nil {
+		return err
+	}
+	if facts.State() == container.StateRestarting {
+		dismiss(e.Containers.RunDir(rec.ID))
+	}
+	return nil
+}
+
+// dismiss ends a monitor that waits to start its container again. One whose word
+// is at work already waits for the lock that the caller has, so it is not waited
+// for long: the word finds that it is not wanted any more.
+func dismiss(runDir string) {
+	conn, err := monitor.Dial(runDir)
+	if err != nil {
+		return
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_ = conn.Dismiss()
+	}()
+	select {
+	case <-gone:
+	case <-time.After(200 * time.Millisecond):
+	}
+	conn.Close()
+}
+
+// removeLocked removes a container that does not run. It can be repeated after
+// a crash at any point.
+func removeLocked(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, volumes bool) error {
+	if err := l.Removing(); err != nil {
+		return err
+	}
+	if err := release(ctx, e, rec, nil); err != nil {
+		return err
+	}
+	if err := e.Networks.Release(ctx, rec.ID); err != nil {
+		return err
+	}
+	if err := e.Writables.Remove(ctx, rec.Snapshot); err != nil {
+		return err
+	}
+	var failed error
+	for _, m := range rec.Mounts {
+		if !volumes || m.Kind != config.MountVolume || !m.Anonymous {
+			continue
+		}
+		err := e.Volumes.Remove(ctx, m.Name, e.volumeUsersBut(ctx, rec.ID))
+		if err != nil && !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Conflict) {
+			failed = errors.Join(failed, err)
+		}
+	}
+	if err := l.Remove(); err != nil {
+		return err
+	}
+	e.tell(rec, "destroy", nil)
+	return failed
+}
+
+// volumeUsersBut tells which containers use a volume, besides one.
+func (e *Engine) volumeUsersBut(ctx context.Context, but container.ID) func(string) []string {
+	return e.usersOfVolume(ctx, but, func(*container.Summary) bool { return true })
+}
+
+func (e *Engine) usersOfVolume(ctx context.Context, but container.ID, counts func(*container.Summary) bool) func(string) []string {
+	return func(name string) []string {
+		all, err := e.Containers.List(ctx)
+		if err != nil {
+			return []string{err.Error()} // then nothing is removed
+		}
+		var users []string
+		for i := range all {
+			if all[i].ID != but && slices.Contains(all[i].Volumes, name) && counts(&all[i]) {
+				users = append(users, string(all[i].ID))
+			}
+		}
+		return users
+	}
+}

@@ -1,0 +1,304 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"berth/base/clock"
+	"berth/base/fault"
+	"berth/base/undo"
+	"berth/container"
+	"berth/monitor"
+	"berth/network"
+	"berth/runtime"
+	"berth/sys/proc"
+)
+
+// StartRequest starts a container that exists.
+type StartRequest struct {
+	Container string // name, id or unique prefix
+	// Connected is called when all is there and nothing runs yet, so that a
+	// client loses no output; its error ends the start.
+	Connected func(*monitor.Conn) error
+}
+
+// Start runs a container's first process. Of one that runs already it does
+// nothing.
+func Start(ctx context.Context, e *Engine, r StartRequest) (container.ID, error) {
+	id, err := e.Containers.Find(ctx, r.Container)
+	if err != nil {
+		return "", err
+	}
+	l, err := e.Containers.Lock(ctx, id)
+	if err != nil {
+		return id, err
+	}
+	defer l.Unlock()
+	if _, err := settleLocked(ctx, e, l); err != nil {
+		return id, err
+	}
+	facts, err := l.Facts()
+	if err != nil {
+		return id, err
+	}
+	switch facts.State() {
+	case container.StatePaused:
+		return id, fault.New(fault.Conflict, "cannot start a paused container, try unpause instead")
+	case container.StateRemoving:
+		return id, fault.New(fault.Conflict, "container is marked for removal and cannot be started")
+	case container.StateRunning:
+		return id, nil
+	}
+	return id, startLocked(ctx, e, l, start{byUser: true, connected: r.Connected})
+}
+
+// start is one start under way.
+type start struct {
+	byUser    bool
+	monitor   *monitor.Conn // of the last run, nil for a new one
+	connected func(*monitor.Conn) error
+
+	rec    *container.Record
+	cfg    monitor.Config
+	runDir string
+	ids    *container.Range
+	net    *network.Attachment
+	files  container.Files
+}
+
+// startLocked is the way of every start: the monitor, beside it what needs no
+// process, the first process, its network, and at last its program.
+func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (err error) {
+	if s.rec, err = l.Record(); err != nil {
+		return err
+	}
+	var u undo.Stack
+	defer func() {
+		if err != nil {
+			_ = l.Failed(failureCode(err), err)
+		}
+	}()
+	defer u.Unwind(&err)
+	if s.runDir, err = l.Prepare(s.byUser); err != nil {
+		return err
+	}
+	if err := s.watchOver(ctx, e, &u); err != nil {
+		return err
+	}
+	if err := s.gather(ctx, e, &u); err != nil {
+		return err
+	}
+	p, err := s.create(ctx, e, &u)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	if err := s.adopt(p); err != nil {
+		return err
+	}
+	if err := s.connect(ctx, e, p.PID); err != nil {
+		return err
+	}
+	fact, err := s.fact(p.PID)
+	if err != nil {
+		return err
+	}
+	if err := l.Started(*fact); err != nil {
+		return err
+	}
+	if s.connected != nil {
+		if err := s.connected(s.monitor); err != nil {
+			return err
+		}
+	}
+	if err := e.Runtime.Start(ctx, string(s.rec.ID)); err != nil {
+		return err
+	}
+	if err := writePIDFile(s.rec.Config.Life.PIDFile, p.PID); err != nil {
+		return err
+	}
+	u.Release()
+	e.tell(s.rec, "start", nil)
+	return nil
+}
+
+// watchOver starts the monitor, or prepares the one there is for another run.
+func (s *start) watchOver(ctx context.Context, e *Engine, u *undo.Stack) error {
+	s.cfg = monitorConfig(e, s.rec, s.runDir)
+	if s.monitor != nil {
+		return s.monitor.Prepare()
+	}
+	helper, err := runtime.Helper()
+	if err != nil {
+		return err
+	}
+	defer helper.Close()
+	place, err := runtime.MonitorPlace(ctx, e.Runtime)
+	if err != nil {
+		return err
+	}
+	defer place.Close()
+	if s.monitor, err = monitor.Start(helper, s.cfg, monitor.Place{Tasks: place.Tasks, Dir: place.Dir}); err != nil {
+		return err
+	}
+	u.Push("end the monitor", func() error {
+		defer s.monitor.Close()
+		return s.monitor.Dismiss()
+	})
+	return nil
+}
+
+// gather finds what the first process needs while the monitor comes up.
+func (s *start) gather(ctx context.Context, e *Engine, u *undo.Stack) (err error) {
+	id := s.rec.ID
+	if s.rec.Userns.Private {
+		if s.ids, err = e.Ranges.Take(string(id), s.rec.Userns.LargeUIDs, s.rec.Userns.LargeGIDs); err != nil {
+			return err
+		}
+		u.Push("give the ids back", func() error { return e.Ranges.Give(string(id), s.ids) })
+	}
+	if s.net, err = prepareNetwork(ctx, e, s.rec); err != nil {
+		return err
+	}
+	if s.net != nil {
+		u.Push("leave the networks", func() error { return e.Networks.Detach(context.WithoutCancel(ctx), id) })
+	}
+	uid, _ := s.hostRoot()
+	s.files, err = writeFiles(e, s.rec, s.net, uid)
+	return err
+}
+
+// create makes the first process, which waits.
+func (s *start) create(ctx context.Context, e *Engine, u *undo.Stack) (*runtime.Process, error) {
+	tree, err := e.Writables.Find(ctx, s.rec.Snapshot)
+	if fault.Is(err, fault.NotFound) { // lost in a power cut, before anything was written to it
+		tree, err = remakeTree(ctx, e, s.rec)
+	}
+	if err != nil {
+		return nil, err
+	}
+	mounts, err := startMounts(ctx, e, s.rec)
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := s.bundle(ctx, e, mounts)
+	if err != nil {
+		return nil, err
+	}
+	req := runtime.CreateRequest{
+		ID: string(s.rec.ID), Bundle: s.runDir, Spec: bundle.Spec, Parent: s.monitor,
+		Root:    &runtime.Overlay{Store: tree.Store, Lower: tree.Lower, Upper: tree.Upper, Work: tree.Work, Options: tree.Options},
+		Account: &runtime.Account{User: bundle.User, Groups: bundle.Groups},
+	}
+	if !s.cfg.Terminal && !s.cfg.Passthrough {
+		uid, gid := s.hostRoot()
+		if req.Stdio, err = monitor.Stdio(&s.cfg, uid, gid); err != nil {
+			return nil, err
+		}
+		defer closeFiles(req.Stdio[:])
+	}
+	if err := s.monitor.Prepare(); err != nil {
+		return nil, err
+	}
+	p, err := e.Runtime.Create(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	u.Push("remove the first process", func() error { return e.Runtime.Delete(context.WithoutCancel(ctx), string(s.rec.ID), true) })
+	return p, nil
+}
+
+// adopt hands the first process to the monitor, with the files that tell of OOM
+// kills.
+func (s *start) adopt(p *runtime.Process) error {
+	var oom []*os.File
+	defer func() { closeFiles(oom) }()
+	for controller, file := range map[string]string{"memory": "memory.oom_control", "": "memory.events"} {
+		dir, ok := p.Cgroup[controller]
+		if !ok {
+			continue
+		}
+		if f, err := os.Open(filepath.Join(dir, file)); err == nil { // hybrid: v2 has none
+			oom = append(oom, f)
+		}
+	}
+	return s.monitor.Adopt(p.PID, p.Console, oom...)
+}
+
+// hostRoot is who the container's root is on the host.
+func (s *start) hostRoot() (uid, gid int) {
+	if s.ids == nil {
+		return os.Geteuid(), os.Getegid()
+	}
+	return int(s.ids.First), int(s.ids.First)
+}
+
+// bundle is the last place where policy is decided.
+func (s *start) bundle(ctx context.Context, e *Engine, mounts []container.Mount) (*container.Bundle, error) {
+	devices, err := container.Devices(&s.rec.Config)
+	if err != nil {
+		return nil, err
+	}
+	join, err := joinPaths(ctx, e, &s.rec.Config)
+	if err != nil {
+		return nil, err
+	}
+	in := &container.Inputs{
+		ID: string(s.rec.ID), Hostname: s.rec.Hostname, Root: "rootfs", Join: *join, Mounts: mounts, Files: s.files,
+		Devices: devices, Host: *e.host(), Ulimits: ulimits(e.Defaults.Ulimits), Rootless: e.Defaults.Rootless,
+	}
+	if s.ids != nil {
+		in.UIDs, in.GIDs = s.ids.UIDs, s.ids.GIDs
+	}
+	return container.Spec(&s.rec.Config, &s.rec.Resolved, in)
+}
+
+// connect joins the networks, whose devices appear in the waiting process's
+// namespace.
+func (s *start) connect(ctx context.Context, e *Engine, pid int) error {
+	if s.net == nil {
+		return nil
+	}
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		return fmt.Errorf("open the network namespace of process %d: %w", pid, err)
+	}
+	defer ns.Close()
+	return e.Networks.Connect(ctx, s.net, ns)
+}
+
+func (s *start) fact(pid int) (*container.Started, error) {
+	st, err := proc.ReadStat(pid)
+	if err != nil {
+		return nil, fmt.Errorf("look at the first process: %w", err)
+	}
+	boot, err := clock.BootID()
+	if err != nil {
+		return nil, err
+	}
+	status, err := s.monitor.Status()
+	if err != nil {
+		return nil, err
+	}
+	own, err := proc.ReadStat(status.Monitor)
+	if err != nil {
+		return nil, fmt.Errorf("look at the monitor: %w", err)
+	}
+	f := &container.Started{
+		Process: container.Process{PID: pid, StartTime: st.StartTime}, BootID: boot, At: time.Now().UTC(),
+		Monitor: container.Process{PID: status.Monitor, StartTime: own.StartTime}, Range: s.ids,
+	}
+	if s.net != nil {
+		f.Addresses, f.Ports = addressesOf(s.net), portsOf(s.net)
+	}
+	return f, nil
+}
+
+func closeFiles(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}

@@ -1,0 +1,129 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"berth/base/fault"
+	"berth/volume"
+)
+
+// VolumeInfo is a volume and who uses it.
+type VolumeInfo struct {
+	volume.Volume
+	Users []string // ids of containers
+}
+
+// VolumeCreate makes a volume; of one that is there it only gives the name.
+func VolumeCreate(ctx context.Context, e *Engine, r volume.CreateRequest) (string, error) {
+	v, made, err := e.Volumes.Create(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	if made {
+		e.tellOf("volume", "create", v.Name, map[string]string{"driver": v.Driver})
+	}
+	return v.Name, nil
+}
+
+// Volumes lists the volumes that pass the filters: name, driver, label, dangling.
+func Volumes(ctx context.Context, e *Engine, filters map[string][]string) ([]VolumeInfo, error) {
+	all, err := e.Volumes.List()
+	if err != nil {
+		return nil, err
+	}
+	users := e.volumeUsersBut(ctx, "")
+	var out []VolumeInfo
+	for i := range all {
+		v := VolumeInfo{all[i], users(all[i].Name)}
+		ok, err := volumeFits(&v, filters)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			out = append(out, v)
+		}
+	}
+	return out, nil
+}
+
+func volumeFits(v *VolumeInfo, filters map[string][]string) (bool, error) {
+	for key, values := range filters {
+		for _, value := range values {
+			switch key {
+			case "name", "driver", "label", "label!":
+			case "dangling":
+				if value != "true" && value != "1" && value != "false" && value != "0" {
+					return false, fault.New(fault.Invalid, "Invalid filter 'dangling=%s'", value)
+				}
+			default:
+				return false, fault.New(fault.Invalid, "Invalid filter '%s'", key)
+			}
+		}
+		fits := slices.ContainsFunc(values, func(value string) bool {
+			switch key {
+			case "name":
+				return strings.Contains(v.Name, value)
+			case "driver":
+				return v.Driver == value
+			case "dangling":
+				return (len(v.Users) == 0) == (value == "true" || value == "1")
+			}
+			k, want, exact := strings.Cut(value, "=")
+			have, ok := v.Labels[k]
+			ok = ok && (!exact || have == want)
+			return ok != strings.HasSuffix(key, "!")
+		})
+		if !fits {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// VolumeInspect tells of one volume.
+func VolumeInspect(ctx context.Context, e *Engine, name string) (*VolumeInfo, error) {
+	v, err := e.Volumes.Get(name)
+	if err != nil {
+		return nil, err
+	}
+	return &VolumeInfo{*v, e.volumeUsersBut(ctx, "")(name)}, nil
+}
+
+// VolumeRemove removes a volume that nobody uses; with force one that is not
+// there is no error.
+func VolumeRemove(ctx context.Context, e *Engine, name string, force bool) error {
+	err := e.Volumes.Remove(ctx, name, e.volumeUsersBut(ctx, ""))
+	if force && fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err == nil {
+		e.tellOf("volume", "destroy", name, nil)
+	}
+	return err
+}
+
+// VolumePrune removes volumes that nobody uses: the anonymous ones, and with the
+// filter all=true the named ones too.
+func VolumePrune(ctx context.Context, e *Engine, filters map[string][]string) (volume.Pruned, error) {
+	all := slices.Contains(filters["all"], "true") || slices.Contains(filters["all"], "1")
+	rest := map[string][]string{}
+	for k, v := range filters {
+		if k != "all" {
+			rest[k] = v
+		}
+	}
+	if _, err := volumeFits(&VolumeInfo{}, rest); err != nil {
+		return volume.Pruned{}, err
+	}
+	return e.Volumes.Prune(ctx, all, e.volumeUsersBut(ctx, ""), func(v *volume.Volume) bool {
+		fits, err := volumeFits(&VolumeInfo{Volume: *v}, rest)
+		return err != nil || !fits
+	})
+}
+
+// VolumeRename gives a volume that nobody uses another name.
+func VolumeRename(ctx context.Context, e *Engine, name, to string) error {
+	return e.Volumes.Rename(ctx, name, to, e.volumeUsersBut(ctx, ""))
+}
