@@ -43,7 +43,7 @@ func Main(ctx context.Context, r Request) int {
 	d, program, args := dialect(r.Args)
 	s := &shell{Request: r, dialect: d, program: program, table: &command.Table{Rows: rows(), About: about(d)}}
 	code := s.run(ctx, args)
-	if ctx.Err() != nil && code != 0 {
+	if ctx.Err() != nil && code != 0 && !s.kept {
 		return exitSignal
 	}
 	return code
@@ -74,6 +74,7 @@ type shell struct {
 	dialect command.Dialect
 	program string
 	table   *command.Table
+	kept    bool // the exit code is a container's
 }
 
 func (s *shell) width() int { return term.Width(s.Out) }
@@ -135,6 +136,8 @@ func (s *shell) verb(ctx context.Context, e *command.Entry, args []string, g Glo
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = &command.Exit{Code: exitSignal} // the person knows why it ended
 	}
+	var exit *command.Exit
+	s.kept = errors.As(err, &exit) && exit.Kept
 	return command.Report(s.Err, s.dialect, err)
 }
 

@@ -2,11 +2,13 @@ package docker
 
 import (
 	"berth/cli/docker/command"
+	"berth/cli/docker/follow"
 	"berth/cli/docker/images"
 	"berth/cli/docker/manifest"
 	"berth/cli/docker/registry"
 	"berth/cli/docker/system"
 	"berth/cli/docker/trust"
+	"berth/engine"
 )
 
 func about(d command.Dialect) string {
@@ -31,7 +33,13 @@ func rows() []*command.Entry {
 	for _, both := range imageVerbs() {
 		all = append(all, both.under("image", both.group), both.under("", both.top))
 	}
+	for _, both := range append(containerVerbs(), podmanVerbs()...) {
+		all = append(all, both.under("container", both.group), both.under("", both.top))
+	}
+	all = append(all, containerOnly()...)
+	all = append(all, volumeVerbs()...)
 	all = append(all, imageOnly()...)
+	all = append(all, hidden()...)
 	all = append(all, trustVerbs()...)
 	all = append(all, manifestVerbs()...)
 	all = append(all, systemVerbs()...)
@@ -40,6 +48,7 @@ func rows() []*command.Entry {
 
 func groups() []*command.Entry {
 	return []*command.Entry{
+		{Path: "container", Use: "COMMAND", Short: "Manage containers"},
 		{Path: "image", Use: "COMMAND", Short: "Manage images"},
 		{Path: "image trust", Use: "COMMAND", Short: "Manage whose images are trusted", Extra: true},
 		{Path: "manifest", Use: "COMMAND", Short: "Manage Docker image manifests and manifest lists", Long: aboutManifests},
@@ -100,7 +109,7 @@ func imageOnly() []*command.Entry {
 		},
 		{
 			Path: "inspect", Use: "[OPTIONS] NAME|ID [NAME|ID...]", Short: "Return low-level information on Docker objects",
-			Words: atLeast(1), Images: true, New: func() command.Verb { return &images.Inspect{Any: true} },
+			Words: atLeast(1), Images: true, New: func() command.Verb { return &images.Inspect{Any: true, Others: inspectOthers} },
 		},
 		{
 			Path: "image prune", Use: "[OPTIONS]", Short: "Remove unused images", New: func() command.Verb { return new(images.Prune) },
@@ -205,3 +214,12 @@ If no server is specified, the default is defined by the daemon.`
 const aboutManifests = `A manifest list is one name for the same image built for several architectures.
 These commands make one here from images of a registry or of this store, and
 push it together with its members.`
+
+// hidden are the words by which monitors start berth.
+func hidden() []*command.Entry {
+	return []*command.Entry{
+		{Path: engine.ExitedWord, Use: "ID", Hidden: true, Words: exactly(1), New: func() command.Verb { return new(follow.Exited) }},
+		{Path: engine.AgainWord, Use: "ID", Hidden: true, Words: exactly(1), New: func() command.Verb { return new(follow.Again) }},
+		{Path: engine.CompressWord, Use: "", Hidden: true, Words: exactly(0), New: func() command.Verb { return new(follow.Compress) }},
+	}
+}

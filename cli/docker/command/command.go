@@ -34,18 +34,23 @@ type Count struct{ Min, Max int }
 // Entry is one row of the table of verbs. Only the row that was asked for is
 // made into a Verb.
 type Entry struct {
-	Path    string // "image ls", without the program
-	Use     string // what follows in the usage line: "[OPTIONS] NAME"
-	Short   string
-	Long    string // in the place of Short, in the verb's own help
-	Aliases []string
-	Words   Count
-	Podman  *Count // podman's count if it is another
-	Extra   bool   // not one of docker's: its help does not list it
-	Hidden  bool
+	Path     string // "image ls", without the program
+	Use      string // what follows in the usage line: "[OPTIONS] NAME"
+	Short    string
+	Long     string // in the place of Short, in the verb's own help
+	Examples string
+	Aliases  []string
+	Words    Count
+	Podman   *Count // podman's count if it is another
+	Extra    bool   // not one of docker's: its help does not list it
+	Hidden   bool
 	// Images: the words are names of images, for completion.
 	Images bool
-	New    func() Verb // nil: a group, its verbs are rows "PATH …"
+	// Containers: the words are names of containers.
+	Containers bool
+	// ShowHelp: the help lists --help itself, as docker's does where -h is taken.
+	ShowHelp bool
+	New      func() Verb // nil: a group, its verbs are rows "PATH …"
 }
 
 // Verb is one command line of a verb: Flags binds them, Run acts.

@@ -20,6 +20,8 @@ const (
 type Exit struct {
 	Code int
 	Err  error
+	// Kept: the code is a container's and stays, whatever else happened.
+	Kept bool
 }
 
 func (e *Exit) Error() string {
@@ -43,6 +45,13 @@ func FromEngine(err error) error {
 		return nil
 	}
 	return &engineError{err}
+}
+
+// IsFromEngine reports whether an error is one that docker's daemon would have
+// sent.
+func IsFromEngine(err error) bool {
+	var e *engineError
+	return errors.As(err, &e)
 }
 
 // Line is an error in a dialect's own words, which scripts compare: they may

@@ -24,6 +24,9 @@ func (t *Table) Help(w io.Writer, d Dialect, program string, width int, e *Entry
 	if len(e.Aliases) > 0 {
 		fmt.Fprintf(w, "\nAliases:\n  %s\n", strings.Join(append([]string{e.last()}, e.Aliases...), ", "))
 	}
+	if e.Examples != "" {
+		fmt.Fprintf(w, "\nExamples:\n%s\n", e.Examples)
+	}
 	if e.New == nil {
 		commands(w, "Commands", d, t.Below(e.Path))
 		fmt.Fprintf(w, "\nRun '%s COMMAND --help' for more information on a command.\n", path)

@@ -27,7 +27,7 @@ func (e *Entry) Make() *Command {
 	}
 	if c.Flags.Lookup("help") == nil {
 		c.Flags.BoolVar(&c.help, "help", false, "Print usage")
-		_ = c.Flags.MarkHidden("help")
+		c.Flags.Lookup("help").Hidden = !e.ShowHelp
 	}
 	return c
 }
@@ -112,5 +112,6 @@ func arguments(n int) string {
 }
 
 func (e *Entry) useLine(path string) string {
-	return strings.TrimRight(path+" "+e.Use, " ")
+	program := strings.TrimSuffix(path, " "+e.Path)
+	return strings.TrimRight(path+" "+strings.ReplaceAll(e.Use, "\tdocker ", "\t"+program+" "), " ")
 }

@@ -17,7 +17,10 @@ import (
 // Inspect is image inspect, and inspect as long as images are all there is.
 type Inspect struct {
 	// Any is the top-level inspect, which looks for objects of every kind.
-	Any    bool
+	Any bool
+	// Others looks for the objects that are no images, by --type's kind; found is
+	// false if there is none of that name.
+	Others func(ctx context.Context, c *command.Call, q Query) (doc any, found bool, err error)
 	format string
 	kind   string
 	size   bool
@@ -29,6 +32,13 @@ func (v *Inspect) Flags(f *pflag.FlagSet) {
 		f.BoolVarP(&v.size, "size", "s", false, "Display total file sizes if the type is container")
 		f.StringVarP(&v.kind, "type", "", "", "Return JSON for specified type")
 	}
+}
+
+// Query is one word of inspect.
+type Query struct {
+	Kind string // "" any
+	Name string
+	Size bool
 }
 
 // kinds are the words of --type.
@@ -68,6 +78,16 @@ func (v *Inspect) Run(ctx context.Context, c *command.Call, words []string) erro
 
 func (v *Inspect) document(ctx context.Context, c *command.Call, e *engine.Engine, word string) (any, error) {
 	var no *engine.NoImage
+	if v.Others != nil && v.kind != "image" {
+		kind := v.kind
+		if kind == "all" {
+			kind = ""
+		}
+		doc, found, err := v.Others(ctx, c, Query{Kind: kind, Name: word, Size: v.size})
+		if found || err != nil {
+			return doc, err
+		}
+	}
 	if v.kind != "" && v.kind != "all" && v.kind != "image" {
 		return nil, v.unknown(c, word)
 	}

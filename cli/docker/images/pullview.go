@@ -151,11 +151,48 @@ func (v *pullView) copying(id string) {
 	v.begun[id] = true
 }
 
+// View shows a pull that another verb needs, such as run.
+type View struct{ v *pullView }
+
+// NewView shows it on out: docker's lines without the name at the end.
+func NewView(c *command.Call, e *engine.Engine, out io.Writer) *View {
+	own := *c
+	own.Out, own.Err, own.Width = out, out, term.Width(out)
+	return &View{newPullView(&own, e, engine.PullRequest{}, false)}
+}
+
+// Named and Progress are a PullRequest's.
+func (w *View) Named(canonical string) { w.v.named(canonical) }
+
+// Progress shows one step.
+func (w *View) Progress(p image.Progress) { w.v.progress(p) }
+
+// End shows what came.
+func (w *View) End(pulled []image.Pulled) {
+	v := w.v
+	if v.call.Podman() {
+		v.podmanEnd(pulled)
+		return
+	}
+	v.outcome(pulled)
+}
+
 func (v *pullView) end(pulled []image.Pulled) {
 	if v.call.Podman() {
 		v.podmanEnd(pulled)
 		return
 	}
+	v.outcome(pulled)
+	name := v.name
+	if v.r.AllTags {
+		registry, path, _ := engine.SplitName(v.name)
+		name = registry + "/" + path
+	}
+	fmt.Fprintln(v.call.Out, term.Clean(name))
+}
+
+// outcome is docker's digests and status.
+func (v *pullView) outcome(pulled []image.Pulled) {
 	fresh := false
 	for _, p := range pulled {
 		if _, _, tag := engine.SplitName(p.Name); !v.shown[tag] {
@@ -177,7 +214,6 @@ func (v *pullView) end(pulled []image.Pulled) {
 		status = "Downloaded newer image for "
 	}
 	v.lines.Text("Status: %s%s", status, v.eng.Images.Familiar(name))
-	fmt.Fprintln(v.call.Out, term.Clean(name))
 }
 
 func (v *pullView) podmanEnd(pulled []image.Pulled) {

@@ -66,12 +66,12 @@ func (v *Save) Run(ctx context.Context, c *command.Call, words []string) error {
 	if v.output == "" || o.Dir != "" {
 		return unknown(engine.ImageSave(ctx, e, c.Out, words, o))
 	}
-	return writeBeside(v.output, func(f *os.File) error { return unknown(engine.ImageSave(ctx, e, f, words, o)) })
+	return WriteBeside(v.output, func(f *os.File) error { return unknown(engine.ImageSave(ctx, e, f, words, o)) })
 }
 
-// writeBeside writes a file beside path and puts it in its place when it is
+// WriteBeside writes a file beside path and puts it in its place when it is
 // whole. What is no regular file is written to directly.
-func writeBeside(path string, write func(*os.File) error) (err error) {
+func WriteBeside(path string, write func(*os.File) error) (err error) {
 	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
 		if st.IsDir() {
 			return fmt.Errorf("invalid output path: %q is a directory", path)

@@ -111,7 +111,7 @@ func (p *place) push(ctx context.Context, c *command.Call, e *engine.Engine, sou
 		o.Dir = p.path
 		err = engine.ImageSave(ctx, e, nil, []string{source}, o)
 	} else {
-		err = writeBeside(p.path, func(f *os.File) error { return engine.ImageSave(ctx, e, f, []string{source}, o) })
+		err = WriteBeside(p.path, func(f *os.File) error { return engine.ImageSave(ctx, e, f, []string{source}, o) })
 	}
 	if err != nil {
 		return unknownImage(c, err, daemonUnknown)

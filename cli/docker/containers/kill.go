@@ -1,0 +1,47 @@
+package containers
+
+import (
+	"context"
+
+	"github.com/spf13/pflag"
+
+	"berth/cli/docker/command"
+)
+
+// Kill is kill.
+type Kill struct {
+	chosen
+	signal string
+}
+
+func (v *Kill) Flags(f *pflag.FlagSet) {
+	v.states = []string{"running"}
+	f.StringVarP(&v.signal, "signal", "s", "KILL", "Signal to send to the container")
+	v.chosen.flags(f, true)
+}
+
+func (v *Kill) Run(ctx context.Context, c *command.Call, words []string) error {
+	return v.each(ctx, c, words, func(e Engine, name string) error {
+		return command.FromEngine(e.Kill(ctx, name, v.signal))
+	})
+}
+
+// Freeze is pause, and with Thaw unpause.
+type Freeze struct {
+	chosen
+	Thaw bool
+}
+
+func (v *Freeze) Flags(f *pflag.FlagSet) {
+	v.states = []string{"running"}
+	if v.Thaw {
+		v.states = []string{"paused"}
+	}
+	v.chosen.flags(f, true)
+}
+
+func (v *Freeze) Run(ctx context.Context, c *command.Call, words []string) error {
+	return v.each(ctx, c, words, func(e Engine, name string) error {
+		return command.FromEngine(e.Pause(ctx, name, !v.Thaw))
+	})
+}

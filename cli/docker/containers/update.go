@@ -1,0 +1,69 @@
+package containers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"berth/cli/docker/command"
+	"berth/cli/docker/option"
+	"berth/cli/term"
+)
+
+// Update is update.
+type Update struct {
+	limits  option.Limits
+	restart string
+	flags   *pflag.FlagSet
+}
+
+func (v *Update) Flags(f *pflag.FlagSet) {
+	v.flags = f
+	v.limits.Flags(f)
+	v.limits.UpdateOnly(f)
+	f.StringVar(&v.restart, "restart", "", "Restart policy to apply when a container exits")
+}
+
+// request has no effects.
+func (v *Update) request() (Changed, error) {
+	changed := 0
+	v.flags.Visit(func(*pflag.Flag) { changed++ })
+	if changed == 0 {
+		return Changed{}, errors.New("you must provide one or more flags when using this command")
+	}
+	u := Changed{Resources: v.limits.Resources()}
+	if v.flags.Changed("restart") {
+		r, err := option.Restart(v.restart)
+		if err != nil {
+			return u, err
+		}
+		u.Restart = &r
+	}
+	return u, nil
+}
+
+func (v *Update) Run(ctx context.Context, c *command.Call, words []string) error {
+	u, err := v.request()
+	if err != nil {
+		return err
+	}
+	e, err := open(c)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, name := range words {
+		warnings, err := e.Update(ctx, name, u)
+		if err != nil {
+			failed = append(failed, command.FromEngine(err))
+			continue
+		}
+		fmt.Fprintln(c.Out, term.Clean(name))
+		for _, w := range warnings {
+			fmt.Fprintln(c.Out, term.CleanText(w))
+		}
+	}
+	return errors.Join(failed...)
+}

@@ -1,0 +1,184 @@
+package volumes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	units "github.com/docker/go-units"
+	"github.com/spf13/pflag"
+
+	"berth/base/fault"
+	"berth/cli/docker/command"
+	"berth/cli/docker/images"
+	"berth/cli/term"
+)
+
+// Remove is volume rm.
+type Remove struct{ force, all bool }
+
+func (v *Remove) Flags(f *pflag.FlagSet) {
+	f.BoolVarP(&v.force, "force", "f", false, "Force the removal of one or more volumes")
+	f.BoolVarP(&v.all, "all", "a", false, "Remove all volumes")
+	command.Extra(f, "all")
+}
+
+func (v *Remove) Run(ctx context.Context, c *command.Call, words []string) error {
+	if !v.all && len(words) == 0 {
+		return errors.New("choose at least one volume, or all with --all")
+	}
+	e, err := open(c)
+	if err != nil {
+		return err
+	}
+	if v.all {
+		list, err := e.VolumeList(ctx, nil)
+		if err != nil {
+			return command.FromEngine(err)
+		}
+		for _, one := range list {
+			words = append(words, one.Name)
+		}
+	}
+	var failed []error
+	for _, name := range words {
+		err := e.VolumeRemove(ctx, name, v.force)
+		if err != nil && !(v.force && fault.Is(err, fault.NotFound)) {
+			failed = append(failed, missing(c, name, err))
+			continue
+		}
+		fmt.Fprintln(c.Out, term.Clean(name))
+	}
+	return errors.Join(failed...)
+}
+
+// Prune is volume prune.
+type Prune struct {
+	force   bool
+	filters command.Filters
+}
+
+func (v *Prune) Flags(f *pflag.FlagSet) {
+	command.FilterFlag(f, &v.filters, "", "Provide filter values (e.g. 'label=<label>')")
+	f.BoolVarP(&v.force, "force", "f", false, "Do not prompt for confirmation")
+}
+
+const pruneWarning = "WARNING! This will remove all local volumes not used by at least one container.\n"
+
+func (v *Prune) Run(ctx context.Context, c *command.Call, _ []string) error {
+	if !v.force {
+		yes, err := images.Sure(c, pruneWarning)
+		if err != nil {
+			return err
+		}
+		if !yes {
+			if !c.Podman() {
+				fmt.Fprintln(c.Out, "Total reclaimed space: 0B")
+			}
+			return nil
+		}
+	}
+	e, err := open(c)
+	if err != nil {
+		return err
+	}
+	names, reclaimed, err := e.VolumePrune(ctx, v.filters)
+	if err != nil {
+		return command.FromEngine(err)
+	}
+	if len(names) > 0 && !c.Podman() {
+		fmt.Fprintln(c.Out, "Deleted Volumes:")
+	}
+	for _, name := range names {
+		fmt.Fprintln(c.Out, term.Clean(name))
+	}
+	if c.Podman() {
+		return nil
+	}
+	if len(names) > 0 {
+		fmt.Fprintln(c.Out)
+	}
+	fmt.Fprintf(c.Out, "Total reclaimed space: %s\n", units.HumanSize(float64(reclaimed)))
+	return nil
+}
+
+// Rename is volume rename, which docker does not have.
+type Rename struct{}
+
+func (v *Rename) Flags(*pflag.FlagSet) {}
+
+func (v *Rename) Run(ctx context.Context, c *command.Call, words []string) error {
+	e, err := open(c)
+	if err != nil {
+		return err
+	}
+	return missingOr(c, words[0], e.VolumeRename(ctx, words[0], words[1]))
+}
+
+func missingOr(c *command.Call, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return missing(c, name, err)
+}
+
+// Exists is podman's volume exists: it says nothing but its exit code.
+type Exists struct{}
+
+func (v *Exists) Flags(*pflag.FlagSet) {}
+
+func (v *Exists) Run(ctx context.Context, c *command.Call, words []string) error {
+	e, err := open(c)
+	if err != nil {
+		return err
+	}
+	_, err = e.VolumeInspect(ctx, words[0])
+	if fault.Is(err, fault.NotFound) {
+		return &command.Exit{Code: 1}
+	}
+	return command.FromEngine(err)
+}
+
+// Export is podman's volume export: a tar archive of what is inside.
+type Export struct{ output string }
+
+func (v *Export) Flags(f *pflag.FlagSet) {
+	f.StringVarP(&v.output, "output", "o", "", "Write to a file, instead of STDOUT")
+}
+
+func (v *Export) Run(ctx context.Context, c *command.Call, words []string) error {
+	if v.output == "" && term.Is(c.Out) {
+		return errors.New("cowardly refusing to save to a terminal. Use the -o flag or redirect")
+	}
+	e, err := open(c)
+	if err != nil {
+		return err
+	}
+	if v.output == "" {
+		return missingOr(c, words[0], e.VolumeExport(ctx, words[0], c.Out))
+	}
+	return images.WriteBeside(v.output, func(f *os.File) error { return missingOr(c, words[0], e.VolumeExport(ctx, words[0], f)) })
+}
+
+// Import is podman's volume import: it unpacks an archive into a volume.
+type Import struct{}
+
+func (v *Import) Flags(*pflag.FlagSet) {}
+
+func (v *Import) Run(ctx context.Context, c *command.Call, words []string) error {
+	in := c.In
+	if words[1] != "-" {
+		f, err := os.Open(words[1])
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	e, err := open(c)
+	if err != nil {
+		return err
+	}
+	return missingOr(c, words[0], e.VolumeImport(ctx, words[0], in))
+}
