@@ -161,7 +161,7 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 		return nil, err
 	}
 	rec := &container.Record{
-		Name: r.Name, Config: c, Resolved: *resolved, Mounts: mounts,
+		Name: r.Name, Hostname: c.Hostname, Config: c, Resolved: *resolved, Mounts: mounts,
 		Image: container.ImageUsed{ID: string(base.ID), Name: c.Image.Name, Digest: string(base.Manifest), Platform: platformOf(base)},
 	}
 	rec.ID = newID()

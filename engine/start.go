@@ -52,7 +52,18 @@ func Start(ctx context.Context, e *Engine, r StartRequest) (container.ID, error)
 	case container.StateRunning:
 		return id, nil
 	}
-	return id, startLocked(ctx, e, l, start{byUser: true, connected: r.Connected})
+	err = startLocked(ctx, e, l, start{byUser: true, connected: r.Connected})
+	if err == nil {
+		return id, nil
+	}
+	rec, failed := l.Record()
+	if failed == nil && rec.Config.Life.Remove { // it would never run
+		failed = removeLocked(context.WithoutCancel(ctx), e, l, rec, true)
+	}
+	if failed != nil {
+		e.warn(failed)
+	}
+	return id, err
 }
 
 // start is one start under way.

@@ -8,45 +8,6 @@ import (
 	"berth/monitor"
 )
 
-// RunRequest creates a container and starts it.
-type RunRequest struct {
-	CreateRequest
-	// Created is told the id, before the start.
-	Created func(container.ID) error
-	// Connected: see StartRequest.
-	Connected func(*monitor.Conn) error
-}
-
-// Run is create and start. When the start fails the container stays as created,
-// unless it is to be removed anyway.
-func Run(ctx context.Context, e *Engine, r RunRequest) (container.ID, error) {
-	id, err := Create(ctx, e, r.CreateRequest)
-	if err != nil {
-		return "", err
-	}
-	if r.Created != nil {
-		if err := r.Created(id); err != nil {
-			return id, err
-		}
-	}
-	l, err := e.Containers.Lock(ctx, id)
-	if err != nil {
-		return id, err
-	}
-	defer l.Unlock()
-	if err = startLocked(ctx, e, l, start{byUser: true, connected: r.Connected}); err == nil || !r.Config.Life.Remove {
-		return id, err
-	}
-	rec, failed := l.Record()
-	if failed == nil {
-		failed = removeLocked(context.WithoutCancel(ctx), e, l, rec, true)
-	}
-	if failed != nil && !fault.Is(failed, fault.NotFound) {
-		e.warn(failed)
-	}
-	return id, err
-}
-
 // Follow waits for the exit that w was registered for with follow, and does
 // what follows it, so that the monitor need not start another program for it.
 func Follow(ctx context.Context, e *Engine, id container.ID, w *monitor.Watch) (code int, err error) {
