@@ -22,6 +22,9 @@ func takeCgroups(s Snapshot, w *world) error {
 			if !d.IsDir() || path == m.target {
 				return
 			}
+			if rel := strings.TrimPrefix(path, m.target); !w.cfg.Strict && (rel == "/berth" || rel == "/berth/monitor") {
+				return // made once, and kept: what is in them is listed
+			}
 			if w.cfg.Strict || w.inNamed(strings.TrimPrefix(path, m.target)) {
 				s.add(Cgroup, path, path)
 			}
