@@ -75,7 +75,7 @@ func TestImageVerbsMeetContainers(t *testing.T) {
 	if err != nil || len(u.Images) != 1 || u.Images[0].Containers != 1 {
 		t.Errorf("usage with a container: %+v %v", u, err)
 	}
-	if err := ImageRemove(ctx, e, RemoveImageRequest{Names: []string{string(id)}, Force: true}); !fault.Is(err, fault.Conflict) {
+	if err := ImageRemove(ctx, e, RemoveImageRequest{Names: []string{string(id)}}); !fault.Is(err, fault.Conflict) {
 		t.Errorf("an image in use is removed: %v", err)
 	}
 	if p, err := ImagePrune(ctx, e, PruneRequest{All: true}); err != nil || len(p.Removed) > 0 {

@@ -218,8 +218,8 @@ push it together with its members.`
 // hidden are the words by which monitors start berth.
 func hidden() []*command.Entry {
 	return []*command.Entry{
-		{Path: engine.ExitedWord, Use: "ID", Hidden: true, Words: exactly(1), New: func() command.Verb { return new(follow.Exited) }},
-		{Path: engine.AgainWord, Use: "ID", Hidden: true, Words: exactly(1), New: func() command.Verb { return new(follow.Again) }},
-		{Path: engine.CompressWord, Use: "", Hidden: true, Words: exactly(0), New: func() command.Verb { return new(follow.Compress) }},
+		{Path: engine.ExitedWord, Use: "ID", Short: "What follows the end of a container", Hidden: true, Words: exactly(1), New: func() command.Verb { return new(follow.Exited) }},
+		{Path: engine.AgainWord, Use: "ID", Short: "Start a container again as its restart policy wants", Hidden: true, Words: exactly(1), New: func() command.Verb { return new(follow.Again) }},
+		{Path: engine.CompressWord, Use: "", Short: "Compress a log from standard input", Hidden: true, Words: exactly(0), New: func() command.Verb { return new(follow.Compress) }},
 	}
 }
