@@ -1,8 +1,8 @@
 // Package container runs the txtar scripts of this folder: the verbs on
 // containers as a person types them, with what must be seen. They run as root,
 // in a network namespace that no other test shares; each script has a store and
-// a run folder of its own, the built-in image, and what it leaves running is a
-// failure.
+// a run folder of its own and the built-in image, and ends when nothing of it is
+// left.
 //
 // A script has berth and docker (a link to it) on its PATH and, beside
 // testscript's own words, `exits CODE PROGRAM ARGS…`. It belongs to the tests,
@@ -75,7 +75,7 @@ func setup(e *testscript.Env, berth string) error {
 			cmd = exec.Command(berth, append([]string{"rm", "-f"}, ids...)...)
 			cmd.Env = vars
 			_ = cmd.Run()
-			e.T().(testscript.T).Log("left behind: ", strings.Join(ids, " "), err)
+			e.T().Log("left behind: ", strings.Join(ids, " "), err)
 		}
 		_ = os.RemoveAll(run)
 	})
