@@ -38,6 +38,8 @@ type process struct {
 // cloneFlags are the namespaces of a process.
 const cloneFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 
+var starting sync.Mutex
+
 // startProcess starts this program again and waits until it is confined.
 func startProcess(ctx context.Context, role string, uids, gids []syscall.SysProcIDMap) (*process, error) {
 	ours, theirs, err := socketPair()
@@ -80,7 +82,13 @@ func (p *process) start(role string, theirs *os.File, uids, gids []syscall.SysPr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: cloneFlags, UidMappings: uids, GidMappings: gids, GidMappingsEnableSetgroups: false, Setsid: true,
 	}
-	if err := cmd.Start(); err != nil {
+	// One at a time: until it is told its ids, a new process has everything open
+	// that this one has. Two at once would have each other's pipes, and wait for
+	// ever, with all locks, if this process were killed then.
+	starting.Lock()
+	err := cmd.Start()
+	starting.Unlock()
+	if err != nil {
 		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL) {
 			return fault.New(fault.Unsupported, "make a user namespace: %w", err)
 		}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -233,6 +235,68 @@ func init() {
 		fmt.Println(err)
 		return 1
 	}
+}
+
+func init() {
+	children["starting"] = func() int {
+		w := &Worker{opts: usual(), all: map[*process]bool{}}
+		var err error
+		if w.uids, w.gids, err = w.maps(); err != nil {
+			return 1
+		}
+		for range 4 {
+			go func() {
+				for {
+					if p, err := w.start(context.Background(), makerRole); err == nil {
+						p.kill()
+					}
+				}
+			}()
+		}
+		select {}
+	}
+}
+
+// A caller that is killed while it starts processes leaves none that waits for
+// it and keeps all that it had open and locked. Two that wait for their ids at
+// once could, as each may have the other's pipe: so there is only ever one.
+func TestKilledWhileStarting(t *testing.T) {
+	cmd := exec.Command("/proc/self/exe")
+	mark := fmt.Sprintf("UNPACK_TEST_MARK=%d", os.Getpid())
+	cmd.Env = append(os.Environ(), "UNPACK_TEST_CHILD=starting", mark)
+	must(t, cmd.Start())
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	found := 0
+	for i := range 200 {
+		time.Sleep(time.Duration(i%20) * time.Millisecond)
+		must(t, cmd.Process.Signal(unix.SIGSTOP))
+		time.Sleep(3 * time.Millisecond) // who does not wait goes on
+		pids := withMark(mark)
+		pids = slices.DeleteFunc(pids, func(pid int) bool { return pid == cmd.Process.Pid })
+		if found += len(pids); len(pids) > 1 {
+			for _, pid := range pids {
+				defer unix.Kill(pid, unix.SIGKILL)
+			}
+			t.Fatalf("%d processes wait for their ids at once", len(pids))
+		}
+		must(t, cmd.Process.Signal(unix.SIGCONT))
+	}
+	if found == 0 {
+		t.Error("no process was seen that waits for its ids: this test sees nothing")
+	}
+}
+
+// withMark are the processes that have a variable, which our own do not keep.
+func withMark(mark string) (pids []int) {
+	all, _ := filepath.Glob("/proc/[0-9]*/environ")
+	for _, f := range all {
+		if env, err := os.ReadFile(f); err == nil && bytes.Contains(env, []byte(mark+"\x00")) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // TestAsUser and TestAsRange run the other tests again as somebody else.
