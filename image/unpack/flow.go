@@ -200,6 +200,8 @@ func (e *expanding) verdict() error {
 	switch {
 	case errors.Is(err, io.EOF):
 		err = e.reader.whyEnded(err)
+	case errors.Is(err, os.ErrClosed): // by us: another side of the layer failed
+		return err
 	case err != nil:
 		e.reader.kill() // it talks nonsense
 		err = fmt.Errorf("read from the unpack worker: %w", err)

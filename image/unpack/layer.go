@@ -140,7 +140,7 @@ func control(f *os.File, do func(fd int) error) error {
 	}
 	var derr error
 	if err := conn.Control(func(fd uintptr) { derr = do(int(fd)) }); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", f.Name(), os.ErrClosed) // its only error
 	}
 	return derr
 }

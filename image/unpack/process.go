@@ -127,11 +127,11 @@ func (p *process) send(o *order, fds ...int) error {
 		serr = fdpass.Send(int(fd), text, fds...)
 		return !errors.Is(serr, unix.EAGAIN)
 	})
-	if err == nil {
-		err = serr
+	if err != nil { // its only one: the descriptor was closed, by hangUp
+		serr = os.ErrClosed
 	}
-	if err != nil {
-		return p.whyEnded(err)
+	if serr != nil {
+		return p.whyEnded(serr)
 	}
 	return nil
 }
