@@ -37,9 +37,6 @@ type CreateRequest struct {
 // Create makes a container: record, root file system, volumes; it runs nothing.
 // Nothing stays behind when it fails, but an image that it pulled.
 func Create(ctx context.Context, e *Engine, r CreateRequest) (id container.ID, err error) {
-	if err := servedHere(e); err != nil {
-		return "", err
-	}
 	if err := freeIDFile(r.Config.Life.CIDFile); err != nil {
 		return "", err
 	}
@@ -74,14 +71,6 @@ func Create(ctx context.Context, e *Engine, r CreateRequest) (id container.ID, e
 	e.tell(rec, "create", nil)
 	u.Release()
 	return rec.ID, locked.Unlock()
-}
-
-// servedHere refuses an ordinary user, whose networks and holder are to come.
-func servedHere(e *Engine) error {
-	if e.Defaults.Rootless {
-		return fault.New(fault.Unsupported, "an ordinary user's containers are not served yet: run berth as root")
-	}
-	return nil
 }
 
 // freeIDFile refuses a file for the id that is there already.

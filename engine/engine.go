@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"berth/base/fault"
 	"berth/base/journal"
 	"berth/container"
 	"berth/image"
@@ -54,6 +55,15 @@ type Defaults struct {
 	Environ []string
 	// Rootless: the engine is not root of the host.
 	Rootless bool
+}
+
+// HasContainers fails where containers and volumes are not served: for an
+// ordinary user, whose networks and holder are to come.
+func (e *Engine) HasContainers() error {
+	if e.Containers == nil {
+		return fault.New(fault.Unsupported, "an ordinary user's containers and volumes are not served yet: run berth as root")
+	}
+	return nil
 }
 
 // Close gives back what the engine holds open.

@@ -50,6 +50,9 @@ func open(s *settings.Settings, g docker.Globals) (*engine.Engine, error) {
 		Images: store, Writables: image.NewWritables(store), Lists: store.Lists(), Registries: store.Registries(), Trust: image.NewTrust(store), Platform: s.Platform, Closer: store, Warn: g.Warn,
 		Runtime: &runtime.Runtime{Root: filepath.Join(s.Run, "oci")},
 	}
+	if rootless.UID() != 0 { // the engine says so to who asks for containers
+		return e, nil
+	}
 	if err := containers(e, s, g); err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
@@ -79,7 +82,7 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 	}
 	e.Defaults = engine.Defaults{
 		Containers: s.Containers, Program: program, Globals: []string{"--root", s.Root, "--runroot", s.Run},
-		Environ: environ(), Rootless: rootless.UID() != 0,
+		Environ: environ(),
 	}
 	return nil
 }

@@ -30,6 +30,9 @@ func (v *Inspect) Flags(f *pflag.FlagSet) {
 // none of that name.
 func Document(ctx context.Context, c *command.Call, name string, size bool) (doc any, found bool, err error) {
 	e, err := open(c)
+	if fault.Is(err, fault.Unsupported) { // where none are served there is none
+		return nil, false, nil
+	}
 	if err != nil {
 		return nil, false, err
 	}

@@ -154,6 +154,9 @@ func open(c *command.Call) (Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.HasContainers(); err != nil {
+		return nil, command.FromEngine(err)
+	}
 	return &live{lives{e, c}, streams{e}, looks{e}, watches{e}, files{}, changes{e}}, nil
 }
 

@@ -48,6 +48,9 @@ func open(c *command.Call) (Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.HasContainers(); err != nil {
+		return nil, command.FromEngine(err)
+	}
 	return live{e}, nil
 }
 
