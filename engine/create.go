@@ -153,6 +153,12 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 	if err != nil {
 		return nil, err
 	}
+	if err := unserved(&c, platformOf(base)); err != nil {
+		return nil, err
+	}
+	if resolved.Health != nil && r.Warn != nil {
+		r.Warn("the image's healthcheck is not run yet")
+	}
 	mounts, err := mountPoints(ctx, e, &c, resolved)
 	if err != nil {
 		return nil, err
