@@ -8,9 +8,8 @@ import (
 )
 
 // Overlay makes a detached overlay mount of the layers lower, the topmost
-// first. Their number is not bounded: the kernel gets them one by one. EINVAL
-// for the parameter "lowerdir+" says that it is one before 6.8, which cannot;
-// see OldOverlay.
+// first. Their number is not bounded: the kernel gets them one by one. A
+// kernel before 6.8 cannot; see NeedsOldOverlay.
 func Overlay(lower []string, params []Param, attr uint64) (int, error) {
 	all := make([]Param, 0, len(lower)+len(params))
 	for _, l := range lower {
@@ -40,7 +39,9 @@ func Overlay(lower []string, params []Param, attr uint64) (int, error) {
 // NeedsOldOverlay reports whether err of Overlay asks for OldOverlay.
 func NeedsOldOverlay(err error) bool {
 	e, ok := err.(*Error)
-	return ok && strings.HasPrefix(e.Op, "option lowerdir+") && e.Err == unix.EINVAL
+	// Before 6.5 overlay has no parameters of its own: the kernel takes any word,
+	// and only the making of the mount fails.
+	return ok && e.Err == unix.EINVAL && (e.Op == "create" || strings.HasPrefix(e.Op, "option lowerdir+"))
 }
 
 // OldOverlay is Overlay by mount(2), on folder, which all layers lie in, for a
