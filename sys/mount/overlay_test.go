@@ -52,6 +52,9 @@ func TestOverlay(t *testing.T) {
 			fd := -1
 			var err error
 			thread.Apart(func() { fd, err = f() })
+			if name == "now" && mount.NeedsOldOverlay(err) {
+				t.Skip("this kernel is one before 6.8, without lowerdir+")
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,7 +73,7 @@ func TestOverlay(t *testing.T) {
 		})
 	}
 	_, err := mount.Overlay([]string{store + "/none", store + "/a"}, nil, 0)
-	if !errors.Is(err, unix.ENOENT) || mount.NeedsOldOverlay(err) {
+	if !errors.Is(err, unix.ENOENT) && !mount.NeedsOldOverlay(err) { // the latter before 6.8
 		t.Errorf("a missing layer: %v", err)
 	}
 	long := make([]string, 500)
