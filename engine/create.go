@@ -108,7 +108,7 @@ func baseOf(ctx context.Context, e *Engine, r *CreateRequest) (image.Base, error
 		}
 	}
 	p := r.Pull
-	p.Name, p.Policy, p.Platform = name, cmp.Or(policy, image.PullAlways), r.Config.Image.Platform
+	p.Name, p.Policy, p.Platform = name, policy, r.Config.Image.Platform
 	if p.Policy == image.PullMissing {
 		p.Policy = image.PullAlways
 	}

@@ -26,38 +26,20 @@ func Kill(ctx context.Context, e *Engine, r KillRequest) error {
 	if err != nil {
 		return err
 	}
-	id, err := e.Containers.Find(ctx, r.Container)
-	if err != nil {
-		return err
-	}
-	l, err := e.Containers.Lock(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer l.Unlock()
-	rec, err := l.Record()
-	if err != nil {
-		return err
-	}
-	if _, err := settleLocked(ctx, e, l); err != nil {
-		return err
-	}
-	facts, err := l.Facts()
-	if err != nil {
-		return err
-	}
-	if !facts.State().Live() {
-		return fault.New(fault.Conflict, "Cannot kill container: %s: Container %s is not running", r.Container, id)
-	}
-	if stops, err := parseSignal(rec.Resolved.StopSignal, unix.SIGTERM); sig == unix.SIGKILL || err == nil && sig == stops {
-		if err := l.Stopped(); err != nil {
-			return err
+	return change(ctx, e, r.Container, func(l *container.Locked, rec *container.Record, facts *container.Facts) error {
+		if !facts.State().Live() {
+			return fault.New(fault.Conflict, "Cannot kill container: %s: Container %s is not running", r.Container, rec.ID)
 		}
-	}
-	if r.all {
-		return killAll(ctx, e, id, facts)
-	}
-	return sendSignal(ctx, e, l, rec, facts, sig)
+		if stops, err := parseSignal(rec.Resolved.StopSignal, unix.SIGTERM); sig == unix.SIGKILL || err == nil && sig == stops {
+			if err := l.Stopped(); err != nil {
+				return err
+			}
+		}
+		if r.all {
+			return killAll(ctx, e, rec.ID, facts)
+		}
+		return sendSignal(ctx, e, l, rec, facts, sig)
+	})
 }
 
 // sendSignal signals the first process; a paused container is thawed for one

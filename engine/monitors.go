@@ -96,15 +96,6 @@ func failureCode(err error) int {
 	return 128
 }
 
-// StartFailure is the exit code that docker's run and start have for a failed
-// start: 127, 126, or 125.
-func StartFailure(err error) int {
-	if code := failureCode(err); code != 128 {
-		return code
-	}
-	return 125
-}
-
 func writePIDFile(path string, pid int) error {
 	if path == "" {
 		return nil

@@ -25,7 +25,7 @@ import (
 func mountPoints(ctx context.Context, e *Engine, c *config.Config, r *container.Resolved) ([]container.MountPoint, error) {
 	var out []container.MountPoint
 	for _, m := range c.Mounts {
-		p, err := mountPoint(c, m)
+		p, err := mountPoint(m)
 		if err != nil {
 			return nil, err
 		}
@@ -57,7 +57,7 @@ func mountPoints(ctx context.Context, e *Engine, c *config.Config, r *container.
 	return out, nil
 }
 
-func mountPoint(c *config.Config, m config.Mount) (*container.MountPoint, error) {
+func mountPoint(m config.Mount) (*container.MountPoint, error) {
 	p := &container.MountPoint{Kind: m.Kind, Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, Propagation: m.Propagation,
 		Mode: strings.Join(m.Options, ","), Asked: m}
 	if !path.IsAbs(p.Target) { // podman takes it from the working folder

@@ -20,40 +20,22 @@ type RemoveRequest struct {
 }
 
 // Remove removes a container with all that is its own.
-func Remove(ctx context.Context, e *Engine, r RemoveRequest) (container.ID, error) {
-	id, err := e.Containers.Find(ctx, r.Container)
-	if err != nil {
-		return "", err
-	}
-	l, err := e.Containers.Lock(ctx, id)
-	if err != nil {
-		return id, err
-	}
-	defer l.Unlock()
-	rec, err := l.Record()
-	if err != nil {
-		return id, err
-	}
-	if _, err := settleLocked(ctx, e, l); err != nil {
-		return id, err
-	}
-	facts, err := l.Facts()
-	if err != nil {
-		return id, err
-	}
-	if s := facts.State(); s.Live() || s == container.StateRestarting {
-		if !r.Force {
-			verb := "Stop the container before attempting removal or force remove"
-			if s == container.StatePaused {
-				verb = "Unpause and then stop the container before attempting removal or force remove"
+func Remove(ctx context.Context, e *Engine, r RemoveRequest) error {
+	return change(ctx, e, r.Container, func(l *container.Locked, rec *container.Record, facts *container.Facts) error {
+		if s := facts.State(); s.Live() || s == container.StateRestarting {
+			if !r.Force {
+				verb := "Stop the container before attempting removal or force remove"
+				if s == container.StatePaused {
+					verb = "Unpause and then stop the container before attempting removal or force remove"
+				}
+				return fault.New(fault.Conflict, "You cannot remove a %s container %s. %s", s, rec.ID, verb)
 			}
-			return id, fault.New(fault.Conflict, "You cannot remove a %s container %s. %s", s, id, verb)
+			if err := endLocked(ctx, e, l, rec); err != nil {
+				return err
+			}
 		}
-		if err := endLocked(ctx, e, l, rec); err != nil {
-			return id, err
-		}
-	}
-	return id, removeLocked(ctx, e, l, rec, r.Volumes)
+		return removeLocked(ctx, e, l, rec, r.Volumes)
+	})
 }
 
 // endLocked kills a running container and settles it; its restart policy rests.

@@ -136,11 +136,11 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 	return nil
 }
 
-// watchOver starts the monitor, or prepares the one there is for another run.
+// watchOver starts the monitor, unless that of the last run is still there.
 func (s *start) watchOver(ctx context.Context, e *Engine, u *undo.Stack) error {
 	s.cfg = monitorConfig(e, s.rec, s.runDir)
 	if s.monitor != nil {
-		return s.monitor.Prepare()
+		return nil
 	}
 	helper, err := runtime.Helper()
 	if err != nil {

@@ -38,7 +38,7 @@ func (l lives) Create(ctx context.Context, a option.Asked, t Told) (string, erro
 	r := engine.CreateRequest{Config: a.Config, Name: a.Name, Pull: pull, Warn: t.Warning, Missing: t.Missing, Pulled: view.End}
 	r.Pull.Named, r.Pull.Progress = view.Named, view.Progress
 	if a.Replace && a.Name != "" {
-		if _, err := engine.Remove(ctx, l.e, engine.RemoveRequest{Container: a.Name, Force: true}); err != nil && !fault.Is(err, fault.NotFound) {
+		if err := engine.Remove(ctx, l.e, engine.RemoveRequest{Container: a.Name, Force: true}); err != nil && !fault.Is(err, fault.NotFound) {
 			return "", err
 		}
 	}
@@ -137,8 +137,7 @@ func (l lives) Kill(ctx context.Context, name, signal string) error {
 }
 
 func (l lives) Remove(ctx context.Context, name string, o RemoveOptions) error {
-	_, err := engine.Remove(ctx, l.e, engine.RemoveRequest{Container: name, Force: o.Force, Volumes: o.Volumes})
-	return err
+	return engine.Remove(ctx, l.e, engine.RemoveRequest{Container: name, Force: o.Force, Volumes: o.Volumes})
 }
 
 func (l lives) Pause(ctx context.Context, name string, freeze bool) error {
@@ -270,7 +269,7 @@ func (c changes) Prune(ctx context.Context, filters map[string][]string) (ids []
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			return ids, reclaimed, err
 		}
-		if _, err := engine.Remove(ctx, c.e, engine.RemoveRequest{Container: string(s.ID)}); err != nil {
+		if err := engine.Remove(ctx, c.e, engine.RemoveRequest{Container: string(s.ID)}); err != nil {
 			return ids, reclaimed, err
 		}
 		ids, reclaimed = append(ids, string(s.ID)), reclaimed+own
