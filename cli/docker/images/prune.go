@@ -43,17 +43,8 @@ func (v *Prune) warning(c *command.Call) string {
 }
 
 func (v *Prune) Run(ctx context.Context, c *command.Call, _ []string) error {
-	if !v.force {
-		yes, err := Sure(c, v.warning(c))
-		if err != nil {
-			return err
-		}
-		if !yes {
-			if !c.Podman() {
-				fmt.Fprintln(c.Out, "Total reclaimed space: 0B")
-			}
-			return nil
-		}
+	if yes, err := Agreed(c, v.force, v.warning(c)); err != nil || !yes {
+		return err
 	}
 	e, err := c.Open()
 	if err != nil {
@@ -68,6 +59,19 @@ func (v *Prune) Run(ctx context.Context, c *command.Call, _ []string) error {
 		fmt.Fprintf(c.Out, "Total reclaimed space: %s\n", units.HumanSize(float64(pruned.Reclaimed)))
 	}
 	return nil
+}
+
+// Agreed tells whether a prune may go on: force, or the person's yes. After a no
+// docker says that nothing was gained.
+func Agreed(c *command.Call, force bool, warning string) (bool, error) {
+	if force {
+		return true, nil
+	}
+	yes, err := Sure(c, warning)
+	if err == nil && !yes && !c.Podman() {
+		fmt.Fprintln(c.Out, "Total reclaimed space: 0B")
+	}
+	return yes, err
 }
 
 // Sure asks whether to go on after a warning. An input that ends is a no in

@@ -67,17 +67,8 @@ func (v *Prune) Flags(f *pflag.FlagSet) {
 const pruneWarning = "WARNING! This will remove all local volumes not used by at least one container.\n"
 
 func (v *Prune) Run(ctx context.Context, c *command.Call, _ []string) error {
-	if !v.force {
-		yes, err := images.Sure(c, pruneWarning)
-		if err != nil {
-			return err
-		}
-		if !yes {
-			if !c.Podman() {
-				fmt.Fprintln(c.Out, "Total reclaimed space: 0B")
-			}
-			return nil
-		}
+	if yes, err := images.Agreed(c, v.force, pruneWarning); err != nil || !yes {
+		return err
 	}
 	e, err := open(c)
 	if err != nil {
