@@ -184,6 +184,10 @@ func (l *layers) mountMapped(h *plan.Host) (int, error) {
 	if err := (&mapping{}).apply(store, h); err != nil {
 		return -1, fmt.Errorf("id-map the store %s: %w", l.o.Store, err)
 	}
+	// The clone is its original's peer: what is mounted on it would show on the host.
+	if err := mount.SetAttr(store, mount.Attr{Propagation: unix.MS_PRIVATE}, false); err != nil {
+		return -1, fmt.Errorf("make the store %s private: %w", l.o.Store, err)
+	}
 	ns, err := unix.Open("/proc/"+strconv.Itoa(h.PID)+"/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, fmt.Errorf("open the container's mount namespace: %w", err)

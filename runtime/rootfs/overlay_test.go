@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"berth/runtime/rootfs"
 )
@@ -26,6 +27,7 @@ func TestOverlay(t *testing.T) {
 					l.GIDMappings = l.UIDMappings
 				}
 				dir := r.opt.Bundle
+				shareMount(t, dir)
 				for _, d := range []string{"top", "upper", "work"} {
 					must(t, os.Mkdir(filepath.Join(dir, d), 0o755))
 				}
@@ -44,4 +46,12 @@ func TestOverlay(t *testing.T) {
 			})
 		}
 	}
+}
+
+// shareMount makes dir a mount that propagates, as all are where systemd runs.
+func shareMount(t *testing.T, dir string) {
+	t.Helper()
+	must(t, unix.Mount(dir, dir, "", unix.MS_BIND, ""))
+	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	must(t, unix.Mount("", dir, "", unix.MS_SHARED, ""))
 }
