@@ -52,8 +52,9 @@ func TestParent(t *testing.T) {
 	if !strings.HasPrefix(text, want) {
 		t.Errorf("output:\n%s\nwant at first:\n%s", text, want)
 	}
-	for _, word := range []string{"upperdir=" + req.Root.Upper, "workdir=" + req.Root.Work, s.store + "/top", s.store + "/base", " rw,"} {
-		if !strings.Contains(text, word) {
+	near := strings.NewReplacer(s.store+"/", "") // an old kernel shows the paths as it got them: from the store on
+	for _, word := range []string{"upperdir=" + req.Root.Upper, "workdir=" + req.Root.Work, "=" + s.store + "/top", s.store + "/base", " rw,"} {
+		if !strings.Contains(near.Replace(text), near.Replace(word)) {
 			t.Errorf("the root's mount has no %q:\n%s", word, text)
 		}
 	}

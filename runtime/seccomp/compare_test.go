@@ -3,6 +3,7 @@ package seccomp
 import (
 	"encoding/json"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 
@@ -123,10 +124,14 @@ func (x trial) agree(t tester, p *specs.LinuxSeccomp) int {
 }
 
 func TestMobyProfileAgreesWithReference(t *testing.T) {
+	tries := 5
+	if os.Getenv("BERTH_SWEEP") == "1" {
+		tries = 50
+	}
 	for name, m := range machines {
 		for _, caps := range [][]string{nil, {"CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_BPF", "CAP_SYSLOG"}} {
 			p := mobyProfile(t, m, caps...)
-			tried := trial{m, rand.New(rand.NewPCG(1, 2)), callNumbers(m), 20}.agree(t, p)
+			tried := trial{m, rand.New(rand.NewPCG(1, 2)), callNumbers(m), tries}.agree(t, p)
 			f, _ := compileFor(m, p)
 			t.Logf("%s, %d capabilities: %d calls, %d instructions", name, len(caps), tried, len(f.Insns))
 		}
