@@ -360,6 +360,10 @@ func TestJoinsUnderGCLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	rounds := 60
+	if os.Getenv("BERTH_SWEEP") == "1" {
+		rounds = 1000
+	}
 	stop := make(chan struct{})
 	defer close(stop)
 	for range 2 {
@@ -379,7 +383,7 @@ func TestJoinsUnderGCLoad(t *testing.T) {
 		}()
 	}
 	joins := joinAll(t, first.pid, joinable)
-	for i := range 300 {
+	for i := range rounds {
 		r, err := launch(t, Attr{Join: joins, BecomeRoot: true}, nil)
 		if err != nil {
 			t.Fatalf("join %d: %v", i, err)
