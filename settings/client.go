@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-
-	"berth/base/fault"
 )
 
 // Client is what is used of the client's config.json. Its credentials belong to
@@ -32,15 +30,16 @@ type Proxy struct {
 // ClientFile is the path of config.json.
 func (s *Settings) ClientFile() string { return filepath.Join(s.ClientDir, "config.json") }
 
-// client reads config.json from --config, DOCKER_CONFIG or ~/.docker.
-func (s *Settings) client(p Places) error {
+// client reads config.json from --config, DOCKER_CONFIG or ~/.docker. A broken
+// one is as none, as docker has it, and ClientError says so.
+func (s *Settings) client(p Places) {
 	s.ClientDir = cmp.Or(p.ClientDir, p.Getenv("DOCKER_CONFIG"), filepath.Join(home(p), ".docker"))
 	data, err := read(s.ClientFile())
-	if err != nil || len(data) == 0 {
-		return err
+	if err == nil && len(data) > 0 {
+		err = json.Unmarshal(data, &s.Client)
 	}
-	if err := json.Unmarshal(data, &s.Client); err != nil {
-		return fault.Wrap(fault.Invalid, fmt.Errorf("read the settings in %s: %w", s.ClientFile(), err))
+	if err != nil {
+		s.Client = Client{}
+		s.ClientError = fmt.Errorf("%s: %w", s.ClientFile(), err)
 	}
-	return nil
 }

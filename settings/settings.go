@@ -30,6 +30,8 @@ type Settings struct {
 	Client     Client
 	// ClientDir is where config.json is, or would be.
 	ClientDir string
+	// ClientError is why config.json was passed over.
+	ClientError error
 	// Unknown names keys that mean nothing, each with its file.
 	Unknown []string
 }
@@ -48,7 +50,7 @@ type Places struct {
 const sizeLimit = 1 << 20
 
 // Load reads all settings. The user's berth.toml overrides the machine's, and
-// both override daemon.json. A broken file is an error that names it.
+// both override daemon.json. A broken one of these is an error that names it.
 func Load(p Places) (*Settings, error) {
 	if p.UID == nil {
 		p.UID = os.Getuid
@@ -67,7 +69,8 @@ func Load(p Places) (*Settings, error) {
 			return nil, err
 		}
 	}
-	return s, s.client(p)
+	s.client(p)
+	return s, nil
 }
 
 func home(p Places) string { return cmp.Or(p.Getenv("HOME"), "/") }

@@ -114,9 +114,8 @@ func TestDefaultsOfContainers(t *testing.T) {
 
 func TestBrokenFilesAreNamed(t *testing.T) {
 	for name, text := range map[string]string{
-		"etc/docker/daemon.json":   `{"data-root":`,
-		"etc/berth/berth.toml":     `data-root = [`,
-		"home/.docker/config.json": `[]`,
+		"etc/docker/daemon.json": `{"data-root":`,
+		"etc/berth/berth.toml":   `data-root = [`,
 	} {
 		if _, err := Load(place(t, 0, map[string]string{name: text})); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
@@ -128,6 +127,14 @@ func TestBrokenFilesAreNamed(t *testing.T) {
 	big := map[string]string{"etc/berth/berth.toml": "#" + strings.Repeat("x", sizeLimit)}
 	if _, err := Load(place(t, 0, big)); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("a file beyond the cap: %v", err)
+	}
+}
+
+// A broken config.json stops nothing, as with docker.
+func TestBrokenClientFile(t *testing.T) {
+	s, err := Load(place(t, 0, map[string]string{"home/.docker/config.json": `{"detachKeys":"ctrl-x","proxies":1}`}))
+	if err != nil || s.ClientError == nil || !strings.Contains(s.ClientError.Error(), "config.json: ") || s.Client.DetachKeys != "" {
+		t.Errorf("%v; %+v", err, s)
 	}
 }
 

@@ -32,6 +32,10 @@ func load(g docker.Globals) (*settings.Settings, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.ClientError != nil && g.Warn != nil {
+		//lint:ignore ST1005 Docker's words
+		g.Warn(fmt.Errorf("Error loading config file: %w", s.ClientError))
+	}
 	s.Root = cmp.Or(g.Root, os.Getenv("BERTH_ROOT"), s.Root)
 	s.Run = cmp.Or(g.RunRoot, os.Getenv("BERTH_RUN"), s.Run)
 	return s, nil
