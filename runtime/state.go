@@ -27,13 +27,13 @@ import (
 //	   state.json    record, written when the first process waits or runs
 //	   config.json   the bundle's, byte for byte as it was at create; what later
 //	                 verbs need of it when the request brought a spec
-//	   exec.json     what execs need of it, the seccomp profile compiled
+//	   exec          what execs need of it, the seccomp profile compiled
 //	   start.fifo    exists until start; open for reading by the first process
 //	   error         what the first process said when nobody listened any more
 const (
 	stateFile  = "state.json"
 	configFile = "config.json"
-	execFile   = "exec.json"
+	execFile   = "exec"
 	fifoFile   = "start.fifo"
 	errorFile  = "error"
 

@@ -6,6 +6,7 @@ package clock
 import (
 	"fmt"
 	"strings"
+	"sync"
 
 	"berth/base/atomicfile"
 	"berth/base/fault"
@@ -13,8 +14,11 @@ import (
 
 // BootID returns the kernel's random id of this boot, 36 characters
 // (random(4), /proc/sys/kernel/random/boot_id). Run state that names another
-// boot is stale: its pids may belong to anyone now.
-func BootID() (string, error) {
+// boot is stale: its pids may belong to anyone now. It is read once, as no
+// process outlives its boot.
+func BootID() (string, error) { return bootID() }
+
+var bootID = sync.OnceValues(func() (string, error) {
 	b, err := atomicfile.ReadCapped("/proc/sys/kernel/random/boot_id", 64)
 	if err != nil {
 		return "", fmt.Errorf("boot id: %w", err)
@@ -24,4 +28,4 @@ func BootID() (string, error) {
 		return "", fault.New(fault.Unavailable, "boot id: the kernel gave %q", id)
 	}
 	return id, nil
-}
+})

@@ -1,7 +1,6 @@
 package snapshot
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -12,6 +11,7 @@ import (
 	"strings"
 
 	"berth/base/atomicfile"
+	"berth/base/clock"
 	"berth/base/fault"
 	"berth/base/flock"
 
@@ -77,11 +77,10 @@ func Open(store string, opts ...Option) (*Overlay, error) {
 	for _, opt := range opts {
 		opt(o)
 	}
-	boot, err := atomicfile.ReadCapped("/proc/sys/kernel/random/boot_id", 128)
-	if err != nil {
+	var err error
+	if o.boot, err = clock.BootID(); err != nil {
 		return nil, fmt.Errorf("open snapshots in %s: %w", store, err)
 	}
-	o.boot = string(bytes.TrimSpace(boot))
 	if o.userNS, err = inUserNS(); err != nil {
 		return nil, fmt.Errorf("open snapshots in %s: %w", store, err)
 	}

@@ -1,5 +1,7 @@
 package wire
 
+import "berth/base/codec"
+
 // Config is the whole of what a monitor is told about its work.
 type Config struct {
 	Version uint64
@@ -24,22 +26,22 @@ type Config struct {
 }
 
 func (m *Config) wire(c *coder) {
-	c.u64(&m.Version)
-	c.str(&m.ID)
-	c.str(&m.Dir)
-	c.bool(&m.Stdin)
-	c.bool(&m.StdinOnce)
-	c.bool(&m.Terminal)
-	c.bool(&m.Passthrough)
+	c.U64(&m.Version)
+	c.Str(&m.ID)
+	c.Str(&m.Dir)
+	c.Bool(&m.Stdin)
+	c.Bool(&m.StdinOnce)
+	c.Bool(&m.Terminal)
+	c.Bool(&m.Passthrough)
 	m.Log.wire(c)
 	for _, argv := range []*[]string{&m.Exited, &m.Again, &m.Health, &m.Compress, &m.Env} {
-		list(c, argv, c.str)
+		codec.List(c, argv, (*coder).Str)
 	}
-	c.u64(&m.HealthAfter)
-	c.int(&m.OOMScoreAdj)
-	c.int(&m.ChildOOMScoreAdj)
-	c.int(&m.Lost)
-	c.u64(&m.LostStart)
+	c.U64(&m.HealthAfter)
+	c.Int(&m.OOMScoreAdj)
+	c.Int(&m.ChildOOMScoreAdj)
+	c.Int(&m.Lost)
+	c.U64(&m.LostStart)
 }
 
 // Log says where the output is kept.
@@ -53,18 +55,18 @@ type Log struct {
 }
 
 func (m *Log) wire(c *coder) {
-	c.str(&m.Driver)
-	c.str(&m.Path)
-	c.i64(&m.MaxSize)
-	c.int(&m.MaxFile)
-	c.bool(&m.Compress)
-	c.str(&m.Attrs)
+	c.Str(&m.Driver)
+	c.Str(&m.Path)
+	c.I64(&m.MaxSize)
+	c.Int(&m.MaxFile)
+	c.Bool(&m.Compress)
+	c.Str(&m.Attrs)
 }
 
 // Clone asks for a child: Attr is a clone.Attr as its Marshal makes it.
 type Clone struct{ Attr string }
 
-func (m *Clone) wire(c *coder) { c.str(&m.Attr) }
+func (m *Clone) wire(c *coder) { c.Str(&m.Attr) }
 
 // Cloned answers Clone.
 type Cloned struct {
@@ -72,12 +74,12 @@ type Cloned struct {
 	TwoStage bool
 }
 
-func (m *Cloned) wire(c *coder) { c.int(&m.PID); c.bool(&m.TwoStage) }
+func (m *Cloned) wire(c *coder) { c.Int(&m.PID); c.Bool(&m.TwoStage) }
 
 // Child names the newest child of a connection by its last known pid.
 type Child struct{ PID int }
 
-func (m *Child) wire(c *coder) { c.int(&m.PID) }
+func (m *Child) wire(c *coder) { c.Int(&m.PID) }
 
 // Adopt makes a child the container's first process.
 type Adopt struct {
@@ -85,7 +87,7 @@ type Adopt struct {
 	Terminal bool // the first descriptor is the terminal's master
 }
 
-func (m *Adopt) wire(c *coder) { c.int(&m.PID); c.bool(&m.Terminal) }
+func (m *Adopt) wire(c *coder) { c.Int(&m.PID); c.Bool(&m.Terminal) }
 
 // Session makes a child an exec session.
 type Session struct {
@@ -94,7 +96,7 @@ type Session struct {
 	Terminal bool
 }
 
-func (m *Session) wire(c *coder) { c.str(&m.ID); c.int(&m.PID); c.bool(&m.Terminal) }
+func (m *Session) wire(c *coder) { c.Str(&m.ID); c.Int(&m.PID); c.Bool(&m.Terminal) }
 
 // Attach joins streams to the first process's: pipes or sockets.
 type Attach struct {
@@ -103,10 +105,10 @@ type Attach struct {
 }
 
 func (m *Attach) wire(c *coder) {
-	c.bool(&m.Stdin)
-	c.bool(&m.Stdout)
-	c.bool(&m.Stderr)
-	c.bool(&m.Lossy)
+	c.Bool(&m.Stdin)
+	c.Bool(&m.Stdout)
+	c.Bool(&m.Stderr)
+	c.Bool(&m.Lossy)
 }
 
 // Watch asks for the next exit of the first process, or of a session.
@@ -115,7 +117,7 @@ type Watch struct {
 	Follow  bool   // the watcher does what follows and sends a Verdict
 }
 
-func (m *Watch) wire(c *coder) { c.str(&m.Session); c.bool(&m.Follow) }
+func (m *Watch) wire(c *coder) { c.Str(&m.Session); c.Bool(&m.Follow) }
 
 // Exit is how a process ended; it comes on the socket of a Watch.
 type Exit struct {
@@ -130,14 +132,14 @@ type Exit struct {
 }
 
 func (m *Exit) wire(c *coder) {
-	c.int(&m.PID)
-	c.int(&m.Code)
-	c.int(&m.Signal)
-	c.bool(&m.OOM)
-	c.bool(&m.Lost)
-	c.i64(&m.Time)
-	c.bool(&m.Yours)
-	c.bool(&m.Incomplete)
+	c.Int(&m.PID)
+	c.Int(&m.Code)
+	c.Int(&m.Signal)
+	c.Bool(&m.OOM)
+	c.Bool(&m.Lost)
+	c.I64(&m.Time)
+	c.Bool(&m.Yours)
+	c.Bool(&m.Incomplete)
 }
 
 // Verdict says what follows an exit.
@@ -146,7 +148,7 @@ type Verdict struct {
 	After uint64 // ms
 }
 
-func (m *Verdict) wire(c *coder) { c.bool(&m.Again); c.u64(&m.After) }
+func (m *Verdict) wire(c *coder) { c.Bool(&m.Again); c.U64(&m.After) }
 
 // Resize sets the size of a terminal.
 type Resize struct {
@@ -154,7 +156,7 @@ type Resize struct {
 	Rows, Cols uint16
 }
 
-func (m *Resize) wire(c *coder) { c.str(&m.Session); c.u16(&m.Rows); c.u16(&m.Cols) }
+func (m *Resize) wire(c *coder) { c.Str(&m.Session); c.U16(&m.Rows); c.U16(&m.Cols) }
 
 // Status answers OpStatus.
 type Status struct {
@@ -169,12 +171,12 @@ type Status struct {
 }
 
 func (m *Status) wire(c *coder) {
-	c.int(&m.Monitor)
-	c.int(&m.PID)
-	c.bool(&m.Running)
-	list(c, &m.Sessions, c.str)
-	c.int(&m.Clients)
-	c.u64(&m.Logged)
-	c.u64(&m.LogLost)
-	c.u64(&m.Dropped)
+	c.Int(&m.Monitor)
+	c.Int(&m.PID)
+	c.Bool(&m.Running)
+	codec.List(c, &m.Sessions, (*coder).Str)
+	c.Int(&m.Clients)
+	c.U64(&m.Logged)
+	c.U64(&m.LogLost)
+	c.U64(&m.Dropped)
 }

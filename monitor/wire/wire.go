@@ -9,6 +9,16 @@
 // It does no input or output, and links neither fmt nor encoding/json. Row 4.
 package wire
 
+import (
+	"errors"
+
+	"berth/base/codec"
+)
+
+type coder = codec.Coder
+
+var errTrailing = errors.New("the message goes on after its end")
+
 // Version is the version of these messages.
 const Version = 1
 
@@ -45,26 +55,26 @@ func (*Nothing) wire(*coder) {}
 
 // Request encodes an operation.
 func Request(op Op, m Message) []byte {
-	c := coder{buf: append(make([]byte, 0, 256), byte(op))}
+	c := coder{Buf: append(make([]byte, 0, 256), byte(op))}
 	m.wire(&c)
-	return c.buf
+	return c.Buf
 }
 
 // Decode reads all of b into m.
 func Decode(b []byte, m Message) error {
-	c := coder{buf: b, decoding: true}
-	m.wire(&c)
-	if c.err == nil && len(c.buf) > 0 {
-		c.err = errTrailing
+	c := codec.Decode(b)
+	m.wire(c)
+	if c.Err == nil && len(c.Buf) > 0 {
+		c.Err = errTrailing
 	}
-	return c.err
+	return c.Err
 }
 
 // Answer encodes a success.
 func Answer(m Message) []byte {
-	c := coder{buf: []byte{0}}
+	c := coder{Buf: []byte{0}}
 	m.wire(&c)
-	return c.buf
+	return c.Buf
 }
 
 // Failure encodes a failure: an errno, 0 if none, and words.
@@ -72,10 +82,10 @@ func Failure(errno int, text string) []byte {
 	if len(text) > MaxMessage/2 {
 		text = text[:MaxMessage/2]
 	}
-	c := coder{buf: []byte{1}}
-	c.int(&errno)
-	c.str(&text)
-	return c.buf
+	c := coder{Buf: []byte{1}}
+	c.Int(&errno)
+	c.Str(&text)
+	return c.Buf
 }
 
 // Failed is a failure as it is read from an answer.
@@ -84,12 +94,12 @@ type Failed struct {
 	Text  string
 }
 
-func (f *Failed) wire(c *coder) { c.int(&f.Errno); c.str(&f.Text) }
+func (f *Failed) wire(c *coder) { c.Int(&f.Errno); c.Str(&f.Text) }
 
 // ReadAnswer reads an answer into m, or says why it failed.
 func ReadAnswer(b []byte, m Message) (*Failed, error) {
 	if len(b) == 0 {
-		return nil, errTruncated
+		return nil, codec.ErrTruncated
 	}
 	if b[0] == 0 {
 		return nil, Decode(b[1:], m)
@@ -113,5 +123,5 @@ const (
 func Event(m Message) []byte {
 	var c coder
 	m.wire(&c)
-	return c.buf
+	return c.Buf
 }

@@ -16,7 +16,7 @@ type Account struct {
 
 func (s *Account) Name() string  { return "find the user" }
 func (s *Account) op() op        { return opAccount }
-func (s *Account) wire(c *coder) { c.str(&s.User); c.strs(&s.Groups) }
+func (s *Account) wire(c *coder) { c.Str(&s.User); c.Strs(&s.Groups) }
 
 func (s *Account) do(p *process) error {
 	passwd, err := account.Read("/etc/passwd")

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"berth/base/codec"
 )
 
 // attrState is what the steps of the process itself leave for later ones.
@@ -91,7 +93,7 @@ func (s *Hostname) Name() string {
 	return "set host name " + quote(s.Host)
 }
 func (s *Hostname) op() op        { return opHostname }
-func (s *Hostname) wire(c *coder) { c.str(&s.Host); c.str(&s.Domain) }
+func (s *Hostname) wire(c *coder) { c.Str(&s.Host); c.Str(&s.Domain) }
 
 func (s *Hostname) do(*process) error {
 	if s.Host != "" {
@@ -113,7 +115,7 @@ type Sysctl struct{ Path, Value string }
 
 func (s *Sysctl) Name() string  { return "set sysctl " + s.Path }
 func (s *Sysctl) op() op        { return opSysctl }
-func (s *Sysctl) wire(c *coder) { c.str(&s.Path); c.str(&s.Value) }
+func (s *Sysctl) wire(c *coder) { c.Str(&s.Path); c.Str(&s.Value) }
 
 func (s *Sysctl) do(p *process) error {
 	return p.writeProc("sys/"+s.Path, []byte(s.Value))
@@ -124,7 +126,7 @@ type Umask struct{ Mask uint32 }
 
 func (s *Umask) Name() string  { return "set umask" }
 func (s *Umask) op() op        { return opUmask }
-func (s *Umask) wire(c *coder) { c.u32(&s.Mask) }
+func (s *Umask) wire(c *coder) { c.U32(&s.Mask) }
 
 func (s *Umask) do(*process) error {
 	unix.Umask(int(s.Mask))
@@ -154,12 +156,12 @@ func (s *Rlimits) Name() string {
 }
 func (s *Rlimits) op() op { return opRlimits }
 func (s *Rlimits) wire(c *coder) {
-	list(c, &s.Limits, func(c *coder, l *Rlimit) {
-		c.int(&l.Resource)
-		c.u64(&l.Soft)
-		c.u64(&l.Hard)
+	codec.List(c, &s.Limits, func(c *coder, l *Rlimit) {
+		c.Int(&l.Resource)
+		c.U64(&l.Soft)
+		c.U64(&l.Hard)
 	})
-	c.bool(&s.Raise)
+	c.Bool(&s.Raise)
 }
 
 func (s *Rlimits) do(*process) error {
@@ -234,7 +236,7 @@ type Keyring struct {
 
 func (s *Keyring) Name() string  { return "join session keyring " + s.KeyringName }
 func (s *Keyring) op() op        { return opKeyring }
-func (s *Keyring) wire(c *coder) { c.str(&s.KeyringName); c.str(&s.Label) }
+func (s *Keyring) wire(c *coder) { c.Str(&s.KeyringName); c.Str(&s.Label) }
 
 func (s *Keyring) do(p *process) error {
 	if s.Label != "" {

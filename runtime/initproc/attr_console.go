@@ -32,12 +32,12 @@ const ptmxDevice = 5<<8 | 2
 func (s *Console) Name() string { return "set up the terminal" }
 func (s *Console) op() op       { return opConsole }
 func (s *Console) wire(c *coder) {
-	c.fd(&s.Socket)
+	wireFD(c, &s.Socket)
 	rows, cols := uint32(s.Rows), uint32(s.Cols)
-	c.u32(&rows)
-	c.u32(&cols)
+	c.U32(&rows)
+	c.U32(&cols)
 	s.Rows, s.Cols = uint16(rows), uint16(cols)
-	c.bool(&s.Mount)
+	c.Bool(&s.Mount)
 }
 
 func (s *Console) do(p *process) error {

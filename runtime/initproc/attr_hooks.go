@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"berth/base/codec"
 )
 
 // Hook is a program to run at a point of the container's life. It gets exactly
@@ -34,15 +36,15 @@ type Hooks struct {
 func (s *Hooks) Name() string { return "run " + s.Kind + " hooks" }
 func (s *Hooks) op() op       { return opHooks }
 func (s *Hooks) wire(c *coder) {
-	c.str(&s.Kind)
-	list(c, &s.List, func(c *coder, h *Hook) {
-		c.str(&h.Path)
-		c.strs(&h.Args)
-		c.strs(&h.Env)
-		c.int(&h.Seconds)
+	c.Str(&s.Kind)
+	codec.List(c, &s.List, func(c *coder, h *Hook) {
+		c.Str(&h.Path)
+		c.Strs(&h.Args)
+		c.Strs(&h.Env)
+		c.Int(&h.Seconds)
 	})
-	c.bytes(&s.Head)
-	c.bytes(&s.Tail)
+	c.Bytes(&s.Head)
+	c.Bytes(&s.Tail)
 }
 
 func (s *Hooks) do(*process) error {

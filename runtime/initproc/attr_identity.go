@@ -17,7 +17,7 @@ func (s *Streams) Name() string { return "take the standard streams" }
 func (s *Streams) op() op       { return opStreams }
 func (s *Streams) wire(c *coder) {
 	for i := range s.Files {
-		c.fd(&s.Files[i])
+		wireFD(c, &s.Files[i])
 	}
 }
 
@@ -41,7 +41,7 @@ type Stdio struct{ UID uint32 }
 
 func (s *Stdio) Name() string  { return "give standard streams to user " + utoa(s.UID) }
 func (s *Stdio) op() op        { return opStdio }
-func (s *Stdio) wire(c *coder) { c.u32(&s.UID) }
+func (s *Stdio) wire(c *coder) { c.U32(&s.UID) }
 
 func (s *Stdio) do(p *process) error {
 	if p.account != nil {
@@ -93,13 +93,13 @@ func (s *Identity) Name() string {
 }
 func (s *Identity) op() op { return opIdentity }
 func (s *Identity) wire(c *coder) {
-	c.u32(&s.UID)
-	c.u32(&s.GID)
-	c.u32s(&s.Groups)
+	c.U32(&s.UID)
+	c.U32(&s.GID)
+	c.U32s(&s.Groups)
 	for _, v := range []*uint64{&s.Caps.Bounding, &s.Caps.Effective, &s.Caps.Inheritable, &s.Caps.Permitted, &s.Caps.Ambient} {
-		c.u64(v)
+		c.U64(v)
 	}
-	c.bool(&s.KeepAdmin)
+	c.Bool(&s.KeepAdmin)
 }
 
 // do changes only the calling thread: it is the one that survives execve(2).

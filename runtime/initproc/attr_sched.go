@@ -18,15 +18,15 @@ type Scheduler struct {
 func (s *Scheduler) Name() string { return "set scheduler" }
 func (s *Scheduler) op() op       { return opScheduler }
 func (s *Scheduler) wire(c *coder) {
-	c.u32(&s.Policy)
+	c.U32(&s.Policy)
 	nice := int64(s.Nice)
-	c.i64(&nice)
+	c.I64(&nice)
 	s.Nice = int32(nice)
-	c.u32(&s.Priority)
-	c.u64(&s.Flags)
-	c.u64(&s.Runtime)
-	c.u64(&s.Deadline)
-	c.u64(&s.Period)
+	c.U32(&s.Priority)
+	c.U64(&s.Flags)
+	c.U64(&s.Runtime)
+	c.U64(&s.Deadline)
+	c.U64(&s.Period)
 }
 
 func (s *Scheduler) do(*process) error { return s.Apply(0) }
@@ -54,7 +54,7 @@ const (
 
 func (s *IOPriority) Name() string  { return "set I/O priority" }
 func (s *IOPriority) op() op        { return opIOPriority }
-func (s *IOPriority) wire(c *coder) { c.int(&s.Class); c.int(&s.Level) }
+func (s *IOPriority) wire(c *coder) { c.Int(&s.Class); c.Int(&s.Level) }
 
 func (s *IOPriority) do(*process) error { return s.Apply(0) }
 
@@ -74,7 +74,7 @@ type Personality struct{ Value uint32 }
 
 func (s *Personality) Name() string  { return "set personality" }
 func (s *Personality) op() op        { return opPersonality }
-func (s *Personality) wire(c *coder) { c.u32(&s.Value) }
+func (s *Personality) wire(c *coder) { c.U32(&s.Value) }
 
 func (s *Personality) do(*process) error {
 	_, _, e := unix.Syscall(unix.SYS_PERSONALITY, uintptr(s.Value), 0, 0)
@@ -93,7 +93,7 @@ const maxCPUs = 8192
 
 func (s *Affinity) Name() string  { return "set CPU affinity" }
 func (s *Affinity) op() op        { return opAffinity }
-func (s *Affinity) wire(c *coder) { c.u64s(&s.Mask) }
+func (s *Affinity) wire(c *coder) { c.U64s(&s.Mask) }
 
 func (s *Affinity) do(*process) error { return s.Apply(0) }
 
@@ -122,7 +122,7 @@ type MemoryPolicy struct {
 
 func (s *MemoryPolicy) Name() string  { return "set memory policy" }
 func (s *MemoryPolicy) op() op        { return opMemoryPolicy }
-func (s *MemoryPolicy) wire(c *coder) { c.u32(&s.Mode); c.u64s(&s.Nodes) }
+func (s *MemoryPolicy) wire(c *coder) { c.U32(&s.Mode); c.U64s(&s.Nodes) }
 
 func (s *MemoryPolicy) do(*process) error {
 	var nodes unsafe.Pointer

@@ -20,7 +20,7 @@ func (s *Label) Name() string {
 	return "apply SELinux label " + quote(s.SELinux)
 }
 func (s *Label) op() op        { return opLabel }
-func (s *Label) wire(c *coder) { c.str(&s.AppArmor); c.str(&s.SELinux) }
+func (s *Label) wire(c *coder) { c.Str(&s.AppArmor); c.Str(&s.SELinux) }
 
 func (s *Label) do(p *process) error {
 	if s.AppArmor != "" {
@@ -79,13 +79,13 @@ func (s *Seccomp) wire(c *coder) {
 	if len(s.Insns) != 0 {
 		raw = unsafe.Slice((*byte)(unsafe.Pointer(&s.Insns[0])), size*len(s.Insns))
 	}
-	c.bytes(&raw)
-	if c.decoding && len(raw) >= size {
+	c.Bytes(&raw)
+	if c.Decoding() && len(raw) >= size {
 		s.Insns = make([]unix.SockFilter, len(raw)/size)
 		copy(unsafe.Slice((*byte)(unsafe.Pointer(&s.Insns[0])), size*len(s.Insns)), raw)
 	}
-	c.u32(&s.Flags)
-	c.bool(&s.Notify)
+	c.U32(&s.Flags)
+	c.Bool(&s.Notify)
 }
 
 func (s *Seccomp) do(p *process) error {

@@ -22,7 +22,7 @@ type WaitStart struct {
 
 func (s *WaitStart) Name() string  { return "wait for start" }
 func (s *WaitStart) op() op        { return opWaitStart }
-func (s *WaitStart) wire(c *coder) { c.fd(&s.FIFO); c.fd(&s.Errors) }
+func (s *WaitStart) wire(c *coder) { wireFD(c, &s.FIFO); wireFD(c, &s.Errors) }
 
 func (s *WaitStart) do(p *process) error {
 	fifo, err := p.fd(s.FIFO)
@@ -59,7 +59,7 @@ type Workdir struct{ Path string }
 
 func (s *Workdir) Name() string  { return "change to working directory " + strconv.Quote(s.Path) }
 func (s *Workdir) op() op        { return opWorkdir }
-func (s *Workdir) wire(c *coder) { c.str(&s.Path) }
+func (s *Workdir) wire(c *coder) { c.Str(&s.Path) }
 
 func (s *Workdir) do(p *process) error {
 	if err := unix.Chdir(s.Path); err != nil {
@@ -88,7 +88,7 @@ type LookPath struct {
 
 func (s *LookPath) Name() string  { return "exec " + strconv.Quote(s.File) }
 func (s *LookPath) op() op        { return opLookPath }
-func (s *LookPath) wire(c *coder) { c.str(&s.File); c.str(&s.Path) }
+func (s *LookPath) wire(c *coder) { c.Str(&s.File); c.Str(&s.Path) }
 
 func (s *LookPath) do(p *process) error {
 	if strings.Contains(s.File, "/") {
@@ -141,7 +141,7 @@ type EnterCgroup struct{ File FD }
 
 func (s *EnterCgroup) Name() string  { return "enter the cgroup of processes" }
 func (s *EnterCgroup) op() op        { return opEnterCgroup }
-func (s *EnterCgroup) wire(c *coder) { c.fd(&s.File) }
+func (s *EnterCgroup) wire(c *coder) { wireFD(c, &s.File) }
 
 func (s *EnterCgroup) do(p *process) error {
 	fd, err := p.fd(s.File)
@@ -168,7 +168,7 @@ func (s *Exec) Name() string {
 	return "exec " + strconv.Quote(s.Args[0])
 }
 func (s *Exec) op() op        { return opExec }
-func (s *Exec) wire(c *coder) { c.strs(&s.Args); c.strs(&s.Env); c.int(&s.Keep) }
+func (s *Exec) wire(c *coder) { c.Strs(&s.Args); c.Strs(&s.Env); c.Int(&s.Keep) }
 
 func (s *Exec) do(p *process) error {
 	if len(s.Args) == 0 || p.execPath == "" {

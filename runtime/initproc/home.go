@@ -15,7 +15,7 @@ type Home struct{ UID uint32 }
 
 func (s *Home) Name() string  { return "find the home directory" }
 func (s *Home) op() op        { return opHome }
-func (s *Home) wire(c *coder) { c.u32(&s.UID) }
+func (s *Home) wire(c *coder) { c.U32(&s.UID) }
 
 func (s *Home) do(p *process) error {
 	if p.account != nil {

@@ -168,7 +168,7 @@ func (s *Sync) Name() string {
 func (s *Sync) op() op { return opSync }
 func (s *Sync) wire(c *coder) {
 	v := uint32(s.Point)
-	c.u32(&v)
+	c.U32(&v)
 	s.Point = SyncPoint(v)
 }
 

@@ -72,11 +72,11 @@ type OpenRoot struct {
 func (s *OpenRoot) Name() string { return "open root file system " + strconv.Quote(s.Path) }
 func (s *OpenRoot) op() op       { return opOpenRoot }
 func (s *OpenRoot) wire(c *coder) {
-	c.str(&s.Path)
-	c.fd(&s.Tree)
-	c.bool(&s.Mounts)
-	c.str(&s.Null)
-	c.u64(&s.Propagation)
+	c.Str(&s.Path)
+	wireFD(c, &s.Tree)
+	c.Bool(&s.Mounts)
+	c.Str(&s.Null)
+	c.U64(&s.Propagation)
 }
 
 func (s *OpenRoot) do(p *process) error {
@@ -153,7 +153,7 @@ func (s *PivotRoot) Name() string {
 	return "pivot root"
 }
 func (s *PivotRoot) op() op        { return opPivotRoot }
-func (s *PivotRoot) wire(c *coder) { c.int(&s.Mode) }
+func (s *PivotRoot) wire(c *coder) { c.Int(&s.Mode) }
 
 func (s *PivotRoot) do(p *process) error {
 	if s.Mode == RootMove {
@@ -193,7 +193,7 @@ type RootPropagation struct {
 
 func (s *RootPropagation) Name() string  { return "change propagation of the root file system" }
 func (s *RootPropagation) op() op        { return opRootPropagation }
-func (s *RootPropagation) wire(c *coder) { c.u64(&s.Propagation); c.bool(&s.Rec) }
+func (s *RootPropagation) wire(c *coder) { c.U64(&s.Propagation); c.Bool(&s.Rec) }
 
 func (s *RootPropagation) do(p *process) error {
 	return mount.SetAttr(p.root, mount.Attr{Propagation: s.Propagation}, s.Rec)

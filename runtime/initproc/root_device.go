@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/base/codec"
 	"berth/sys/mount"
 	"berth/sys/safepath"
 )
@@ -26,14 +27,14 @@ type Device struct {
 func (s *Device) Name() string { return "make device " + strconv.Quote(s.Path) }
 func (s *Device) op() op       { return opDevice }
 func (s *Device) wire(c *coder) {
-	c.str(&s.Path)
-	c.u32(&s.Mode)
-	c.u32(&s.Major)
-	c.u32(&s.Minor)
-	c.u32(&s.UID)
-	c.u32(&s.GID)
-	c.fd(&s.Tree)
-	c.str(&s.Host)
+	c.Str(&s.Path)
+	c.U32(&s.Mode)
+	c.U32(&s.Major)
+	c.U32(&s.Minor)
+	c.U32(&s.UID)
+	c.U32(&s.GID)
+	wireFD(c, &s.Tree)
+	c.Str(&s.Host)
 }
 
 func (s *Device) do(p *process) error {
@@ -136,8 +137,8 @@ type DevLinks struct {
 func (s *DevLinks) Name() string { return "make links in " + strconv.Quote(s.Dir) }
 func (s *DevLinks) op() op       { return opDevLinks }
 func (s *DevLinks) wire(c *coder) {
-	c.str(&s.Dir)
-	list(c, &s.Links, func(c *coder, l *Link) { c.str(&l.Name); c.str(&l.Target); c.bool(&l.Replace) })
+	c.Str(&s.Dir)
+	codec.List(c, &s.Links, func(c *coder, l *Link) { c.Str(&l.Name); c.Str(&l.Target); c.Bool(&l.Replace) })
 }
 
 func (s *DevLinks) do(p *process) error {
@@ -186,7 +187,7 @@ type MakeWorkdir struct{ Path string }
 
 func (s *MakeWorkdir) Name() string  { return "make working directory " + strconv.Quote(s.Path) }
 func (s *MakeWorkdir) op() op        { return opMakeWorkdir }
-func (s *MakeWorkdir) wire(c *coder) { c.str(&s.Path) }
+func (s *MakeWorkdir) wire(c *coder) { c.Str(&s.Path) }
 
 func (s *MakeWorkdir) do(p *process) error {
 	fd, err := safepath.MkdirAllInRoot(p.root, s.Path, 0o755)

@@ -42,9 +42,9 @@ type MaskPaths struct {
 func (s *MaskPaths) Name() string { return "mask paths" }
 func (s *MaskPaths) op() op       { return opMaskPaths }
 func (s *MaskPaths) wire(c *coder) {
-	c.strs(&s.Paths)
-	c.fd(&s.Null)
-	c.str(&s.Label)
+	c.Strs(&s.Paths)
+	wireFD(c, &s.Null)
+	c.Str(&s.Label)
 }
 
 func (s *MaskPaths) do(p *process) error {
@@ -150,7 +150,7 @@ type ReadonlyPath struct{ Path string }
 
 func (s *ReadonlyPath) Name() string  { return "make " + strconv.Quote(s.Path) + " read-only" }
 func (s *ReadonlyPath) op() op        { return opReadonlyPath }
-func (s *ReadonlyPath) wire(c *coder) { c.str(&s.Path) }
+func (s *ReadonlyPath) wire(c *coder) { c.Str(&s.Path) }
 
 func (s *ReadonlyPath) do(p *process) error {
 	target, err := p.openHidden(s.Path)

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/base/codec"
 	"berth/sys/mount"
 	"berth/sys/safepath"
 )
@@ -59,22 +60,22 @@ func (s *Mount) Name() string {
 }
 func (s *Mount) op() op { return opMount }
 func (s *Mount) wire(c *coder) {
-	c.str(&s.Dest)
-	c.str(&s.FS)
-	c.str(&s.Source)
-	c.fd(&s.Tree)
-	list(c, &s.Params, func(c *coder, p *mount.Param) { c.str(&p.Key); c.str(&p.Value); c.bool(&p.Flag) })
+	c.Str(&s.Dest)
+	c.Str(&s.FS)
+	c.Str(&s.Source)
+	wireFD(c, &s.Tree)
+	codec.List(c, &s.Params, func(c *coder, p *mount.Param) { c.Str(&p.Key); c.Str(&p.Value); c.Bool(&p.Flag) })
 	codeAttr(c, &s.Attr)
 	codeAttr(c, &s.RecAttr)
-	list(c, &s.Propagation, func(c *coder, p *mount.Propagation) { c.u64(&p.Type); c.bool(&p.Rec) })
-	c.int(&s.Flags)
-	c.str(&s.Else)
+	codec.List(c, &s.Propagation, func(c *coder, p *mount.Propagation) { c.U64(&p.Type); c.Bool(&p.Rec) })
+	c.Int(&s.Flags)
+	c.Str(&s.Else)
 }
 
 func codeAttr(c *coder, a *mount.Attr) {
-	c.u64(&a.Set)
-	c.u64(&a.Clear)
-	c.u64(&a.Propagation)
+	c.U64(&a.Set)
+	c.U64(&a.Clear)
+	c.U64(&a.Propagation)
 }
 
 func (s *Mount) do(p *process) error {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"berth/base/codec"
 )
 
 // Limits of one encoded plan. A plan is made by our own parent side; the limits
@@ -16,150 +18,25 @@ const (
 	MaxSteps = 1 << 16
 )
 
-var errTruncated = errors.New("plan is truncated")
+type coder = codec.Coder
 
-// coder walks the fields of a step in either direction: it appends to buf when
-// encoding and consumes buf when decoding. The first error sticks.
-type coder struct {
-	buf      []byte
-	decoding bool
-	err      error
-}
-
-func (c *coder) fail(err error) {
-	if c.err == nil {
-		c.err = err
-	}
-	c.buf = nil
-}
-
-func (c *coder) u64(v *uint64) {
-	if !c.decoding {
-		x := *v
-		for x >= 0x80 {
-			c.buf = append(c.buf, byte(x)|0x80)
-			x >>= 7
-		}
-		c.buf = append(c.buf, byte(x))
-		return
-	}
-	var x uint64
-	for shift := uint(0); ; shift += 7 {
-		if len(c.buf) == 0 || shift > 63 {
-			c.fail(errTruncated)
-			return
-		}
-		b := c.buf[0]
-		c.buf = c.buf[1:]
-		x |= uint64(b&0x7f) << shift
-		if b < 0x80 {
-			break
-		}
-	}
-	*v = x
-}
-
-// i64 stores a signed number in zigzag form, so that -1 stays one byte.
-func (c *coder) i64(v *int64) {
-	u := uint64(*v)<<1 ^ uint64(*v>>63)
-	c.u64(&u)
-	if c.decoding {
-		*v = int64(u>>1) ^ -int64(u&1)
-	}
-}
-
-func (c *coder) int(v *int) {
+func wireFD(c *coder, v *FD) {
 	x := int64(*v)
-	c.i64(&x)
-	*v = int(x)
-}
-
-func (c *coder) u32(v *uint32) {
-	x := uint64(*v)
-	c.u64(&x)
-	*v = uint32(x)
-}
-
-func (c *coder) fd(v *FD) {
-	x := int64(*v)
-	c.i64(&x)
+	c.I64(&x)
 	*v = FD(x)
 }
 
-func (c *coder) bool(v *bool) {
-	var x uint64
-	if *v {
-		x = 1
-	}
-	c.u64(&x)
-	*v = x != 0
-}
-
-// count codes a length and bounds it by the bytes that are left, each element
-// taking at least one.
-func (c *coder) count(n int) int {
-	x := uint64(n)
-	c.u64(&x)
-	if c.decoding && x > uint64(len(c.buf)) {
-		c.fail(errTruncated)
-		return 0
-	}
-	return int(x)
-}
-
-func (c *coder) bytes(v *[]byte) {
-	n := c.count(len(*v))
-	if !c.decoding {
-		c.buf = append(c.buf, *v...)
-		return
-	}
-	if c.err == nil && n > 0 {
-		*v = c.buf[:n:n]
-		c.buf = c.buf[n:]
-	}
-}
-
-func (c *coder) str(v *string) {
-	n := c.count(len(*v))
-	if !c.decoding {
-		c.buf = append(c.buf, *v...)
-		return
-	}
-	if c.err == nil && n > 0 {
-		*v = string(c.buf[:n])
-		c.buf = c.buf[n:]
-	}
-}
-
-// list codes a slice with the given coding of one element.
-func list[T any](c *coder, v *[]T, elem func(*coder, *T)) {
-	n := c.count(len(*v))
-	if c.decoding {
-		if c.err != nil || n == 0 {
-			return
-		}
-		*v = make([]T, n)
-	}
-	for i := range *v {
-		elem(c, &(*v)[i])
-	}
-}
-
-func (c *coder) strs(v *[]string) { list(c, v, (*coder).str) }
-func (c *coder) u32s(v *[]uint32) { list(c, v, (*coder).u32) }
-func (c *coder) u64s(v *[]uint64) { list(c, v, (*coder).u64) }
-
 // Encode turns a plan into bytes for Decode of the same build.
 func Encode(p *Plan) []byte {
-	c := &coder{buf: make([]byte, 0, 16<<10)}
+	c := &coder{Buf: make([]byte, 0, 16<<10)}
 	n := uint64(len(p.Steps))
-	c.u64(&n)
+	c.U64(&n)
 	for _, s := range p.Steps {
 		o := uint64(s.op())
-		c.u64(&o)
+		c.U64(&o)
 		s.wire(c)
 	}
-	return c.buf
+	return c.Buf
 }
 
 // Decode is the inverse of Encode. It fails on truncated input, unknown steps
@@ -168,30 +45,30 @@ func Decode(b []byte) (*Plan, error) {
 	if len(b) > maxPlanBytes {
 		return nil, errors.New("plan is larger than " + strconv.Itoa(maxPlanBytes) + " bytes")
 	}
-	c := &coder{buf: b, decoding: true}
+	c := codec.Decode(b)
 	var n uint64
-	c.u64(&n)
+	c.U64(&n)
 	if n > MaxSteps || n > uint64(len(b)) {
-		return nil, errTruncated
+		return nil, codec.ErrTruncated
 	}
 	p := &Plan{Steps: make([]Step, 0, n)}
 	for range n {
 		var o uint64
-		c.u64(&o)
-		if c.err != nil {
-			return nil, c.err
+		c.U64(&o)
+		if c.Err != nil {
+			return nil, c.Err
 		}
 		s := newStep(op(o))
 		if s == nil {
 			return nil, errors.New("plan has unknown step " + strconv.FormatUint(o, 10))
 		}
 		s.wire(c)
-		if c.err != nil {
-			return nil, c.err
+		if c.Err != nil {
+			return nil, c.Err
 		}
 		p.Steps = append(p.Steps, s)
 	}
-	if len(c.buf) != 0 {
+	if len(c.Buf) != 0 {
 		return nil, errors.New("plan has bytes left over")
 	}
 	return p, nil

@@ -129,20 +129,23 @@ func Foreign(procPID *os.File) (files []*os.File, flags []int, err error) {
 			}
 		}
 	}()
+	own, err := unix.Open("/proc/self/ns", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the caller's namespaces: %w", err)
+	}
+	defer unix.Close(own)
 	for _, k := range kinds {
-		var theirs, ours unix.Stat_t
-		if err := unix.Fstatat(int(procPID.Fd()), "ns/"+k.File, &theirs, 0); err != nil {
-			if err == unix.ENOENT && k.Flag == unix.CLONE_NEWTIME {
-				continue // kernel without time namespaces
-			}
-			return files, flags, fmt.Errorf("look at the %s namespace of the container: %w", k.Type, err)
-		}
-		if err := unix.Stat("/proc/self/ns/"+k.File, &ours); err == nil && ours.Ino == theirs.Ino && ours.Dev == theirs.Dev {
-			continue
-		}
 		fd, err := unix.Openat(int(procPID.Fd()), "ns/"+k.File, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if err == unix.ENOENT && k.Flag == unix.CLONE_NEWTIME {
+			continue // kernel without time namespaces
+		}
 		if err != nil {
 			return files, flags, fmt.Errorf("open the %s namespace of the container: %w", k.Type, err)
+		}
+		var theirs, ours unix.Stat_t
+		if unix.Fstat(fd, &theirs) == nil && unix.Fstatat(own, k.File, &ours, 0) == nil && ours.Ino == theirs.Ino && ours.Dev == theirs.Dev {
+			unix.Close(fd)
+			continue
 		}
 		files = append(files, os.NewFile(uintptr(fd), k.File))
 		flags = append(flags, k.Flag)
