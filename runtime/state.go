@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +12,7 @@ import (
 
 	"berth/base/atomicfile"
 	"berth/base/clock"
+	"berth/base/codec"
 	"berth/base/fault"
 	"berth/base/ids"
 	"berth/runtime/cgroup"
@@ -24,14 +24,14 @@ import (
 // belongs to one boot, and the boot id in the record says which.
 //
 //	ID/              mode 0711; its flock is the container's lock
-//	   state.json    record, written when the first process waits or runs
+//	   state         record, written when the first process waits or runs
 //	   config.json   the bundle's, byte for byte as it was at create; what later
 //	                 verbs need of it when the request brought a spec
 //	   exec          what execs need of it, the seccomp profile compiled
 //	   start.fifo    exists until start; open for reading by the first process
 //	   error         what the first process said when nobody listened any more
 const (
-	stateFile  = "state.json"
+	stateFile  = "state"
 	configFile = "config.json"
 	execFile   = "exec"
 	fifoFile   = "start.fifo"
@@ -40,21 +40,49 @@ const (
 	maxStateBytes = 4 << 20
 )
 
-// record is what state.json holds: facts about one container.
+// record is what the file state holds: facts about one container.
 type record struct {
-	Version   int               `json:"version"`
-	ID        string            `json:"id"`
-	Bundle    string            `json:"bundle"`
-	Rootfs    string            `json:"rootfs"`
-	PID       int               `json:"pid"`
-	StartTime uint64            `json:"startTime"` // clock ticks after boot, proc_pid_stat(5) field 22
-	BootID    string            `json:"bootId"`
-	Created   time.Time         `json:"created"`
-	Owner     int               `json:"owner"` // user id that created it
-	Cgroup    cgroup.State      `json:"cgroup"`
-	RDT       rdt.State         `json:"intelRdt"`
-	Resources json.RawMessage   `json:"resources,omitempty"` // after an update
-	Annots    map[string]string `json:"annotations,omitempty"`
+	Version   uint64
+	ID        string
+	Bundle    string
+	Rootfs    string
+	PID       int
+	StartTime uint64 // clock ticks after boot, proc_pid_stat(5) field 22
+	BootID    string
+	Created   time.Time
+	Owner     int // user id that created it
+	Cgroup    cgroup.State
+	RDT       rdt.State
+	Resources []byte // after an update, as in config.json
+	Annots    map[string]string
+}
+
+func (r *record) wire(c *codec.Coder) {
+	if c.U64(&r.Version); r.Version != recordVersion {
+		return
+	}
+	c.Str(&r.ID)
+	c.Str(&r.Bundle)
+	c.Str(&r.Rootfs)
+	c.Int(&r.PID)
+	c.U64(&r.StartTime)
+	c.Str(&r.BootID)
+	made := r.Created.UnixNano()
+	c.I64(&made)
+	r.Created = time.Unix(0, made).UTC()
+	c.Int(&r.Owner)
+	g := &r.Cgroup
+	c.Str(&g.Mode)
+	c.Str(&g.Driver)
+	c.Str(&g.Unit)
+	c.Bool(&g.User)
+	c.Str(&g.Reason)
+	c.Bool(&g.Rootless)
+	c.Map(&g.Paths)
+	c.Str(&r.RDT.Class)
+	c.Str(&r.RDT.Monitor)
+	c.Bytes(&r.Resources)
+	c.Map(&r.Annots)
 }
 
 const recordVersion = 1
@@ -169,11 +197,13 @@ func (c *container) load() error {
 		return fmt.Errorf("read the state of container %q: %w", c.id, err)
 	}
 	var r record
-	if err := json.Unmarshal(b, &r); err != nil {
-		return fault.New(fault.Invalid, "read the state of container %q: %s is damaged: %v", c.id, stateFile, err)
-	}
-	if r.Version != recordVersion || r.ID != c.id {
-		return fault.New(fault.Invalid, "read the state of container %q: %s is of version %d for %q", c.id, stateFile, r.Version, r.ID)
+	from := codec.Decode(b)
+	r.wire(from)
+	switch {
+	case from.Err == nil && r.Version != recordVersion:
+		return fault.New(fault.Invalid, "read the state of container %q: %s is of version %d", c.id, stateFile, r.Version)
+	case from.Err != nil || len(from.Buf) > 0 || r.ID != c.id:
+		return fault.New(fault.Invalid, "read the state of container %q: %s is damaged", c.id, stateFile)
 	}
 	c.rec = &r
 	return nil
@@ -190,11 +220,9 @@ func readIn(dir *os.File, name string, limit int64) ([]byte, error) {
 
 // save writes the record in one step.
 func (c *container) save() error {
-	b, err := json.Marshal(c.rec)
-	if err != nil {
-		return fmt.Errorf("save the state of container %q: %w", c.id, err)
-	}
-	if err := atomicfile.Write(c.path(stateFile), b, 0o644); err != nil {
+	to := new(codec.Coder)
+	c.rec.wire(to)
+	if err := atomicfile.Write(c.path(stateFile), to.Buf, 0o644); err != nil {
 		return fmt.Errorf("save the state of container %q: %w", c.id, err)
 	}
 	return nil

@@ -5,7 +5,11 @@
 // Row 0.
 package codec
 
-import "errors"
+import (
+	"errors"
+	"maps"
+	"slices"
+)
 
 // ErrTruncated says that a value goes on after the end of the bytes.
 var ErrTruncated = errors.New("it is truncated")
@@ -174,4 +178,23 @@ func Optional[T any](c *Coder, v **T, elem func(*Coder, *T)) {
 	if *v != nil {
 		elem(c, *v)
 	}
+}
+
+// Map codes a map of strings, in the order of its keys.
+func (c *Coder) Map(v *map[string]string) {
+	keys := slices.Sorted(maps.Keys(*v))
+	if c.decoding {
+		*v = nil
+	}
+	List(c, &keys, func(c *Coder, k *string) {
+		text := (*v)[*k]
+		c.Str(k)
+		c.Str(&text)
+		if c.decoding && c.Err == nil {
+			if *v == nil {
+				*v = map[string]string{}
+			}
+			(*v)[*k] = text
+		}
+	})
 }

@@ -217,15 +217,15 @@ func hasController(h *hierarchy, name string) bool {
 // State is what finds a container's cgroup again; it goes into the
 // container's state file.
 type State struct {
-	Mode   string `json:"mode"`             // v1, hybrid, v2
-	Driver string `json:"driver"`           // cgroupfs, systemd, none
-	Unit   string `json:"unit,omitempty"`   // systemd: name of the scope
-	User   bool   `json:"user,omitempty"`   // systemd: the user's manager
-	Reason string `json:"reason,omitempty"` // none: why
+	Mode   string // v1, hybrid, v2
+	Driver string // cgroupfs, systemd, none
+	Unit   string // systemd: name of the scope
+	User   bool   // systemd: the user's manager
+	Reason string // none: why
 	// Rootless: an ordinary user's.
-	Rootless bool `json:"rootless,omitempty"`
+	Rootless bool
 	// Paths: hierarchy's label → path below its mount.
-	Paths map[string]string `json:"paths,omitempty"`
+	Paths map[string]string
 }
 
 // State returns what Open needs.

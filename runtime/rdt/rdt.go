@@ -28,8 +28,8 @@ const maxSchemata = 64 << 10
 
 // State is what Remove needs; it is kept in the container's record.
 type State struct {
-	Class   string `json:"class,omitempty"`   // folder of a class that was made for the container
-	Monitor string `json:"monitor,omitempty"` // folder of its monitoring group
+	Class   string // folder of a class that was made for the container
+	Monitor string // folder of its monitoring group
 }
 
 // Class is a class of service thought out from a spec.
