@@ -118,10 +118,17 @@ func adopt(ctx context.Context, s *Store, h *library.Held, images []archive.Imag
 	if len(out) == 0 {
 		return nil, fault.New(fault.Invalid, "the archive holds no image")
 	}
+	targets := make([]ocispec.Descriptor, len(names))
+	for i := range names {
+		targets[i] = names[i].Target
+	}
+	s.lib.Foresee(ctx, targets, false)
 	if err := s.lib.Sync(ctx, h); err != nil {
 		return nil, err
 	}
-	return out, s.lib.Name(ctx, names...)
+	err = s.lib.Name(ctx, names...)
+	s.lib.Foresee(ctx, targets, true)
+	return out, err
 }
 
 // chosen is what of an archive's images is wanted.

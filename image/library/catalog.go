@@ -21,6 +21,7 @@ import (
 	"berth/base/atomicfile"
 	"berth/base/fault"
 	"berth/image/manifest"
+	"berth/image/names"
 )
 
 // summary is STORE/images/HEX.json: what lists say of one target. It can be
@@ -55,17 +56,17 @@ const SourceLabel = "berth.registry-digest"
 // Catalog lists all images: the names of one id together, sorted by creation,
 // newest first. Broken ones are reported and left out.
 func (l *Library) Catalog(ctx context.Context) ([]Entry, error) {
-	all, err := l.Names.List(ctx)
+	all, summaries, err := l.listed(ctx)
 	if err != nil {
 		return nil, err
 	}
-	at := map[digest.Digest]int{}
-	summaries := l.summaries(all)
-	var out []Entry
-	for _, n := range all {
+	at := make(map[digest.Digest]int, len(all))
+	out := make([]Entry, 0, len(all))
+	for i := range all {
+		n := all[i].Image
 		sum, ok := summaries[n.Target.Digest]
 		if !ok {
-			if n, sum, err = listed(ctx, l, n); err != nil {
+			if n, sum, err = current(ctx, l, n); err != nil {
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
 				}
@@ -76,26 +77,60 @@ func (l *Library) Catalog(ctx context.Context) ([]Entry, error) {
 			}
 			summaries[n.Target.Digest] = sum
 		}
-		i, ok := at[sum.ID]
+		k, ok := at[sum.ID]
 		if !ok {
-			i = len(out)
-			at[sum.ID] = i
+			k = len(out)
+			at[sum.ID] = k
 			out = append(out, Entry{Image: sum.image(n.Target), Targets: map[digest.Digest]bool{}})
 		}
-		out[i].add(n.Name, n.Target.Digest, n.Labels[SourceLabel], n.UpdatedAt)
+		out[k].add(n.Name, n.Target.Digest, n.Labels[SourceLabel], n.UpdatedAt)
 	}
 	for i := range out {
 		slices.Sort(out[i].Names)
 		slices.Sort(out[i].Digests)
 		out[i].Digests = slices.Compact(out[i].Digests)
 	}
-	slices.SortStableFunc(out, func(a, b Entry) int {
+	slices.SortFunc(out, func(a, b Entry) int {
 		if c := b.Created.Compare(a.Created); c != 0 {
 			return c
 		}
 		return strings.Compare(string(a.ID), string(b.ID))
 	})
 	return out, nil
+}
+
+// listed reads the names and the summaries of what they lead to, those that
+// are there.
+func (l *Library) listed(ctx context.Context) ([]names.Listed, map[digest.Digest]summary, error) {
+	x := l.readIndex()
+	all, news, err := l.Names.ListKnown(ctx, x.names)
+	if err != nil {
+		return nil, nil, err
+	}
+	out := make(map[digest.Digest]summary, len(all))
+	targets := make([]digest.Digest, 0, len(all))
+	for i := range all {
+		t := all[i].Target.Digest
+		if _, twice := out[t]; !twice {
+			out[t] = summary{}
+			targets = append(targets, t)
+		}
+	}
+	got, more := l.summaries(targets, x.summaries)
+	made := make([]madeSummary, 0, len(targets))
+	for i, t := range targets {
+		if got[i].Version == 0 {
+			delete(out, t)
+			continue
+		}
+		if out[t] = got[i].summary; got[i].stamp != (atomicfile.Stamp{}) {
+			made = append(made, madeSummary{t, got[i]})
+		}
+	}
+	if news+more > indexAfter+len(all)/indexPart || len(x.names) > indexAfter+2*len(all) {
+		l.writeIndex(all, made)
+	}
+	return all, out, nil
 }
 
 // Named is the image that one canonical name leads to, with no other name of
@@ -108,7 +143,7 @@ func Named(ctx context.Context, l *Library, name string) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
-	n, sum, err := listed(ctx, l, n)
+	n, sum, err := current(ctx, l, n)
 	if err != nil {
 		return Image{}, err
 	}
@@ -122,9 +157,9 @@ func (s summary) image(target ocispec.Descriptor) Image {
 		Platform: s.Platform, Labels: s.Labels, Layers: s.Layers}
 }
 
-// listed is the summary of what a listed name leads to. Others may have moved
+// current is the summary of what a listed name leads to. Others may have moved
 // or removed the name since: then it is the new one's, or an error and no name.
-func listed(ctx context.Context, l *Library, n images.Image) (images.Image, summary, error) {
+func current(ctx context.Context, l *Library, n images.Image) (images.Image, summary, error) {
 	for {
 		sum, err := l.summaryOf(ctx, n.Target)
 		if err == nil {

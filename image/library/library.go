@@ -9,6 +9,7 @@
 //	STORE/names      name -> manifest or index    (names)
 //	STORE/leases     what verbs under way keep    (lease)
 //	STORE/images     a summary of each target     (here; can be made again)
+//	STORE/index      both, as a list last read them (here; can be made again)
 //	STORE/locks      flock files of all these
 //
 // A verb's order, which every crash leaves whole: hold a lease, keep in it what

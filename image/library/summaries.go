@@ -4,53 +4,71 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"sync"
+	"time"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
+
+	"berth/base/atomicfile"
 )
 
 // readers is how many goroutines read summaries for a list.
 const readers = 4
 
-// summaries reads those of a list's targets that are there and fit a small
-// buffer: what a list costs is mostly system calls, three a file here. Those
-// that are missing or strange are summaryOf's.
-func (l *Library) summaries(all []images.Image) map[digest.Digest]summary {
-	out := make(map[digest.Digest]summary, len(all))
+// stamped is a summary and what its file looked like when it was read; the zero
+// Stamp if that cannot tell.
+type stamped struct {
+	summary
+	stamp atomicfile.Stamp
+}
+
+// summaries reads those of targets that are there and fit a small buffer, but
+// for the known ones: what a list costs is mostly system calls, three a file
+// here, one if it is known. Those that are missing or strange are summaryOf's.
+// news is how many known lacks.
+func (l *Library) summaries(targets []digest.Digest, known map[digest.Digest]stamped) (got []stamped, news int) {
+	got = make([]stamped, len(targets))
 	dir, err := unix.Open(l.Path("images"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return out
+		return got, 0
 	}
 	defer unix.Close(dir)
-	var targets []digest.Digest
-	for _, n := range all {
-		if _, twice := out[n.Target.Digest]; !twice {
-			out[n.Target.Digest] = summary{}
-			targets = append(targets, n.Target.Digest)
-		}
-	}
-	got := make([]summary, len(targets))
 	workers := min(readers, len(targets)/64+1)
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
 			buf := make([]byte, 8<<10)
 			for i := w; i < len(targets); i += workers {
-				n := readSmall(dir, filepath.Base(l.SummaryPath(targets[i])), buf)
-				if s, ok := parseSummary(buf[:n]); n < len(buf) && ok {
-					got[i] = s
-				}
+				got[i] = readSummary(dir, filepath.Base(l.SummaryPath(targets[i])), known[targets[i]], buf)
 			}
 		})
 	}
 	wg.Wait()
 	for i, t := range targets {
-		if out[t] = got[i]; got[i].Version == 0 {
-			delete(out, t)
+		if stamp := got[i].stamp; stamp != (atomicfile.Stamp{}) && known[t].stamp != stamp {
+			news++
 		}
 	}
-	return out
+	return got, news
+}
+
+// readSummary is known, if that is still so, or reads the file; the zero value
+// stands for any error.
+func readSummary(dir int, name string, known stamped, buf []byte) (s stamped) {
+	now := time.Now()
+	stamp, err := atomicfile.StampAt(dir, name)
+	if err != nil || stamp == known.stamp {
+		return known
+	}
+	n := readSmall(dir, name, buf)
+	var ok bool
+	if s.summary, ok = parseSummary(buf[:n]); !ok || n == len(buf) {
+		return stamped{}
+	}
+	if stamp.Settled(now) {
+		s.stamp = stamp
+	}
+	return s
 }
 
 // parseSummary reads what is in a summary's file.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -177,6 +178,46 @@ type Problem struct {
 // Scan is List for the collector and for checks: it also gives the files that
 // cannot be read, in no order. Staged files are none of them.
 func (s *Store) Scan(ctx context.Context) ([]images.Image, []Problem, error) {
+	all, problems, err := s.scan(ctx, nil)
+	out := make([]images.Image, len(all))
+	for i := range all {
+		out[i] = all[i].Image
+	}
+	return out, problems, err
+}
+
+// Listed is a name and what its file looked like when it was read; Stamp is the
+// zero Stamp if the file could be replaced without a trace.
+type Listed struct {
+	images.Image
+	File  string
+	Stamp atomicfile.Stamp
+}
+
+// ListKnown lists all names, sorted. It reads only files that are not in known,
+// by their File, or are others since; news is how many of these have a stamp.
+func (s *Store) ListKnown(ctx context.Context, known map[string]Listed) (all []Listed, news int, err error) {
+	if known == nil {
+		known = map[string]Listed{}
+	}
+	all, problems, err := s.scan(ctx, known)
+	if err != nil {
+		return nil, 0, fmt.Errorf("list images: %w", err)
+	}
+	for _, p := range problems {
+		s.bad(p.Err)
+	}
+	for i := range all {
+		if stamp := all[i].Stamp; stamp != (atomicfile.Stamp{}) && known[all[i].File].Stamp != stamp {
+			news++
+		}
+	}
+	slices.SortFunc(all, func(a, b Listed) int { return strings.Compare(a.Name, b.Name) })
+	return all, news, nil
+}
+
+// scan reads all names but the known ones. Without any, stamps are not looked for.
+func (s *Store) scan(ctx context.Context, known map[string]Listed) ([]Listed, []Problem, error) {
 	d, err := os.Open(s.opts.Dir)
 	if err != nil {
 		return nil, nil, err
@@ -187,15 +228,23 @@ func (s *Store) Scan(ctx context.Context) ([]images.Image, []Problem, error) {
 		return nil, nil, err
 	}
 	workers := min(readers, len(files)/64+1)
-	all, errs := make([]images.Image, len(files)), make([]error, len(files))
+	all, errs := make([]Listed, len(files)), make([]error, len(files))
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
 			buf := make([]byte, 8<<10)
 			for i := w; i < len(files); i += workers {
-				if !atomicfile.IsStaged(files[i]) {
-					all[i], errs[i] = s.readListed(int(d.Fd()), files[i], buf)
+				if atomicfile.IsStaged(files[i]) {
+					continue
 				}
+				if known != nil {
+					if k, ok := known[files[i]]; lookedAt(int(d.Fd()), files[i], &all[i]) && ok && k.Stamp == all[i].Stamp {
+						all[i] = k
+						continue
+					}
+				}
+				all[i].File = files[i]
+				all[i].Image, errs[i] = s.readListed(int(d.Fd()), files[i], buf)
 			}
 		})
 	}
@@ -211,6 +260,17 @@ func (s *Store) Scan(ctx context.Context) ([]images.Image, []Problem, error) {
 		}
 	}
 	return kept, problems, ctx.Err()
+}
+
+// lookedAt notes a file's stamp before it is read, if it can be trusted.
+func lookedAt(dir int, file string, l *Listed) bool {
+	now := time.Now()
+	stamp, err := atomicfile.StampAt(dir, file)
+	if err != nil || !stamp.Settled(now) {
+		return false
+	}
+	l.Stamp = stamp
+	return true
 }
 
 // readListed reads a file for a list, with few system calls: they are most of

@@ -1,0 +1,152 @@
+package library
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"berth/base/atomicfile"
+	"berth/base/codec"
+	"berth/base/fault"
+	"berth/image/names"
+)
+
+// index is STORE/index: the names and summaries that a list has read, with the
+// stamps of their files, so that the next list reads one file in place of two
+// an image. It decides nothing: what is not in it, or has another stamp, is
+// read from its own file.
+type index struct {
+	names     map[string]names.Listed
+	summaries map[digest.Digest]stamped
+}
+
+const (
+	indexVersion = 1
+	maxIndex     = 256 << 20
+	// indexAfter is how many files, and indexPart what part of all, a list has
+	// to have read itself before the index is written again.
+	indexAfter, indexPart = 32, 32
+)
+
+func (l *Library) indexPath() string { return l.Path("index") }
+
+// readIndex is empty if there is none, or a broken one.
+func (l *Library) readIndex() index {
+	data, err := atomicfile.ReadCapped(l.indexPath(), maxIndex)
+	if err != nil {
+		return index{}
+	}
+	var named []names.Listed
+	var made []madeSummary
+	c := codec.Decode(data)
+	wireIndex(c, &named, &made)
+	if c.Err != nil || len(c.Buf) > 0 {
+		return index{}
+	}
+	x := index{make(map[string]names.Listed, len(named)), make(map[digest.Digest]stamped, len(made))}
+	for _, n := range named {
+		x.names[n.File] = n
+	}
+	for _, s := range made {
+		x.summaries[s.target] = s.stamped
+	}
+	return x
+}
+
+// writeIndex keeps what has stamps; a full disk is no reason to fail a list.
+func (l *Library) writeIndex(all []names.Listed, made []madeSummary) {
+	named := make([]names.Listed, 0, len(all))
+	for _, n := range all {
+		// What few names have is left to their own files.
+		if t := n.Target; n.Stamp != (atomicfile.Stamp{}) && t.Platform == nil && len(t.Annotations)+len(t.URLs)+len(t.Data)+len(t.ArtifactType) == 0 {
+			named = append(named, n)
+		}
+	}
+	c := &codec.Coder{Buf: make([]byte, 0, 512*(len(named)+1))}
+	wireIndex(c, &named, &made)
+	if err := atomicfile.Write(l.indexPath(), c.Buf, 0o600); err != nil && !fault.Is(err, fault.NoSpace) && !errors.Is(err, fs.ErrPermission) {
+		l.warn(err)
+	}
+}
+
+// Foresee does what the first list of many new images would do: a load of a
+// thousand takes seconds anyway, and a list is waited for. Call it when their
+// layers are here and again when they have names; what fails, lists say.
+func (l *Library) Foresee(ctx context.Context, targets []ocispec.Descriptor, named bool) {
+	if len(targets) <= indexAfter {
+		return
+	}
+	if !named {
+		for _, t := range targets {
+			_, _ = l.summaryOf(ctx, t)
+		}
+		return
+	}
+	time.Sleep(atomicfile.Tick) // then their stamps count
+	_, _, _ = l.listed(ctx)
+}
+
+// madeSummary is a summary with the target it is of.
+type madeSummary struct {
+	target digest.Digest
+	stamped
+}
+
+func wireIndex(c *codec.Coder, named *[]names.Listed, made *[]madeSummary) {
+	version := uint64(indexVersion)
+	if c.U64(&version); version != indexVersion {
+		c.Err = errors.Join(c.Err, errors.ErrUnsupported)
+		return
+	}
+	codec.List(c, named, func(c *codec.Coder, n *names.Listed) {
+		c.Str(&n.File)
+		wireStamp(c, &n.Stamp)
+		c.Str(&n.Name)
+		c.Str(&n.Target.MediaType)
+		wireDigest(c, &n.Target.Digest)
+		c.I64(&n.Target.Size)
+		c.Map(&n.Labels)
+		wireTime(c, &n.CreatedAt)
+		wireTime(c, &n.UpdatedAt)
+	})
+	codec.List(c, made, func(c *codec.Coder, s *madeSummary) {
+		wireDigest(c, &s.target)
+		wireStamp(c, &s.stamp)
+		c.Int(&s.Version)
+		wireDigest(c, &s.ID)
+		wireDigest(c, &s.Manifest)
+		wireTime(c, &s.Created)
+		c.I64(&s.summary.Size)
+		p := &s.Platform
+		for _, text := range []*string{&p.Architecture, &p.OS, &p.OSVersion, &p.Variant} {
+			c.Str(text)
+		}
+		c.Strs(&p.OSFeatures)
+		c.Map(&s.Labels)
+		codec.List(c, &s.Layers, wireDigest)
+	})
+}
+
+func wireStamp(c *codec.Coder, s *atomicfile.Stamp) {
+	c.U64(&s.Inode)
+	c.I64(&s.Ctime)
+	c.I64(&s.Size)
+}
+
+func wireDigest(c *codec.Coder, d *digest.Digest) {
+	text := string(*d)
+	c.Str(&text)
+	*d = digest.Digest(text)
+}
+
+// wireTime codes a time of any year.
+func wireTime(c *codec.Coder, t *time.Time) {
+	sec, nsec := t.Unix(), int64(t.Nanosecond())
+	c.I64(&sec)
+	c.I64(&nsec)
+	*t = time.Unix(sec, nsec).UTC()
+}
