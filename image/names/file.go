@@ -178,7 +178,7 @@ type Problem struct {
 // Scan is List for the collector and for checks: it also gives the files that
 // cannot be read, in no order. Staged files are none of them.
 func (s *Store) Scan(ctx context.Context) ([]images.Image, []Problem, error) {
-	all, problems, err := s.scan(ctx, nil)
+	all, problems, err := scan(ctx, s, nil)
 	out := make([]images.Image, len(all))
 	for i := range all {
 		out[i] = all[i].Image
@@ -200,7 +200,7 @@ func (s *Store) ListKnown(ctx context.Context, known map[string]Listed) (all []L
 	if known == nil {
 		known = map[string]Listed{}
 	}
-	all, problems, err := s.scan(ctx, known)
+	all, problems, err := scan(ctx, s, known)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list images: %w", err)
 	}
@@ -217,7 +217,7 @@ func (s *Store) ListKnown(ctx context.Context, known map[string]Listed) (all []L
 }
 
 // scan reads all names but the known ones. Without any, stamps are not looked for.
-func (s *Store) scan(ctx context.Context, known map[string]Listed) ([]Listed, []Problem, error) {
+func scan(ctx context.Context, s *Store, known map[string]Listed) ([]Listed, []Problem, error) {
 	d, err := os.Open(s.opts.Dir)
 	if err != nil {
 		return nil, nil, err
