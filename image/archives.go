@@ -122,12 +122,12 @@ func adopt(ctx context.Context, s *Store, h *library.Held, images []archive.Imag
 	for i := range names {
 		targets[i] = names[i].Target
 	}
-	s.lib.Foresee(ctx, targets, false)
+	library.Foresee(ctx, s.lib, targets, false)
 	if err := s.lib.Sync(ctx, h); err != nil {
 		return nil, err
 	}
 	err = s.lib.Name(ctx, names...)
-	s.lib.Foresee(ctx, targets, true)
+	library.Foresee(ctx, s.lib, targets, true)
 	return out, err
 }
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"berth/base/atomicfile"
+	"berth/sys/stamp"
 )
 
 // TestIndex: a list is the same with the index, without it, and with a broken
@@ -35,34 +35,10 @@ func TestIndex(t *testing.T) {
 	if st, err := os.Stat(index); err != nil || st.Size() < 40*200 {
 		t.Fatalf("after the load: %v, %v", st, err)
 	}
-	list := func() []Image {
-		all, err := s.List(t.Context(), ListOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return all
-	}
-	same := func(what string, n int) {
-		t.Helper()
-		with := list()
-		data, err := os.ReadFile(index)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, broken := range [][]byte{nil, data[:len(data)/2], append([]byte{9}, data[1:]...), bytes.Repeat([]byte{0xff}, len(data))} {
-			if err := os.WriteFile(index, broken, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if got := list(); !reflect.DeepEqual(got, with) || len(got) != n {
-				t.Errorf("%s: %d images with the index, %d with %d broken bytes, want %d", what, len(with), len(got), len(broken), n)
-			}
-		}
-		if err := os.WriteFile(index, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	list := func() []Image { return listAll(t, s) }
+	same := func(what string, n int) { t.Helper(); sameWithout(t, s, index, what, n) }
 	same("as loaded", 40)
-	time.Sleep(atomicfile.Tick)
+	time.Sleep(stamp.Tick)
 	list()
 	for i := range 40 { // the same size, the same folder
 		if err := s.Tag(t.Context(), fmt.Sprintf("many:%d", (i+1)%40), fmt.Sprintf("moved:%d", i)); err != nil {
@@ -70,7 +46,7 @@ func TestIndex(t *testing.T) {
 		}
 	}
 	same("with more names", 40)
-	time.Sleep(atomicfile.Tick)
+	time.Sleep(stamp.Tick)
 	list()
 	for i := range 40 {
 		if err := s.Tag(t.Context(), fmt.Sprintf("many:%d", i), fmt.Sprintf("moved:%d", i)); err != nil {
@@ -100,4 +76,34 @@ func TestIndex(t *testing.T) {
 		t.Errorf("the index remembers what is gone: %d bytes, %v", len(data), err)
 	}
 	clean(t, s)
+}
+
+func listAll(t *testing.T, s *Store) []Image {
+	t.Helper()
+	all, err := s.List(t.Context(), ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// sameWithout lists n images with the index, and with none and broken ones.
+func sameWithout(t *testing.T, s *Store, index, what string, n int) {
+	t.Helper()
+	with := listAll(t, s)
+	data, err := os.ReadFile(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, broken := range [][]byte{nil, data[:len(data)/2], append([]byte{9}, data[1:]...), bytes.Repeat([]byte{0xff}, len(data))} {
+		if err := os.WriteFile(index, broken, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := listAll(t, s); !reflect.DeepEqual(got, with) || len(got) != n {
+			t.Errorf("%s: %d images with the index, %d with %d broken bytes, want %d", what, len(with), len(got), len(broken), n)
+		}
+	}
+	if err := os.WriteFile(index, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -22,6 +22,7 @@ import (
 	"berth/base/fault"
 	"berth/image/manifest"
 	"berth/image/names"
+	"berth/sys/stamp"
 )
 
 // summary is STORE/images/HEX.json: what lists say of one target. It can be
@@ -56,7 +57,7 @@ const SourceLabel = "berth.registry-digest"
 // Catalog lists all images: the names of one id together, sorted by creation,
 // newest first. Broken ones are reported and left out.
 func (l *Library) Catalog(ctx context.Context) ([]Entry, error) {
-	all, summaries, err := l.listed(ctx)
+	all, summaries, err := listed(ctx, l)
 	if err != nil {
 		return nil, err
 	}
@@ -101,8 +102,8 @@ func (l *Library) Catalog(ctx context.Context) ([]Entry, error) {
 
 // listed reads the names and the summaries of what they lead to, those that
 // are there.
-func (l *Library) listed(ctx context.Context) ([]names.Listed, map[digest.Digest]summary, error) {
-	x := l.readIndex()
+func listed(ctx context.Context, l *Library) ([]names.Listed, map[digest.Digest]summary, error) {
+	x := readIndex(l)
 	all, news, err := l.Names.ListKnown(ctx, x.names)
 	if err != nil {
 		return nil, nil, err
@@ -123,12 +124,12 @@ func (l *Library) listed(ctx context.Context) ([]names.Listed, map[digest.Digest
 			delete(out, t)
 			continue
 		}
-		if out[t] = got[i].summary; got[i].stamp != (atomicfile.Stamp{}) {
+		if out[t] = got[i].summary; got[i].seen != (stamp.Stamp{}) {
 			made = append(made, madeSummary{t, got[i]})
 		}
 	}
 	if news+more > indexAfter+len(all)/indexPart || len(x.names) > indexAfter+2*len(all) {
-		l.writeIndex(all, made)
+		writeIndex(l, all, made)
 	}
 	return all, out, nil
 }

@@ -13,6 +13,7 @@ import (
 	"berth/base/codec"
 	"berth/base/fault"
 	"berth/image/names"
+	"berth/sys/stamp"
 )
 
 // index is STORE/index: the names and summaries that a list has read, with the
@@ -32,11 +33,9 @@ const (
 	indexAfter, indexPart = 32, 32
 )
 
-func (l *Library) indexPath() string { return l.Path("index") }
-
 // readIndex is empty if there is none, or a broken one.
-func (l *Library) readIndex() index {
-	data, err := atomicfile.ReadCapped(l.indexPath(), maxIndex)
+func readIndex(l *Library) index {
+	data, err := atomicfile.ReadCapped(l.Path("index"), maxIndex)
 	if err != nil {
 		return index{}
 	}
@@ -58,17 +57,17 @@ func (l *Library) readIndex() index {
 }
 
 // writeIndex keeps what has stamps; a full disk is no reason to fail a list.
-func (l *Library) writeIndex(all []names.Listed, made []madeSummary) {
+func writeIndex(l *Library, all []names.Listed, made []madeSummary) {
 	named := make([]names.Listed, 0, len(all))
 	for _, n := range all {
 		// What few names have is left to their own files.
-		if t := n.Target; n.Stamp != (atomicfile.Stamp{}) && t.Platform == nil && len(t.Annotations)+len(t.URLs)+len(t.Data)+len(t.ArtifactType) == 0 {
+		if t := n.Target; n.Stamp != (stamp.Stamp{}) && t.Platform == nil && len(t.Annotations)+len(t.URLs)+len(t.Data)+len(t.ArtifactType) == 0 {
 			named = append(named, n)
 		}
 	}
 	c := &codec.Coder{Buf: make([]byte, 0, 512*(len(named)+1))}
 	wireIndex(c, &named, &made)
-	if err := atomicfile.Write(l.indexPath(), c.Buf, 0o600); err != nil && !fault.Is(err, fault.NoSpace) && !errors.Is(err, fs.ErrPermission) {
+	if err := atomicfile.Write(l.Path("index"), c.Buf, 0o600); err != nil && !fault.Is(err, fault.NoSpace) && !errors.Is(err, fs.ErrPermission) {
 		l.warn(err)
 	}
 }
@@ -76,7 +75,7 @@ func (l *Library) writeIndex(all []names.Listed, made []madeSummary) {
 // Foresee does what the first list of many new images would do: a load of a
 // thousand takes seconds anyway, and a list is waited for. Call it when their
 // layers are here and again when they have names; what fails, lists say.
-func (l *Library) Foresee(ctx context.Context, targets []ocispec.Descriptor, named bool) {
+func Foresee(ctx context.Context, l *Library, targets []ocispec.Descriptor, named bool) {
 	if len(targets) <= indexAfter {
 		return
 	}
@@ -86,8 +85,8 @@ func (l *Library) Foresee(ctx context.Context, targets []ocispec.Descriptor, nam
 		}
 		return
 	}
-	time.Sleep(atomicfile.Tick) // then their stamps count
-	_, _, _ = l.listed(ctx)
+	time.Sleep(stamp.Tick) // then their stamps count
+	_, _, _ = listed(ctx, l)
 }
 
 // madeSummary is a summary with the target it is of.
@@ -115,7 +114,7 @@ func wireIndex(c *codec.Coder, named *[]names.Listed, made *[]madeSummary) {
 	})
 	codec.List(c, made, func(c *codec.Coder, s *madeSummary) {
 		wireDigest(c, &s.target)
-		wireStamp(c, &s.stamp)
+		wireStamp(c, &s.seen)
 		c.Int(&s.Version)
 		wireDigest(c, &s.ID)
 		wireDigest(c, &s.Manifest)
@@ -131,7 +130,7 @@ func wireIndex(c *codec.Coder, named *[]names.Listed, made *[]madeSummary) {
 	})
 }
 
-func wireStamp(c *codec.Coder, s *atomicfile.Stamp) {
+func wireStamp(c *codec.Coder, s *stamp.Stamp) {
 	c.U64(&s.Inode)
 	c.I64(&s.Ctime)
 	c.I64(&s.Size)

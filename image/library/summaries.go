@@ -9,7 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
-	"berth/base/atomicfile"
+	"berth/sys/stamp"
 )
 
 // readers is how many goroutines read summaries for a list.
@@ -19,7 +19,7 @@ const readers = 4
 // Stamp if that cannot tell.
 type stamped struct {
 	summary
-	stamp atomicfile.Stamp
+	seen stamp.Stamp
 }
 
 // summaries reads those of targets that are there and fit a small buffer, but
@@ -45,7 +45,7 @@ func (l *Library) summaries(targets []digest.Digest, known map[digest.Digest]sta
 	}
 	wg.Wait()
 	for i, t := range targets {
-		if stamp := got[i].stamp; stamp != (atomicfile.Stamp{}) && known[t].stamp != stamp {
+		if seen := got[i].seen; seen != (stamp.Stamp{}) && known[t].seen != seen {
 			news++
 		}
 	}
@@ -56,8 +56,8 @@ func (l *Library) summaries(targets []digest.Digest, known map[digest.Digest]sta
 // stands for any error.
 func readSummary(dir int, name string, known stamped, buf []byte) (s stamped) {
 	now := time.Now()
-	stamp, err := atomicfile.StampAt(dir, name)
-	if err != nil || stamp == known.stamp {
+	seen, err := stamp.At(dir, name)
+	if err != nil || seen == known.seen {
 		return known
 	}
 	n := readSmall(dir, name, buf)
@@ -65,8 +65,8 @@ func readSummary(dir int, name string, known stamped, buf []byte) (s stamped) {
 	if s.summary, ok = parseSummary(buf[:n]); !ok || n == len(buf) {
 		return stamped{}
 	}
-	if stamp.Settled(now) {
-		s.stamp = stamp
+	if seen.Settled(now) {
+		s.seen = seen
 	}
 	return s
 }

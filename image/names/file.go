@@ -15,6 +15,7 @@ import (
 	"berth/base/atomicfile"
 	"berth/base/fault"
 	"berth/base/ids"
+	"berth/sys/stamp"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
@@ -191,7 +192,7 @@ func (s *Store) Scan(ctx context.Context) ([]images.Image, []Problem, error) {
 type Listed struct {
 	images.Image
 	File  string
-	Stamp atomicfile.Stamp
+	Stamp stamp.Stamp
 }
 
 // ListKnown lists all names, sorted. It reads only files that are not in known,
@@ -208,7 +209,7 @@ func (s *Store) ListKnown(ctx context.Context, known map[string]Listed) (all []L
 		s.bad(p.Err)
 	}
 	for i := range all {
-		if stamp := all[i].Stamp; stamp != (atomicfile.Stamp{}) && known[all[i].File].Stamp != stamp {
+		if seen := all[i].Stamp; seen != (stamp.Stamp{}) && known[all[i].File].Stamp != seen {
 			news++
 		}
 	}
@@ -265,11 +266,11 @@ func scan(ctx context.Context, s *Store, known map[string]Listed) ([]Listed, []P
 // lookedAt notes a file's stamp before it is read, if it can be trusted.
 func lookedAt(dir int, file string, l *Listed) bool {
 	now := time.Now()
-	stamp, err := atomicfile.StampAt(dir, file)
-	if err != nil || !stamp.Settled(now) {
+	seen, err := stamp.At(dir, file)
+	if err != nil || !seen.Settled(now) {
 		return false
 	}
-	l.Stamp = stamp
+	l.Stamp = seen
 	return true
 }
 

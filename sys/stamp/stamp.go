@@ -1,30 +1,29 @@
-package atomicfile
+// Package stamp tells whether a small file is still the one that was read, for
+// caches of files that only the link or rename of a new file ever changes. Row 1.
+package stamp
 
 import (
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Stamp tells whether a small file is still the one that was read, for caches
-// of files that only Write, or a link or rename of a new file, ever changes.
-// The zero Stamp is no file's.
+// Stamp is what a file looks like without reading it. The zero Stamp is no file's.
 type Stamp struct {
 	Inode uint64
 	Ctime int64 // nanoseconds since 1970, inode(7)
 	Size  int64 // bytes
 }
 
-// StampAt is the stamp of name below the folder dir; it follows no link.
-func StampAt(dir int, name string) (Stamp, error) {
+// At is the stamp of name below the folder dir; it follows no link.
+func At(dir int, name string) (Stamp, error) {
 	var st unix.Stat_t
 	for {
 		err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW)
 		if err == nil {
 			return Stamp{Inode: st.Ino, Ctime: st.Ctim.Nano(), Size: st.Size}, nil
 		}
-		if err != syscall.EINTR {
+		if err != unix.EINTR {
 			return Stamp{}, err
 		}
 	}

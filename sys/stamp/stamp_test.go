@@ -1,4 +1,4 @@
-package atomicfile_test
+package stamp_test
 
 import (
 	"os"
@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/base/atomicfile"
+	"berth/sys/stamp"
 )
 
 // A file that is replaced after it was looked at and settled has another stamp,
@@ -21,8 +22,8 @@ func TestStamp(t *testing.T) {
 	}
 	defer d.Close()
 	path := filepath.Join(dir, "f")
-	look := func() atomicfile.Stamp {
-		s, err := atomicfile.StampAt(int(d.Fd()), "f")
+	look := func() stamp.Stamp {
+		s, err := stamp.At(int(d.Fd()), "f")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,7 +35,7 @@ func TestStamp(t *testing.T) {
 		}
 	}
 	write()
-	if s := look(); s.Settled(time.Unix(0, s.Ctime).Add(atomicfile.Tick - 1)) {
+	if s := look(); s.Settled(time.Unix(0, s.Ctime).Add(stamp.Tick - 1)) {
 		t.Errorf("%+v counts at once", s)
 	}
 	for range 50 {
@@ -52,13 +53,13 @@ func TestStamp(t *testing.T) {
 	if err := os.Symlink("f", filepath.Join(dir, "link")); err != nil {
 		t.Fatal(err)
 	}
-	if l, err := atomicfile.StampAt(int(d.Fd()), "link"); err != nil || l == look() {
+	if l, err := stamp.At(int(d.Fd()), "link"); err != nil || l == look() {
 		t.Errorf("a link is what it leads to: %+v, %v", l, err)
 	}
-	if _, err := atomicfile.StampAt(int(d.Fd()), "none"); err != unix.ENOENT {
+	if _, err := stamp.At(int(d.Fd()), "none"); err != unix.ENOENT {
 		t.Errorf("a missing file: %v", err)
 	}
-	whole := atomicfile.Stamp{Inode: 1, Ctime: 5e9, Size: 1}
+	whole := stamp.Stamp{Inode: 1, Ctime: 5e9, Size: 1}
 	if whole.Settled(time.Unix(6, 0)) || !whole.Settled(time.Unix(7, 0)) {
 		t.Error("on a file system that counts seconds, less than two are enough, or two are not")
 	}
