@@ -139,6 +139,10 @@ func joinPaths(ctx context.Context, e *Engine, c *config.Config) (*container.Nam
 			return nil, fault.New(fault.Conflict, "cannot join %s of a non running container: %s", one.kind, id)
 		}
 		*one.into = fmt.Sprintf("/proc/%d/ns/%s", f.Started.PID, one.kind)
+		if e.Defaults.Rootless { // all of them are in the one that we are in
+			j.User = ""
+			continue
+		}
 		// Whoever shares a namespace shares the user namespace that owns it.
 		j.User = fmt.Sprintf("/proc/%d/ns/user", f.Started.PID)
 	}

@@ -135,6 +135,11 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 	c := r.Config
 	c.Version = config.Version
 	c.Image.ID = string(base.ID)
+	if e.Defaults.Rootless {
+		if err := ofUser(&c, e.host().NoCgroup, r.Warn); err != nil {
+			return nil, err
+		}
+	}
 	defaultsInto(&c, &e.Defaults)
 	warnings, err := c.Check(config.Machine{CPUs: e.host().CPUs})
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
-	"berth/base/fault"
 	"berth/base/journal"
 	"berth/container"
 	"berth/image"
@@ -40,6 +39,8 @@ type Engine struct {
 	Platform string
 	// Warn is told of what went wrong and ends no verb; may be nil.
 	Warn func(error)
+	// NoContainers says why there are none: Containers is nil then.
+	NoContainers error
 	// Closer gives everything back.
 	Closer io.Closer
 }
@@ -58,13 +59,8 @@ type Defaults struct {
 }
 
 // HasContainers fails where containers and volumes are not served: for an
-// ordinary user, whose networks and holder are to come.
-func (e *Engine) HasContainers() error {
-	if e.Containers == nil {
-		return fault.New(fault.Unsupported, "an ordinary user's containers and volumes are not served yet: run berth as root")
-	}
-	return nil
-}
+// ordinary user without a user namespace.
+func (e *Engine) HasContainers() error { return e.NoContainers }
 
 // Close gives back what the engine holds open.
 func (e *Engine) Close() error {

@@ -18,6 +18,7 @@ import (
 	"berth/base/ids"
 	"berth/container"
 	"berth/container/config"
+	"berth/runtime"
 )
 
 // mountPoints settles what is mounted where: what was asked for, what is taken
@@ -107,6 +108,7 @@ func usernsOf(e *Engine, c *config.Config, r *container.Resolved, mounts []conta
 func (e *Engine) host() *container.Host {
 	if e.machine == nil {
 		h := container.Probe()
+		h.NoCgroup = !runtime.FindCgroups(e.Runtime)
 		e.machine = &h
 	}
 	return e.machine

@@ -17,6 +17,9 @@ func Pause(ctx context.Context, e *Engine, name string) error {
 		default:
 			return fault.New(fault.Conflict, "Container %s is not running", rec.ID)
 		}
+		if e.host().NoCgroup {
+			return fault.New(fault.Unsupported, "pause container %s: %s", rec.Name, needCgroup)
+		}
 		if err := e.Runtime.Pause(ctx, string(rec.ID)); err != nil {
 			return err
 		}

@@ -159,7 +159,14 @@ func (s *start) watchOver(ctx context.Context, e *Engine, u *undo.Stack) error {
 		defer s.monitor.Close()
 		return s.monitor.Dismiss()
 	})
-	return nil
+	if !e.Defaults.Rootless || e.host().NoCgroup {
+		return nil
+	}
+	status, err := s.monitor.Status()
+	if err != nil {
+		return err
+	}
+	return runtime.OwnScope(ctx, "berth-monitor-"+string(s.rec.ID), status.Monitor)
 }
 
 // gather finds what the first process needs while the monitor comes up.
@@ -257,9 +264,11 @@ func (s *start) bundle(ctx context.Context, e *Engine, mounts []container.Mount)
 	if err != nil {
 		return nil, err
 	}
+	host := e.host() // which settles who makes cgroups
 	in := &container.Inputs{
 		ID: string(s.rec.ID), Hostname: s.rec.Hostname, Root: "rootfs", Join: *join, Mounts: mounts, Files: s.files,
-		Devices: devices, Host: *e.host(), Ulimits: ulimits(e.Defaults.Ulimits), Rootless: e.Defaults.Rootless,
+		Devices: devices, Host: *host, Ulimits: ulimits(e.Defaults.Ulimits), Rootless: e.Defaults.Rootless,
+		SystemdCgroup: e.Runtime.SystemdCgroup,
 	}
 	if s.ids != nil {
 		in.UIDs, in.GIDs = s.ids.UIDs, s.ids.GIDs

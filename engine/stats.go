@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/base/atomicfile"
+	"berth/base/fault"
 	"berth/container"
 	"berth/runtime"
 )
@@ -41,6 +42,9 @@ func ReadStats(ctx context.Context, e *Engine, id container.ID) (*Reading, error
 	}
 	r.Up = r.At.Sub(facts.Started.At)
 	stats, err := e.Runtime.Stats(string(id))
+	if err != nil && e.host().NoCgroup {
+		return nil, fault.New(fault.Unsupported, "stats of container %s: %s", rec.Name, needCgroup)
+	}
 	if err != nil {
 		return r, nil // it ended meanwhile
 	}

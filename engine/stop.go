@@ -128,7 +128,11 @@ func watch(e *Engine, id container.ID) (*monitor.Watch, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	return conn.Watch("", false)
+	w, err := conn.Watch("", false)
+	if fault.Is(err, fault.Unavailable) { // it has ended since
+		return nil, nil
+	}
+	return w, err
 }
 
 // awaitEnd waits for the end of a container's first process. Without a monitor

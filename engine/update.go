@@ -21,6 +21,11 @@ func Update(ctx context.Context, e *Engine, r UpdateRequest) error {
 		if r.Restart != nil && rec.Config.Life.Remove && r.Restart.Policy != "" && r.Restart.Policy != "no" {
 			return fault.New(fault.Conflict, "Restart policy cannot be updated because AutoRemove is enabled for the container")
 		}
+		if e.host().NoCgroup {
+			if err := noLimits(&r.Resources); err != nil {
+				return err
+			}
+		}
 		merged := rec.Config.Resources
 		mergeResources(&merged, &r.Resources)
 		devices, err := container.Devices(&rec.Config)

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -83,7 +84,9 @@ func (c *Conn) send(b []byte, fds []int) error {
 	if len(b) > wire.MaxMessage {
 		return fmt.Errorf("ask the monitor: a message of %d bytes, more than %d", len(b), wire.MaxMessage)
 	}
-	if err := fdpass.Send(c.fd, b, fds...); err != nil {
+	if err := fdpass.Send(c.fd, b, fds...); errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+		return errGone
+	} else if err != nil {
 		return fmt.Errorf("ask the monitor: %w", err)
 	}
 	return nil

@@ -81,7 +81,8 @@ func (c *Conn) ready() error {
 	return errGone
 }
 
-var errGone = errors.New("the monitor is gone")
+// errGone has kind Unavailable: it may have ended as its container did.
+var errGone = fault.New(fault.Unavailable, "the monitor is gone")
 
 // Dial connects to the monitor of a container by its run folder. The error is of
 // kind NotFound if there is none, or no more.

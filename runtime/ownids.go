@@ -1,12 +1,14 @@
 package runtime
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"os/user"
 	"strconv"
 
+	"berth/runtime/cgroup"
 	"berth/runtime/idmap"
 )
 
@@ -14,9 +16,9 @@ import (
 // as root, and its subordinate ranges (subuid(5), subgid(5)) from 1 on.
 type OwnIDs struct{ maps *idmap.Maps }
 
-// FindOwnIDs looks the caller's ranges up. ok is false if it has none of users
-// or none of groups: then one id is all there is.
-func FindOwnIDs() (ids OwnIDs, ok bool, err error) {
+// FindOwnIDs looks the caller's ranges up. Without one of users or one of groups
+// its own id is all there is.
+func FindOwnIDs() (OwnIDs, error) {
 	uid := os.Getuid()
 	name := strconv.Itoa(uid)
 	if u, err := user.LookupId(name); err == nil {
@@ -24,18 +26,40 @@ func FindOwnIDs() (ids OwnIDs, ok bool, err error) {
 	}
 	var ranges [2][]idmap.Range
 	for i, file := range [...]string{"/etc/subuid", "/etc/subgid"} {
+		var err error
 		ranges[i], err = idmap.Subordinate(file, name, uint32(uid))
 		if errors.Is(err, fs.ErrNotExist) || err == nil && len(ranges[i]) == 0 {
-			return OwnIDs{}, false, nil
+			return OwnIDs{idmap.Self()}, nil
 		}
 		if err != nil {
-			return OwnIDs{}, false, err
+			return OwnIDs{}, err
 		}
 	}
-	return OwnIDs{idmap.Extend(idmap.Self(), ranges[0], ranges[1])}, true, nil
+	return OwnIDs{idmap.Extend(idmap.Self(), ranges[0], ranges[1])}, nil
 }
 
-// Write maps the ids into the new user namespace in which process pid waits, by
-// newuidmap(1) and newgidmap(1). Kind Unsupported, with the package's name, if
-// they are missing.
+// Write maps the ids into the new user namespace in which process pid waits,
+// more than one by newuidmap(1) and newgidmap(1). Kind Unsupported, with the
+// package's name, if they are missing.
 func (o OwnIDs) Write(pid int) error { return o.maps.Write(pid) }
+
+// FindCgroups reports whether containers get a cgroup. Root's do. An ordinary
+// user's get theirs from the user's systemd, on cgroup v2 alone; SystemdCgroup is
+// set then.
+func FindCgroups(rt *Runtime) bool {
+	if !rt.rootless() || rt.SystemdCgroup {
+		return true
+	}
+	rt.SystemdCgroup = cgroup.UserManager()
+	return rt.SystemdCgroup
+}
+
+// OwnScope moves a process of an ordinary user, who has no cgroups of berth's, into
+// a scope of its own, so that it outlives the caller's session or service. Where
+// the user has no systemd that could, the process stays where it is.
+func OwnScope(ctx context.Context, name string, pid int) error {
+	if !cgroup.UserManager() {
+		return nil
+	}
+	return cgroup.OwnScope(ctx, name, pid)
+}

@@ -11,8 +11,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // Settings is what was found; no file at all gives the defaults.
@@ -46,12 +49,8 @@ type Places struct {
 	ClientDir string
 }
 
-// sizeLimit is more than any honest settings file has, in bytes.
-const sizeLimit = 1 << 20
-
-// Load reads all settings. The user's berth.toml overrides the machine's, and
-// both override daemon.json. A broken one of these is an error that names it.
-func Load(p Places) (*Settings, error) {
+// fill puts this process's answers where none are given.
+func (p *Places) fill() {
 	if p.UID == nil {
 		p.UID = os.Getuid
 	}
@@ -59,6 +58,15 @@ func Load(p Places) (*Settings, error) {
 		p.Getenv = os.Getenv
 	}
 	p.Etc = cmp.Or(p.Etc, "/etc")
+}
+
+// sizeLimit is more than any honest settings file has, in bytes.
+const sizeLimit = 1 << 20
+
+// Load reads all settings. The user's berth.toml overrides the machine's, and
+// both override daemon.json. A broken one of these is an error that names it.
+func Load(p Places) (*Settings, error) {
+	p.fill()
 	s := &Settings{Platform: p.Getenv("DOCKER_DEFAULT_PLATFORM"), Network: Network{ICC: true, Relay: true}}
 	s.defaults(p)
 	if err := s.daemon(p); err != nil {
@@ -73,23 +81,44 @@ func Load(p Places) (*Settings, error) {
 	return s, nil
 }
 
-func home(p Places) string { return cmp.Or(p.Getenv("HOME"), "/") }
+// home is $HOME, or what passwd(5) says where nothing set it: cron, su, a service.
+func home(p Places) string {
+	if dir := p.Getenv("HOME"); dir != "" {
+		return dir
+	}
+	if u, err := user.LookupId(strconv.Itoa(p.UID())); err == nil && filepath.IsAbs(u.HomeDir) {
+		return u.HomeDir
+	}
+	return "/"
+}
 
 func (s *Settings) defaults(p Places) {
+	s.Run = RunFolder(p)
 	if p.UID() == 0 {
-		s.Root, s.Run, s.ConfigDir = "/var/lib/berth", "/run/berth", filepath.Join(p.Etc, "berth")
+		s.Root, s.ConfigDir = "/var/lib/berth", filepath.Join(p.Etc, "berth")
 		return
 	}
 	data := cmp.Or(p.Getenv("XDG_DATA_HOME"), filepath.Join(home(p), ".local/share"))
-	run := p.Getenv("XDG_RUNTIME_DIR")
-	if run == "" {
-		run = filepath.Join(os.TempDir(), "berth-run-"+strconv.Itoa(p.UID()))
-		s.Run = run
-	} else {
-		s.Run = filepath.Join(run, "berth")
-	}
 	s.Root = filepath.Join(data, "berth")
 	s.ConfigDir = filepath.Join(userConfig(p), "berth")
+}
+
+// RunFolder is the run folder where no file names another one. A user's is the
+// same from a login, from cron and from su, or each would take the other's
+// containers for dead: $XDG_RUNTIME_DIR is looked for where systemd has it.
+func RunFolder(p Places) string {
+	p.fill()
+	uid := p.UID()
+	if uid == 0 {
+		return "/run/berth"
+	}
+	if dir := p.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return filepath.Join(dir, "berth")
+	}
+	if dir := "/run/user/" + strconv.Itoa(uid); unix.Access(dir, unix.W_OK|unix.X_OK) == nil {
+		return filepath.Join(dir, "berth")
+	}
+	return filepath.Join("/tmp", "berth-run-"+strconv.Itoa(uid))
 }
 
 func userConfig(p Places) string {

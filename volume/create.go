@@ -41,6 +41,9 @@ func (s *Store) Create(ctx context.Context, r CreateRequest) (v *Volume, made bo
 	if err := checkOptions(r.Options); err != nil {
 		return nil, false, fmt.Errorf("create %s: %w", r.Name, err)
 	}
+	if s.opts.NoMounts && !plain(r.Options) && !isBind(r.Options) {
+		return nil, false, fault.New(fault.Unsupported, "create %s: a volume of type %s is mounted for all its users, and an ordinary user has no mount that lasts: use --tmpfs, or o=bind", r.Name, r.Options["type"])
+	}
 	lock, err := s.lock(r.Name)
 	if err != nil {
 		return nil, false, err

@@ -32,6 +32,9 @@ type Options struct {
 	Root string
 	Run  string
 	Warn func(error) // told of volumes that are broken; may be nil
+	// NoMounts: what this process mounts is gone when it ends, as in an ordinary
+	// user's mount namespace, so volumes are folders alone.
+	NoMounts bool
 }
 
 // Store is the volumes of one user. It holds no state: another process may

@@ -1,7 +1,8 @@
 // Command berth-helper is what a container's first process executes before it
 // becomes the user's program; the other programs carry it inside. Package runtime
 // starts it so, as "berth-helper init SOCKET", and package monitor starts
-// a container's monitor, as "berth-helper monitor SOCKET". Row 7.
+// a container's monitor, as "berth-helper monitor SOCKET". Package rootless starts
+// a user's holder, as "berth-helper hold SOCKET". Row 7.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"strconv"
 
 	"berth/monitor/serve"
+	"berth/rootless/hold"
 	"berth/runtime/initproc"
 )
 
@@ -20,7 +22,7 @@ import (
 func init() { runtime.LockOSThread() }
 
 func main() {
-	words := map[string]func(sock int) int{"init": initproc.Main, "monitor": serve.Main}
+	words := map[string]func(sock int) int{"init": initproc.Main, "monitor": serve.Main, "hold": hold.Main}
 	if len(os.Args) == 3 && words[os.Args[1]] != nil {
 		if sock, err := strconv.Atoi(os.Args[2]); err == nil && sock > 2 {
 			os.Exit(words[os.Args[1]](sock))

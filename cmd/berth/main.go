@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -11,15 +12,17 @@ import (
 	"syscall"
 
 	"berth/cli/docker"
+	"berth/engine"
 	"berth/image"
 	"berth/rootless"
+	"berth/settings"
 )
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == image.WorkerWord {
 		os.Exit(image.Worker(os.Args[2:]))
 	}
-	code, entered, err := rootless.Enter()
+	code, entered, why, err := rootless.Enter(cmp.Or(os.Getenv("BERTH_RUN"), settings.RunFolder(settings.Places{})))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "berth:", err)
 		os.Exit(1)
@@ -32,6 +35,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)
 	os.Exit(docker.Main(ctx, docker.Request{
-		Args: os.Args, In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Load: load, Open: open,
+		Args: os.Args, In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Load: load,
+		Open: func(s *settings.Settings, g docker.Globals) (*engine.Engine, error) { return open(s, g, why) },
 	}))
 }

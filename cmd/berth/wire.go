@@ -41,8 +41,9 @@ func load(g docker.Globals) (*settings.Settings, error) {
 	return s, nil
 }
 
-// open builds the engine of concrete parts: the only place that does.
-func open(s *settings.Settings, g docker.Globals) (*engine.Engine, error) {
+// open builds the engine of concrete parts: the only place that does. outside is
+// why an ordinary user has no namespace, without which there are no containers.
+func open(s *settings.Settings, g docker.Globals, outside error) (*engine.Engine, error) {
 	store, err := image.Open(image.Options{
 		Root: s.Root, Run: s.Run, Podman: g.Podman, UID: rootless.UID(), ConfigDir: s.ConfigDir, Mirrors: s.Mirrors, Insecure: s.Insecure,
 		Warn: g.Warn,
@@ -54,7 +55,8 @@ func open(s *settings.Settings, g docker.Globals) (*engine.Engine, error) {
 		Images: store, Writables: image.NewWritables(store), Lists: store.Lists(), Registries: store.Registries(), Trust: image.NewTrust(store), Platform: s.Platform, Closer: store, Warn: g.Warn,
 		Runtime: &runtime.Runtime{Root: filepath.Join(s.Run, "oci")},
 	}
-	if rootless.UID() != 0 { // the engine says so to who asks for containers
+	if outside != nil { // the engine says so to who asks for containers
+		e.NoContainers = outside
 		return e, nil
 	}
 	if err := containers(e, s, g); err != nil {
@@ -76,7 +78,7 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 	if err != nil {
 		return err
 	}
-	if e.Volumes, err = volume.Open(volume.Options{Root: s.Root, Run: s.Run, Warn: g.Warn}); err != nil {
+	if e.Volumes, err = volume.Open(volume.Options{Root: s.Root, Run: s.Run, Warn: g.Warn, NoMounts: rootless.UID() != 0}); err != nil {
 		return err
 	}
 	e.Journal = journal.Open(filepath.Join(s.Run, "journal"))
@@ -86,7 +88,7 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 	}
 	e.Defaults = engine.Defaults{
 		Containers: s.Containers, Program: program, Globals: []string{"--root", s.Root, "--runroot", s.Run},
-		Environ: environ(),
+		Environ: environ(), Rootless: rootless.UID() != 0,
 	}
 	return nil
 }

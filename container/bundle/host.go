@@ -22,6 +22,7 @@ type Host struct {
 	NoSwapLimit bool     // memory and swap together cannot be limited
 	Thermal     []string // paths to mask that depend on the processor
 	Kernel      Kernel
+	NoCgroup    bool // an ordinary user without one: no limit that nobody asked for
 }
 
 // Kernel is a version: 6.1 is {6, 1}; the zero value counts as new.
@@ -38,8 +39,9 @@ func Probe() Host {
 	var lim unix.Rlimit
 	if unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &lim) == nil {
 		h.MaxFiles = lim.Max
-		// Who may raise limits is bounded by the kernel's own.
-		if h.Caps>>unix.CAP_SYS_RESOURCE&1 == 1 {
+		// Who may raise limits is bounded by the kernel's own; root of a user
+		// namespace may not.
+		if h.Caps>>unix.CAP_SYS_RESOURCE&1 == 1 && !inUserns() {
 			if b, err := atomicfile.ReadCapped("/proc/sys/fs/nr_open", 64); err == nil {
 				if n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64); err == nil {
 					h.MaxFiles = n
@@ -55,6 +57,13 @@ func Probe() Host {
 		h.Thermal, _ = filepath.Glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle")
 	}
 	return h
+}
+
+// inUserns reports whether this process is root of a user namespace alone: the
+// initial one maps every id to itself, user_namespaces(7).
+func inUserns() bool {
+	text, err := atomicfile.ReadCapped("/proc/self/uid_map", 1<<16)
+	return err == nil && strings.Join(strings.Fields(string(text)), " ") != "0 0 4294967295"
 }
 
 func exists(path string) bool { return unix.Access(path, unix.F_OK) == nil }

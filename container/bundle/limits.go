@@ -38,18 +38,23 @@ func (m *maker) resources() error {
 // Limits translates resource limits; update uses it, too. dev may be nil if no
 // block device is named.
 func Limits(r *config.Resources, dev *HostDevices, host *Host) (*specs.LinuxResources, error) {
-	pids := int64(defaultPids)
-	if r.Pids != nil {
-		if pids = *r.Pids; pids <= 0 {
-			pids = -1
-		}
-	}
-	out := &specs.LinuxResources{
-		Memory: memoryLimits(r, host), CPU: cpuLimits(&r.CPU), Pids: &specs.LinuxPids{Limit: &pids}, Unified: r.Unified,
-	}
+	out := &specs.LinuxResources{Memory: memoryLimits(r, host), CPU: cpuLimits(&r.CPU), Pids: pidsLimit(r, host), Unified: r.Unified}
 	var err error
 	out.BlockIO, err = blockLimits(&r.Block, dev)
 	return out, err
+}
+
+func pidsLimit(r *config.Resources, host *Host) *specs.LinuxPids {
+	n := int64(defaultPids)
+	switch {
+	case r.Pids == nil && host != nil && host.NoCgroup:
+		return nil
+	case r.Pids != nil && *r.Pids <= 0:
+		n = -1
+	case r.Pids != nil:
+		n = *r.Pids
+	}
+	return &specs.LinuxPids{Limit: &n}
 }
 
 func memoryLimits(r *config.Resources, host *Host) *specs.LinuxMemory {

@@ -196,7 +196,11 @@ func (m *maker) cgroupPath() error {
 		if !strings.HasSuffix(parent, ".slice") && parent != "" {
 			return fault.New(fault.Invalid, "cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\"")
 		}
-		m.spec.Linux.CgroupsPath = first(parent, "system.slice") + ":berth:" + m.in.ID
+		slice := "system.slice"
+		if m.in.Rootless {
+			slice = "user.slice"
+		}
+		m.spec.Linux.CgroupsPath = first(parent, slice) + ":berth:" + m.in.ID
 		return nil
 	}
 	if parent != "" && path.Clean("/"+parent) == "/" {

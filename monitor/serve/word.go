@@ -2,6 +2,7 @@ package serve
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -77,7 +78,7 @@ func (w *words) spawn(argv []string, stdin, stdout int) (pid int, err error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return 0, os.NewSyscallError("fstat", err)
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o022 != 0 || st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o022 != 0 || st.Uid != 0 && int(st.Uid) != os.Geteuid() && st.Uid != strangers() {
 		return 0, &os.PathError{Op: "check pinned program", Path: argv[0], Err: unix.EPERM}
 	}
 	errors := w.errors()
@@ -91,6 +92,27 @@ func (w *words) spawn(argv []string, stdin, stdout int) (pid int, err error) {
 		Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 }
+
+// strangers is the id that files of users show who are not in our user namespace,
+// as host root's do in an ordinary user's: user_namespaces(7). In the host's
+// namespace nobody is a stranger.
+func strangers() uint32 {
+	const nobody = 0 // is checked anyway
+	var b [64]byte
+	fd, err := unix.Open("/proc/self/uid_map", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nobody
+	}
+	n, err := unix.Read(fd, b[:])
+	unix.Close(fd)
+	if err != nil || slices.Equal(strings.Fields(string(b[:n])), []string{"0", "0", "4294967295"}) {
+		return nobody
+	}
+	return overflowID
+}
+
+// overflowID is /proc/sys/kernel/overflowuid, which nobody changes.
+const overflowID = 65534
 
 // errors is where the last word's complaints go: a file in the run folder
 // that each word begins anew, /dev/null if there can be none.

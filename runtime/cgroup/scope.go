@@ -85,3 +85,24 @@ func (c *Cgroup) setScope(ctx context.Context, q *unit.Request) error {
 	}
 	return set()
 }
+
+// UserManager reports whether an ordinary user's systemd can make cgroups: on v2,
+// where it is delegated some.
+func UserManager() bool {
+	l, err := Detect()
+	if err != nil {
+		return false
+	}
+	defer l.Close()
+	return l.Mode == V2 && unit.Reachable(context.Background())
+}
+
+// OwnScope has the user's systemd make a scope without limits around a process.
+func OwnScope(ctx context.Context, name string, pid int) error {
+	s := &unit.Scope{Name: name + ".scope", Slice: "user.slice", User: true}
+	if err := s.Build(&unit.Request{ID: name, V2: true}); err != nil {
+		return err
+	}
+	_, err := s.Start(ctx, pid)
+	return err
+}

@@ -45,6 +45,6 @@ func (s *Account) do(p *process) error {
 			a.Groups = append(a.Groups, gid)
 		}
 	}
-	p.account = a
+	p.account, p.groupsAsked = a, len(s.Groups) > 0
 	return nil
 }

@@ -185,7 +185,8 @@ func (s *Identity) setGroups(p *process) error {
 		return nil
 	}
 	if e == unix.EPERM && p.setgroupsDenied() {
-		if len(s.Groups) == 0 {
+		// With one id only nobody has others; the image's files do not know that.
+		if len(s.Groups) == 0 || p.account != nil && !p.groupsAsked {
 			return nil
 		}
 		return errors.New("additional groups cannot be set: setgroups is denied in this user namespace (it takes id ranges and newgidmap)")

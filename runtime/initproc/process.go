@@ -16,6 +16,8 @@ type process struct {
 	home     string // what Home found, "" before
 	// account is what Account found, nil without such a step.
 	account *account.Account
+	// groupsAsked: not all of its groups are those that the files say.
+	groupsAsked bool
 	// errors is a file that takes a failure once the parent has left, -1 before.
 	errors int
 	// console is the slave side of the container's terminal, -1 without one.

@@ -183,19 +183,19 @@ func (p *planner) mount(e *entry) error {
 	s := p.step(e)
 	switch e.fs {
 	case "proc":
-		if p.userns() && !p.fresh(specs.PIDNamespace) {
+		if p.confined() && !p.fresh(specs.PIDNamespace) {
 			s.Else = "/proc"
 		}
 	case "sysfs":
-		if p.userns() && !p.fresh(specs.NetworkNamespace) {
+		if p.confined() && !p.fresh(specs.NetworkNamespace) {
 			s.Else = "/sys"
 		}
 	case "mqueue":
-		if p.userns() && !p.fresh(specs.IPCNamespace) {
+		if p.confined() && !p.fresh(specs.IPCNamespace) {
 			s.Else = "/dev/mqueue"
 		}
 	case "devpts":
-		if p.userns() {
+		if p.confined() {
 			s.Flags |= initproc.MountDropGID
 		}
 	case "tmpfs":

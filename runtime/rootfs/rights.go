@@ -9,9 +9,11 @@ import (
 
 // OwnRights finds out what the caller may do.
 func OwnRights() Rights {
-	var r Rights
+	// Only the initial user namespace maps every id to itself.
+	text, err := os.ReadFile("/proc/self/uid_map")
+	r := Rights{Confined: err == nil && !bytes.Equal(bytes.Join(bytes.Fields(text), []byte(" ")), []byte("0 0 4294967295"))}
 	// The rights are checked before the empty path is refused: open_tree(2).
-	_, err := unix.OpenTree(unix.AT_FDCWD, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	_, err = unix.OpenTree(unix.AT_FDCWD, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	r.Mount = err == unix.ENOENT
 	if !r.Mount {
 		return r
@@ -21,9 +23,6 @@ func OwnRights() Rights {
 	if unix.Capget(&hdr, &data[0]) != nil || data[0].Effective&(1<<unix.CAP_MKNOD) == 0 {
 		return r
 	}
-	// Only the initial user namespace maps every id to itself: nodes need its
-	// CAP_MKNOD, mknod(2).
-	text, err := os.ReadFile("/proc/self/uid_map")
-	r.Mknod = err == nil && bytes.Equal(bytes.Join(bytes.Fields(text), []byte(" ")), []byte("0 0 4294967295"))
+	r.Mknod = !r.Confined // nodes need CAP_MKNOD of the initial one, mknod(2)
 	return r
 }

@@ -47,6 +47,8 @@ type Rights struct {
 	Mount bool
 	// Mknod: CAP_MKNOD in the initial user namespace, needed for device nodes.
 	Mknod bool
+	// Confined: in a user namespace that is not the initial one.
+	Confined bool
 }
 
 // CgroupView is how the host's cgroups look to the container, for mounts of
@@ -174,6 +176,10 @@ func (p *planner) userns() bool {
 	_, ok := p.ns[specs.UserNamespace]
 	return ok
 }
+
+// confined reports whether the container has no rights over the host's
+// namespaces and ids: it or the parent is in a user namespace.
+func (p *planner) confined() bool { return p.userns() || p.o.Rights.Confined }
 
 // hostPath makes a path of the spec absolute.
 func (p *planner) hostPath(path string) string {

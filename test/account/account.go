@@ -186,3 +186,20 @@ func Copy(program, dir string) (string, error) {
 	}
 	return to, Open(dir)
 }
+
+// Link makes the program answer to a name in a folder, for another user through
+// setpriv(1).
+func (a Account) Link(program, dir, name string) error {
+	path := filepath.Join(dir, name)
+	if !a.Switched() {
+		return os.Symlink(program, path)
+	}
+	inner := filepath.Join(dir, "as", name)
+	if err := os.MkdirAll(filepath.Dir(inner), 0o755); err != nil {
+		return err
+	}
+	if err := os.Symlink(program, inner); err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte("#!/bin/sh\nexec "+a.Prefix()+inner+" \"$@\"\n"), 0o755)
+}

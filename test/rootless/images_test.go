@@ -34,7 +34,7 @@ func berth(t *testing.T, a account.Account, dir string, stdin []byte, args ...st
 	}
 	cmd := exec.Command(own, args...)
 	cmd.Dir, cmd.Stdin = dir, bytes.NewReader(stdin)
-	cmd.Env = []string{"HOME=" + dir, "XDG_RUNTIME_DIR=" + dir, "PATH=/usr/bin:/bin"}
+	cmd.Env = []string{"HOME=" + dir, "XDG_RUNTIME_DIR=" + filepath.Join(dir, "run"), "PATH=/usr/bin:/bin"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: a.Credential()}
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -42,6 +42,7 @@ var secondDoors = []secondDoor{
 	{"container/config", func(p place) bool { return p.row >= 4 }},
 	{"runtime/initproc", func(p place) bool { return p.room == "monitor" || p.room == "cmd/berth-helper" }},
 	{"monitor/serve", func(p place) bool { return p.room == "cmd/berth-helper" }},
+	{"rootless/hold", func(p place) bool { return p.room == "cmd/berth-helper" }},
 	{"api/docker/wire", func(p place) bool { return p.room == "cli/docker" }},
 }
 

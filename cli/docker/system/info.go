@@ -18,6 +18,7 @@ import (
 	"berth/cli/term"
 	"berth/engine"
 	"berth/image"
+	"berth/rootless"
 	"berth/settings"
 )
 
@@ -149,7 +150,7 @@ type podmanInfo struct {
 func (v *Info) podman(c *command.Call, f facts) error {
 	var p podmanInfo
 	p.Host.Arch, p.Host.CPUs, p.Host.Hostname, p.Host.Kernel = runtime.GOARCH, f.NCPU, f.Name, f.KernelVersion
-	p.Host.MemTotal, p.Host.OS, p.Host.Security.Rootless = f.MemTotal, runtime.GOOS, os.Getuid() != 0
+	p.Host.MemTotal, p.Host.OS, p.Host.Security.Rootless = f.MemTotal, runtime.GOOS, rootless.UID() != 0
 	p.Store.GraphDriverName, p.Store.GraphRoot, p.Store.RunRoot = "overlay", f.DockerRootDir, c.Settings.Run
 	p.Store.ImageStore.Number = f.Images
 	p.Version.APIVersion, p.Version.Version, p.Version.GoVersion = PodmanVersion, PodmanVersion, runtime.Version()

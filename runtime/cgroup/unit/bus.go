@@ -268,3 +268,15 @@ func variants(props []Property) []variant {
 	}
 	return out
 }
+
+// Reachable reports whether the user's manager answers.
+func Reachable(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	c, err := dial(ctx, true)
+	if err != nil {
+		return false
+	}
+	c.c.Close()
+	return true
+}

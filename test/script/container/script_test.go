@@ -1,12 +1,14 @@
 // Package container runs the txtar scripts of this folder: the verbs on
 // containers as a person types them, with what must be seen. They run as root,
-// in a network namespace that no other test shares; each script has a store and
-// a run folder of its own and the built-in image, and ends when nothing of it is
-// left.
+// in a network namespace that no other test shares, as a user with subordinate
+// ids and as one without; each script has a store and a run folder of its own and
+// the built-in image, and ends when nothing of it is left.
 //
-// A script has berth and docker (a link to it) on its PATH and, beside
-// testscript's own words, `exits CODE PROGRAM ARGS…`. It belongs to the tests,
-// outside the rows.
+// A script has berth and docker (a link to it) on its PATH, $OWNER, who calls
+// them ("UID:GID"), and, beside testscript's own words, `exits CODE PROGRAM
+// ARGS…` and the conditions [root], [ids] (root, and whoever has subordinate ids)
+// and [cgroups] (limits, pause and stats work). It belongs to the tests, outside
+// the rows.
 package container
 
 import (
@@ -18,16 +20,63 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"berth/test/account"
 	"berth/test/netns"
 )
 
 func TestMain(m *testing.M) { os.Exit(netns.Main(m.Run)) }
 
+// alone types the scripts as a user with one id.
+var alone = account.Alone(64874)
+
 func TestScripts(t *testing.T) {
+	who, err := account.Own()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if who.UID == 0 {
+		netns.Need(t)
+	}
+	play(t, who)
+}
+
+func TestScriptsAsUser(t *testing.T) {
+	netns.Need(t) // and root, to become another user
+	play(t, alone)
+}
+
+// TestScriptsWithIDs plays them as a user with subordinate ids.
+func TestScriptsWithIDs(t *testing.T) {
 	netns.Need(t)
+	who, err := account.Make("berth-test-container")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := who.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	play(t, who)
+}
+
+func play(t *testing.T, who account.Account) {
+	berth := program(t)
+	if who.Switched() {
+		var err error
+		if berth, err = account.Copy(berth, t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The scripts run beside each other and end before the user does.
+	t.Run("play", func(t *testing.T) { scripts(t, who, berth) })
+}
+
+func program(t *testing.T) string {
 	berth, err := filepath.Abs("../../../bin/berth")
 	if err != nil {
 		t.Fatal(err)
@@ -38,48 +87,100 @@ func TestScripts(t *testing.T) {
 	if _, err := os.Stat(berth); err != nil {
 		t.Fatalf("%v: build it with make", err)
 	}
+	return berth
+}
+
+func scripts(t *testing.T, who account.Account, berth string) {
 	testscript.Run(t, testscript.Params{
 		Dir:   ".",
-		Setup: func(e *testscript.Env) error { return setup(e, berth) },
-		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Setup: func(e *testscript.Env) error { return setup(e, berth, who) },
+		Condition: func(cond string) (bool, error) {
+			switch cond {
+			case "root":
+				return who.UID == 0, nil
+			case "ids":
+				return who.UID == 0 || who.Count > 0, nil
+			case "cgroups":
+				return who.UID == 0 || hasCgroups(who), nil
+			}
+			return false, fmt.Errorf("unknown condition %q", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 	})
 }
 
-func setup(e *testscript.Env, berth string) error {
+// hasCgroups reports whether a user's systemd makes cgroups: not for one that the
+// test becomes, who has not logged in.
+func hasCgroups(who account.Account) bool {
+	_, v2 := os.Stat("/sys/fs/cgroup/cgroup.controllers")
+	_, manager := os.Stat(fmt.Sprintf("/run/user/%d/systemd/private", who.UID))
+	return !who.Switched() && v2 == nil && manager == nil
+}
+
+func setup(e *testscript.Env, berth string, who account.Account) error {
 	bin := filepath.Join(e.WorkDir, ".bin")
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return err
 	}
 	for _, name := range []string{"berth", "docker"} {
-		if err := os.Symlink(berth, filepath.Join(bin, name)); err != nil {
+		if err := who.Link(berth, bin, name); err != nil {
 			return err
 		}
 	}
-	e.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-	e.Setenv("HOME", e.WorkDir)
-	// Sockets have short names only.
-	run, err := os.MkdirTemp("/run", "bt")
+	run, err := os.MkdirTemp(runFolders(), "bt")
 	if err != nil {
 		return err
 	}
-	e.Setenv("BERTH_ROOT", filepath.Join(e.WorkDir, ".root"))
-	e.Setenv("BERTH_RUN", run)
-	e.Setenv("BERTH_ETC", filepath.Join(e.WorkDir, ".etc"))
+	for k, v := range map[string]string{
+		"PATH": bin + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME": e.WorkDir, "OWNER": fmt.Sprintf("%d:%d", who.UID, who.GID),
+		"BERTH_ROOT": filepath.Join(e.WorkDir, ".root"), "BERTH_RUN": run, "BERTH_ETC": filepath.Join(e.WorkDir, ".etc"),
+	} {
+		e.Setenv(k, v)
+	}
 	vars := e.Vars
 	e.Defer(func() {
-		// What is left is removed all the same, and told of.
-		cmd := exec.Command(berth, "ps", "-aq")
-		cmd.Env = vars
-		left, err := cmd.Output()
-		if ids := strings.Fields(string(left)); err != nil || len(ids) > 0 {
-			cmd = exec.Command(berth, append([]string{"rm", "-f"}, ids...)...)
-			cmd.Env = vars
-			_ = cmd.Run()
-			e.T().Log("left behind: ", strings.Join(ids, " "), err)
-		}
+		clean(e, filepath.Join(bin, "berth"), vars)
 		_ = os.RemoveAll(run)
 	})
-	return nil
+	if !who.Switched() {
+		return nil
+	}
+	if err := account.Open(e.WorkDir); err != nil {
+		return err
+	}
+	return errors.Join(who.Give(e.WorkDir), os.Chown(run, int(who.UID), int(who.GID)))
+}
+
+// runFolders is where run folders are made: as short as it goes, which shows more
+// of what berth does about long ones where it is not.
+func runFolders() string {
+	if os.Getuid() == 0 {
+		return "/run"
+	}
+	return os.TempDir()
+}
+
+// clean removes what a script left, and tells of it.
+func clean(e *testscript.Env, berth string, vars []string) {
+	run := func(args ...string) ([]byte, error) {
+		cmd := exec.Command(berth, args...)
+		cmd.Env, cmd.Dir = vars, "/"
+		return cmd.Output()
+	}
+	left, err := run("ps", "-aq")
+	if ids := strings.Fields(string(left)); err != nil || len(ids) > 0 {
+		_, _ = run(append([]string{"rm", "-f"}, ids...)...)
+		e.T().Log("left behind: ", strings.Join(ids, " "), err)
+	}
+	// A user's holder goes with the first command that finds the last monitor gone.
+	holder := filepath.Join(e.Getenv("BERTH_RUN"), "holder")
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(holder); err != nil {
+			return
+		}
+		_, _ = run("ps", "-q")
+	}
+	e.T().Log("left behind: a holder")
 }
 
 // exits runs a program that ends with a code: exits CODE PROGRAM ARGS…

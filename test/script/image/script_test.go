@@ -136,7 +136,7 @@ func setup(e *testscript.Env, berth string, who account.Account) error {
 		}
 	}
 	for _, name := range []string{"berth", "docker", "podman"} {
-		if err := link(berth, dir, name, who); err != nil {
+		if err := who.Link(berth, dir, name); err != nil {
 			return err
 		}
 	}
@@ -167,22 +167,6 @@ func setup(e *testscript.Env, berth string, who account.Account) error {
 		return err
 	}
 	return who.Give(e.WorkDir)
-}
-
-// link makes the program answer to a name, for another user through setpriv(1).
-func link(berth, dir, name string, who account.Account) error {
-	path := filepath.Join(dir, name)
-	if !who.Switched() {
-		return os.Symlink(berth, path)
-	}
-	inner := filepath.Join(dir, "as", name)
-	if err := os.MkdirAll(filepath.Dir(inner), 0o755); err != nil {
-		return err
-	}
-	if err := os.Symlink(berth, inner); err != nil {
-		return err
-	}
-	return os.WriteFile(path, []byte("#!/bin/sh\nexec "+who.Prefix()+inner+" \"$@\"\n"), 0o755)
 }
 
 // hub is what stands for Docker Hub.

@@ -1,0 +1,70 @@
+package engine
+
+import (
+	"strings"
+
+	"berth/base/fault"
+	"berth/container/config"
+)
+
+// noNetwork is said once, at create, to an ordinary user who asks for no network
+// by name (docs/decisions/0014).
+const noNetwork = "the container has no network: an ordinary user's bridge networks are not served yet; --network=host gives it the host's, --network=none hushes this line"
+
+// ofUser makes of a configuration what an ordinary user's container can be today,
+// and refuses what it cannot be but was asked for by name.
+func ofUser(c *config.Config, noCgroup bool, warn func(string)) error {
+	not := func(format string, args ...any) error { return fault.New(fault.Unsupported, format, args...) }
+	n := &c.Network
+	switch {
+	case n.Mode == "bridge":
+		name := "bridge"
+		if len(n.Endpoints) > 0 && n.Endpoints[0].Network != "" {
+			name = n.Endpoints[0].Network
+		}
+		return not("network %s: an ordinary user's bridge networks are not served yet: use --network=host or --network=none, or run berth as root", name)
+	case n.Mode != "host" && (len(n.Publish) > 0 || n.PublishAll):
+		return not("publish ports: an ordinary user's bridge networks are not served yet: use --network=host, or run berth as root")
+	case n.Mode == "":
+		n.Mode = "none"
+		if warn != nil {
+			warn(noNetwork)
+		}
+	}
+	if mode, _, _ := strings.Cut(c.Namespaces.User, ":"); mode == "auto" || mode == "private" || mode == "keep-id" || mode == "nomap" {
+		return not("--userns=%s: an ordinary user's containers share the user's ids, and none has others yet", c.Namespaces.User)
+	}
+	if noCgroup && len(c.Devices.Rules) > 0 {
+		return not("--device-cgroup-rule: %s", needCgroup)
+	}
+	if noCgroup {
+		return noLimits(&c.Resources)
+	}
+	return nil
+}
+
+// noLimits refuses limits for whoever has no cgroup, by the flag that asks.
+func noLimits(r *config.Resources) error {
+	m, cpu, b := &r.Memory, &r.CPU, &r.Block
+	for _, one := range []struct {
+		flag  string
+		asked bool
+	}{
+		{"--memory", m.Limit != 0}, {"--memory-reservation", m.Reservation != 0}, {"--memory-swap", m.Swap != 0}, {"--kernel-memory", m.Kernel != 0},
+		{"--memory-swappiness", m.Swappiness != nil}, {"--oom-kill-disable", r.OOMKillDisable}, {"--pids-limit", r.Pids != nil && *r.Pids > 0},
+		{"--cpus", cpu.Nano != 0}, {"--cpu-shares", cpu.Shares != 0}, {"--cpu-quota", cpu.Quota != 0}, {"--cpu-period", cpu.Period != 0},
+		{"--cpu-rt-runtime", cpu.RealtimeRuntime != 0}, {"--cpu-rt-period", cpu.RealtimePeriod != 0},
+		{"--cpuset-cpus", cpu.Cpus != ""}, {"--cpuset-mems", cpu.Mems != ""},
+		{"--blkio-weight", b.Weight != 0}, {"--blkio-weight-device", len(b.DeviceWeight) > 0},
+		{"--device-read-bps", len(b.ReadBps) > 0}, {"--device-write-bps", len(b.WriteBps) > 0},
+		{"--device-read-iops", len(b.ReadIOps) > 0}, {"--device-write-iops", len(b.WriteIOps) > 0},
+		{"--cgroup-conf", len(r.Unified) > 0}, {"--cgroup-parent", r.CgroupParent != ""},
+	} {
+		if one.asked {
+			return fault.New(fault.Unsupported, "%s: %s", one.flag, needCgroup)
+		}
+	}
+	return nil
+}
+
+const needCgroup = "it takes a cgroup, and an ordinary user has those only with cgroup v2 and a systemd user session (log in, or loginctl enable-linger)"
