@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"berth/cli/docker"
+	"berth/files"
 	"berth/image"
 	"berth/rootless"
 )
@@ -18,6 +19,9 @@ import (
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == image.WorkerWord {
 		os.Exit(image.Worker(os.Args[2:]))
+	}
+	if len(os.Args) > 1 && os.Args[1] == files.Word {
+		os.Exit(files.Main(os.Args[2:]))
 	}
 	code, entered, err := rootless.Enter()
 	if err != nil {
