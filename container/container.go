@@ -46,6 +46,8 @@ type (
 	Inputs = bundle.Inputs
 	// Mount is one mount with its source found.
 	Mount = bundle.Mount
+	// Layers are those of an image's mount.
+	Layers = bundle.Layers
 	// Namespaces are those to join, by path.
 	Namespaces = bundle.Namespaces
 	// Files are the host's sides of /etc/hostname, hosts and resolv.conf.

@@ -153,6 +153,9 @@ func (s *disk) Home(id ID) string {
 // Prepare makes it.
 func (s *disk) RunDir(id ID) string { return filepath.Join(s.running(), string(id)) }
 
+// MountPoint is where a container's files are shown on the host, if a verb does so.
+func (s *disk) MountPoint(id ID) string { return filepath.Join(s.opts.Run, "mounts", string(id)) }
+
 // present lists the ids of all containers: kept ones, and passing ones, which
 // are in the run folder alone. Few of the latter may be folders without a record.
 func (s *disk) present() (kept, passing []ID, err error) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,7 @@ import (
 	"berth/base/ids"
 	"berth/container"
 	"berth/container/config"
+	"berth/image"
 	"berth/runtime"
 )
 
@@ -29,6 +31,11 @@ func mountPoints(ctx context.Context, e *Engine, c *config.Config, r *container.
 		p, err := mountPoint(m)
 		if err != nil {
 			return nil, err
+		}
+		if m.Kind == config.MountImage {
+			if err := checkImageMount(ctx, e, p); err != nil {
+				return nil, err
+			}
 		}
 		out = append(out, *p)
 	}
@@ -56,6 +63,38 @@ func mountPoints(ctx context.Context, e *Engine, c *config.Config, r *container.
 		}
 	}
 	return out, nil
+}
+
+// checkImageMount refuses an image that is not here.
+func checkImageMount(ctx context.Context, e *Engine, p *container.MountPoint) error {
+	if p.Asked.Subpath != "" {
+		return fault.New(fault.Unsupported, "mount image %s on %s: a path in an image is not served yet", p.Source, p.Target)
+	}
+	if _, err := e.Writables.Base(ctx, p.Source); err != nil {
+		return fmt.Errorf("mount image %s on %s: %w", p.Source, p.Target, err)
+	}
+	return nil
+}
+
+// imageKey names the tree of an image that a container mounts.
+func imageKey(rec *container.Record, i int) string { return rec.Snapshot + "-mount-" + strconv.Itoa(i) }
+
+// imageTree finds the tree of a mounted image, or makes it: what the container
+// writes to it stays as long as the container.
+func imageTree(ctx context.Context, e *Engine, rec *container.Record, i int) (image.Writable, error) {
+	m := &rec.Mounts[i]
+	tree, err := e.Writables.Find(ctx, imageKey(rec, i))
+	if !fault.Is(err, fault.NotFound) {
+		return tree, err
+	}
+	base, err := e.Writables.Base(ctx, m.Source)
+	if err == nil {
+		tree, err = e.Writables.Prepare(ctx, imageKey(rec, i), base.Image)
+	}
+	if err != nil {
+		return tree, fmt.Errorf("mount image %s on %s: %w", m.Source, m.Target, err)
+	}
+	return tree, nil
 }
 
 func mountPoint(m config.Mount) (*container.MountPoint, error) {
@@ -132,7 +171,11 @@ func startMounts(ctx context.Context, e *Engine, rec *container.Record) ([]conta
 			}
 			m.Kind, m.Source, m.ReadOnly = config.MountBind, at.Path, m.ReadOnly || at.ReadOnly
 		case config.MountImage:
-			return nil, fault.New(fault.Unsupported, "mount image %s on %s: images are not mounted yet", p.Source, p.Target)
+			tree, err := imageTree(ctx, e, rec, i)
+			if err != nil {
+				return nil, err
+			}
+			m.Layers = &container.Layers{Lower: tree.Lower, Upper: tree.Upper, Work: tree.Work, Options: tree.Options}
 		}
 		if m.Kind == config.MountBind && rec.Userns.Private {
 			var err error

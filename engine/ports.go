@@ -93,6 +93,7 @@ type Writables interface {
 	Remove(ctx context.Context, key string) error
 	Usage(ctx context.Context, key string) (int64, error)
 	Changes(ctx context.Context, key string) ([]image.Change, error)
+	Commit(ctx context.Context, o image.CommitOptions) (digest.Digest, error)
 }
 
 // Trust is the policy and signatures: *image.Trust.

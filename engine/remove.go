@@ -9,6 +9,7 @@ import (
 	"berth/base/fault"
 	"berth/container"
 	"berth/container/config"
+	"berth/files"
 	"berth/monitor"
 )
 
@@ -103,8 +104,18 @@ func removeLocked(ctx context.Context, e *Engine, l *container.Locked, rec *cont
 	if err := e.Networks.Release(ctx, rec.ID); err != nil {
 		return err
 	}
+	if err := files.Hide(e.Containers.MountPoint(rec.ID), true); err != nil {
+		return err
+	}
 	if err := e.Writables.Remove(ctx, rec.Snapshot); err != nil {
 		return err
+	}
+	for i := range rec.Mounts {
+		if rec.Mounts[i].Kind == config.MountImage {
+			if err := e.Writables.Remove(ctx, imageKey(rec, i)); err != nil {
+				return err
+			}
+		}
 	}
 	var failed error
 	for _, m := range rec.Mounts {

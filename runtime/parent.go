@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
+	"berth/runtime/account"
 	"berth/runtime/cgroup"
 	"berth/runtime/helper"
 	"berth/runtime/initproc"
@@ -107,6 +108,16 @@ func Helper() (*os.File, error) { return helper.Open() }
 // Account names the user that a process runs as, looked up in the container's
 // own passwd and group files.
 type Account = initproc.Account
+
+// LookUpUser resolves USER[:GROUP] by the text of a container's passwd and group
+// files; either may be empty.
+func LookUpUser(user string, passwd, group []byte) (uid, gid uint32, err error) {
+	a, err := account.Lookup(user, passwd, group)
+	if err != nil {
+		return 0, 0, err
+	}
+	return a.UID, a.GID, nil
+}
 
 // Place is cgroups that a process enters when it is made: descriptors of v1
 // `tasks` files, and of a v2 directory.

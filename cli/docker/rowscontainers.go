@@ -100,8 +100,9 @@ func podmanVerbs() []both {
 	mount := some("mount", "mount", "Mount a working container's root filesystem", func() command.Verb { return new(containers.Mount) })
 	mount.Words = atLeast(0)
 	unmount := some("unmount", "unmount", "Unmount a working container's root filesystem", func() command.Verb { return new(containers.Unmount) })
-	unmount.Aliases = []string{"umount"}
-	list := []both{init, mount, unmount}
+	umount := unmount
+	umount.top, umount.group, umount.Hidden = "umount", "umount", true
+	list := []both{init, mount, unmount, umount}
 	for i := range list {
 		list[i].Extra = true
 	}

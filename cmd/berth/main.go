@@ -13,6 +13,7 @@ import (
 
 	"berth/cli/docker"
 	"berth/engine"
+	"berth/files"
 	"berth/image"
 	"berth/rootless"
 	"berth/settings"
@@ -21,6 +22,9 @@ import (
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == image.WorkerWord {
 		os.Exit(image.Worker(os.Args[2:]))
+	}
+	if len(os.Args) > 1 && os.Args[1] == files.Word {
+		os.Exit(files.Main(os.Args[2:]))
 	}
 	code, entered, why, err := rootless.Enter(cmp.Or(os.Getenv("BERTH_RUN"), settings.RunFolder(settings.Places{})))
 	if err != nil {

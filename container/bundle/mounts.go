@@ -28,6 +28,15 @@ type Mount struct {
 	ReadOnlyRecursive bool // all below, too
 	Size              int64
 	Mode              uint32
+	// Layers are those of an image's mount, which has no Source.
+	Layers *Layers
+}
+
+// Layers are folders of overlay in the store that the root's are in.
+type Layers struct {
+	Lower       []string // uppermost first
+	Upper, Work string
+	Options     []string
 }
 
 // How a bind's ids are mapped in a private user namespace.
@@ -118,6 +127,15 @@ func (m *maker) ownMounts() ([]specs.Mount, error) {
 	return out, nil
 }
 
+// words are the options of the overlay mount.
+func (l *Layers) words() []string {
+	out := append([]string{"nodev"}, l.Options...)
+	if len(l.Lower) > 0 {
+		out = append(out, "lowerdir="+strings.Join(l.Lower, ":"))
+	}
+	return append(out, "upperdir="+l.Upper, "workdir="+l.Work)
+}
+
 // notForKernel are words of -v that the engine has heeded by now.
 var notForKernel = []string{"z", "Z", "U", "nocopy", "copy", "consistent", "cached", "delegated", "O", "idmap", "rw", "volume-nocopy"}
 
@@ -146,7 +164,16 @@ func (m *maker) mount(a *Mount) (specs.Mount, error) {
 		if m.c.Image.Dialect == "podman" {
 			out.Options = append(out.Options, "tmpcopyup")
 		}
-	case config.MountBind, config.MountVolume, config.MountImage:
+	case config.MountImage:
+		if a.Layers == nil {
+			return out, fault.New(fault.Invalid, "mount %s: an image without layers", target)
+		}
+		out.Type, out.Source, out.Options = "overlay", "overlay", a.Layers.words()
+		if a.ReadOnly {
+			out.Options = append(out.Options, "ro")
+		}
+		return out, nil
+	case config.MountBind, config.MountVolume:
 		if !path.IsAbs(a.Source) {
 			return out, fault.New(fault.Invalid, "mount %s: its source %.300q is no absolute path", target, a.Source)
 		}

@@ -42,7 +42,7 @@ func (c *changer) apply(line string) error {
 	switch {
 	case !ok:
 		return fault.New(fault.Invalid, "%.40q is not a valid change command", word)
-	case rest == "":
+	case rest == "" && word != "CMD" && word != "ENTRYPOINT": // those are then empty
 		return fault.New(fault.Invalid, "%s requires at least one argument", word)
 	case strings.IndexByte(rest, 0) >= 0:
 		return fault.New(fault.Invalid, "%s has a NUL byte", word)
@@ -91,7 +91,7 @@ func (c *changer) line(s string) (string, error) {
 
 // command reads the JSON form, or gives the rest to the shell.
 func (c *changer) command(s string) Words {
-	if list, ok := jsonList(s); ok {
+	if list, ok := jsonList(s); ok || s == "" {
 		return list
 	}
 	shell := c.d.Shell

@@ -180,6 +180,14 @@ func (p *planner) mount(e *entry) error {
 		p.b.Add(p.dev.step(p))
 		return nil
 	}
+	if o := layersOf(p.o.Overlay, e); o != nil {
+		name, open, err := p.layers(e.field, o)
+		if err != nil {
+			return err
+		}
+		p.b.Add(&initproc.Mount{Dest: e.dest, Source: "overlay", Tree: p.b.File(name, open)})
+		return nil
+	}
 	s := p.step(e)
 	switch e.fs {
 	case "proc":

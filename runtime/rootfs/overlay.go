@@ -67,19 +67,23 @@ type layers struct {
 
 // overlay returns the opener of the root and its name in listings.
 func (p *planner) overlay() (string, plan.Opener, error) {
-	o := p.o.Overlay
+	return p.layers("overlay root", p.o.Overlay)
+}
+
+// layers returns the opener of a mount of the store's layers.
+func (p *planner) layers(field string, o *Overlay) (string, plan.Opener, error) {
 	if err := o.check(); err != nil {
 		return "", nil, err
 	}
 	if !p.fresh(specs.MountNamespace) || !p.o.Rights.Mount {
-		return "", nil, fault.New(fault.Invalid, "overlay root: needs a new mount namespace, and rights over the caller's own")
+		return "", nil, fault.New(fault.Invalid, "%s: needs a new mount namespace, and rights over the caller's own", field)
 	}
 	opt, err := mount.Parse(o.Options)
 	if err != nil {
-		return "", nil, fault.New(fault.Invalid, "overlay root: %v", err)
+		return "", nil, fault.New(fault.Invalid, "%s: %v", field, err)
 	}
 	if one := o.single(); one != "" {
-		t := &tree{field: "overlay root", path: one, dir: true, attr: opt.Attr, recAttr: mount.Attr{Propagation: unix.MS_PRIVATE}}
+		t := &tree{field: field, path: one, dir: true, attr: opt.Attr, recAttr: mount.Attr{Propagation: unix.MS_PRIVATE}}
 		if o.Upper == "" {
 			t.attr.Set |= unix.MOUNT_ATTR_RDONLY
 		}
@@ -96,6 +100,32 @@ func (p *planner) overlay() (string, plan.Opener, error) {
 		l.uids, l.gids = p.linux.UIDMappings, p.linux.GIDMappings
 	}
 	return l.String(), l.open, nil
+}
+
+// layersOf reads an overlay mount of the spec whose folders are in the store of
+// the root: an image's. Others are the first process's to make, nil.
+func layersOf(root *Overlay, e *entry) *Overlay {
+	if root == nil || e.fs != "overlay" {
+		return nil
+	}
+	o := &Overlay{Store: root.Store}
+	for _, word := range e.spec.Options {
+		key, value, _ := strings.Cut(word, "=")
+		switch key {
+		case "lowerdir":
+			o.Lower = strings.Split(value, ":")
+		case "upperdir":
+			o.Upper = value
+		case "workdir":
+			o.Work = value
+		default:
+			o.Options = append(o.Options, word)
+		}
+	}
+	if o.check() != nil {
+		return nil
+	}
+	return o
 }
 
 // single is the one folder of a root that takes no overlay.

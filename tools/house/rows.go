@@ -14,7 +14,7 @@ var rowOf = map[string]int{
 	"base": 0,
 	"sys":  1,
 
-	"runtime": 2, "vm": 2,
+	"runtime": 2, "vm": 2, "files": 2,
 
 	"container": 3, "image": 3, "network": 3, "volume": 3, "settings": 3, "secret": 3,
 

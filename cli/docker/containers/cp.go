@@ -3,40 +3,49 @@ package containers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/pflag"
 
-	"berth/base/fault"
 	"berth/cli/docker/command"
+	"berth/cli/docker/transfer"
 	"berth/cli/term"
 )
 
 // Copy is cp.
-type Copy struct{ archive, follow, quiet bool }
+type Copy struct {
+	archive, follow, quiet, overwrite bool
+	given                             func() bool // that archive was asked for or not
+}
 
 func (v *Copy) Flags(f *pflag.FlagSet) {
 	f.BoolVarP(&v.archive, "archive", "a", false, "Archive mode (copy all uid/gid information)")
 	f.BoolVarP(&v.follow, "follow-link", "L", false, "Always follow symbol link in SRC_PATH")
 	f.BoolVarP(&v.quiet, "quiet", "q", false, "Suppress progress output; there is none")
-	f.Bool("overwrite", false, "Let a folder and a file replace each other")
+	f.BoolVar(&v.overwrite, "overwrite", false, "Let a folder and a file replace each other")
 	command.Extra(f, "quiet", "overwrite")
+	v.given = func() bool { return f.Changed("archive") }
 }
 
 // place reads CONTAINER:PATH, or a path on the host: one that is absolute or
 // begins with a dot, or has no colon.
-func place(word string) Place {
+func place(word string) transfer.Place {
 	name, path, ok := strings.Cut(word, ":")
 	if filepath.IsAbs(word) || !ok || strings.HasPrefix(name, ".") {
-		return Place{Path: word}
+		return transfer.Place{Path: word}
 	}
-	return Place{Container: name, Path: path}
+	return transfer.Place{Container: name, Path: path}
 }
 
 // request has no effects.
-func (v *Copy) request(c *command.Call, words []string) (CopyRequest, error) {
-	r := CopyRequest{KeepIDs: v.archive, FollowLink: v.follow, In: c.In, Out: c.Out}
+func (v *Copy) request(c *command.Call, words []string) (transfer.Request, error) {
+	r := transfer.Request{KeepIDs: v.archive, FollowLink: v.follow, Overwrite: v.overwrite, In: c.In, Out: c.Out,
+		Warn: func(s string) { fmt.Fprintln(c.Err, "WARNING:", term.CleanText(s)) }}
+	if c.Podman() { // where it is the default, and root's files are root's
+		r.RootOwns, r.KeepIDs = true, v.archive || v.given == nil || !v.given()
+	}
 	switch {
 	case words[0] == "":
 		return r, errors.New("source can not be empty")
@@ -63,12 +72,15 @@ func (v *Copy) Run(ctx context.Context, c *command.Call, words []string) error {
 		return err
 	}
 	err = e.Copy(ctx, r)
-	if fault.Is(err, fault.NotFound) && !c.Podman() {
-		for _, p := range []Place{r.From, r.To} {
-			if p.Container != "" {
-				return missing("container:path", p.Container+":"+p.Path)
-			}
-		}
+	var gone *transfer.Missing
+	switch {
+	case !errors.As(err, &gone):
+		return err
+	case !c.Podman():
+		return missing("container:path", gone.Container+":"+gone.Path)
 	}
-	return command.FromEngine(err)
+	if found, ferr := e.Exists(ctx, gone.Container); ferr == nil && found {
+		return fmt.Errorf("%q could not be found on container %s: no such file or directory", gone.Path, gone.Container)
+	}
+	return err
 }

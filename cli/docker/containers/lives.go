@@ -313,17 +313,13 @@ func later(what string) error {
 	return fault.New(fault.Unsupported, "%s is not served yet", what)
 }
 
-func (changes) Commit(context.Context, CommitRequest) (string, error) { return "", later("commit") }
-func (changes) Init(context.Context, string) error                    { return later("init") }
+func (c changes) Commit(ctx context.Context, r CommitRequest) (string, error) {
+	id, err := engine.Commit(ctx, c.e, engine.CommitRequest{Container: r.Container, Name: r.Name, Author: r.Author, Message: r.Message,
+		Changes: r.Changes, Pause: r.Pause, Squash: r.Squash, Format: r.Format})
+	return string(id), err
+}
+
+func (changes) Init(context.Context, string) error { return later("init") }
 func (changes) HealthRun(context.Context, string) (bool, error) {
 	return false, later("healthcheck run")
 }
-
-// files is Files on the engine of this machine.
-type files struct{}
-
-func (files) Copy(context.Context, CopyRequest) error           { return later("cp") }
-func (files) Export(context.Context, string, io.Writer) error   { return later("export") }
-func (files) Mount(context.Context, string) (string, error)     { return "", later("mount") }
-func (files) Unmount(context.Context, string) error             { return later("unmount") }
-func (files) Mounts(context.Context) (map[string]string, error) { return nil, later("mount") }

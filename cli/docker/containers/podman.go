@@ -91,12 +91,12 @@ type Unmount struct {
 }
 
 func (v *Unmount) Flags(f *pflag.FlagSet) {
-	f.BoolVarP(&v.force, "force", "f", false, "Taken for podman's sake; a mount has one user")
+	f.BoolVarP(&v.force, "force", "f", false, "Unmount it though it is in use")
 	v.chosen.flags(f, false)
 }
 
 func (v *Unmount) Run(ctx context.Context, c *command.Call, words []string) error {
-	return v.each(ctx, c, words, func(e Engine, name string) error { return command.FromEngine(e.Unmount(ctx, name)) })
+	return v.each(ctx, c, words, func(e Engine, name string) error { return command.FromEngine(e.Unmount(ctx, name, v.force)) })
 }
 
 // HealthRun is podman's healthcheck run: its exit code is the health.

@@ -9,6 +9,7 @@ import (
 	"berth/cli/docker/attach"
 	"berth/cli/docker/command"
 	"berth/cli/docker/option"
+	"berth/cli/docker/transfer"
 	"berth/container/config"
 )
 
@@ -104,25 +105,12 @@ type Watches interface {
 // Files move files and whole trees.
 type Files interface {
 	// Copy moves files between containers and the host, or a tar stream.
-	Copy(ctx context.Context, r CopyRequest) error
+	Copy(ctx context.Context, r transfer.Request) error
 	Export(ctx context.Context, name string, w io.Writer) error
 	Mount(ctx context.Context, name string) (path string, err error)
-	Unmount(ctx context.Context, name string) error
+	Unmount(ctx context.Context, name string, force bool) error
 	Mounts(ctx context.Context) (map[string]string, error) // path by id
 }
-
-// CopyRequest is one cp. A container of "" is the host; a path of - there is In
-// or Out, as a tar archive.
-type CopyRequest struct {
-	From, To   Place
-	KeepIDs    bool // uid and gid as they are in the source
-	FollowLink bool // of the source itself
-	In         io.Reader
-	Out        io.Writer
-}
-
-// Place is a path in a container or on the host.
-type Place struct{ Container, Path string }
 
 // Changes change what is known of a container.
 type Changes interface {
@@ -145,7 +133,8 @@ type Changed struct {
 type CommitRequest struct {
 	Container, Name, Author, Message string
 	Changes                          []string
-	Pause                            bool
+	Pause, Squash                    bool
+	Format                           string // "", oci, docker
 }
 
 // open gives the engine's verbs on containers.
@@ -157,7 +146,7 @@ func open(c *command.Call) (Engine, error) {
 	if err := e.HasContainers(); err != nil {
 		return nil, command.FromEngine(err)
 	}
-	return &live{lives{e, c}, streams{e}, looks{e}, watches{e}, files{}, changes{e}}, nil
+	return &live{lives{e, c}, streams{e}, looks{e}, watches{e}, files{e}, changes{e}}, nil
 }
 
 // live is Engine on the engine of this machine.

@@ -144,6 +144,7 @@ func (m *mounts) addMount(s string) error {
 type mountFields struct {
 	mount config.Mount
 	used  map[string]bool // bind, volume, tmpfs, image: fields of that kind of mount
+	rw    bool            // asked for by name
 }
 
 func (p *mountFields) field(field string) error {
@@ -151,7 +152,7 @@ func (p *mountFields) field(field string) error {
 	key = strings.ToLower(key)
 	if !valued {
 		switch key {
-		case "readonly", "ro", "volume-nocopy", "bind-nonrecursive", "rw", "u", "chown", "idmap", "notmpcopyup", "tmpcopyup":
+		case "readonly", "ro", "volume-nocopy", "bind-nonrecursive", "rw", "readwrite", "u", "chown", "idmap", "notmpcopyup", "tmpcopyup":
 			v = "true"
 		default:
 			return fmt.Errorf("invalid field '%s' must be a key=value pair", field)
@@ -182,13 +183,17 @@ func (p *mountFields) plainField(key, v, field string) error {
 	case "target", "dst", "destination":
 		m.Target = v
 	case "readonly", "ro":
-		return setBool(&m.ReadOnly, key, v)
+		err := setBool(&m.ReadOnly, key, v)
+		p.rw = !m.ReadOnly
+		return err
 	case "rw":
 		writable := true
 		err := setBool(&writable, key, v)
-		m.ReadOnly = !writable
+		m.ReadOnly, p.rw = !writable, writable
 		return err
 	case "consistency", "tmpcopyup", "notmpcopyup":
+	case "readwrite": // podman's, of an image
+		return p.plainField("rw", v, field)
 	case "subpath":
 		m.Subpath = v
 	case "idmap":
@@ -279,6 +284,9 @@ func (p *mountFields) whole() error {
 		if p.used[kind] && m.Kind != kind {
 			return fmt.Errorf("cannot mix '%s-*' options with mount type '%s'", kind, m.Kind)
 		}
+	}
+	if m.Kind == config.MountImage && !p.rw {
+		m.ReadOnly = true
 	}
 	if m.Kind == config.MountBind && path.IsAbs(m.Source) {
 		m.Source = path.Clean(m.Source)
