@@ -64,8 +64,8 @@ func packLayer(ctx context.Context, e *Engine, rec *container.Record, r *CommitR
 		err := Pause(ctx, e, string(rec.ID))
 		if err == nil {
 			defer func() { err = errors.Join(err, Unpause(context.WithoutCancel(ctx), e, string(rec.ID))) }()
-		} else if !fault.Is(err, fault.Conflict) { // it does not run, or is paused
-			return err
+		} else if !fault.Is(err, fault.Conflict) && !fault.Is(err, fault.Unsupported) {
+			return err // it does not run, is paused, or is an ordinary user's without a cgroup
 		}
 	}
 	l, err := rootLayers(ctx, e, rec)

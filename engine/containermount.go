@@ -12,6 +12,9 @@ import (
 // ContainerMount shows a container's files, read-only and without what is mounted in
 // it, below the run folder in the caller's mount namespace, and gives the path.
 func ContainerMount(ctx context.Context, e *Engine, name string) (path string, err error) {
+	if e.Defaults.Rootless {
+		return "", fault.New(fault.Unsupported, "mount container %s: an ordinary user's mounts show in the command's own namespace alone: use cp or export", name)
+	}
 	err = change(ctx, e, name, func(_ *container.Locked, rec *container.Record, facts *container.Facts) error {
 		path = e.Containers.MountPoint(rec.ID)
 		if files.Shown(path) {

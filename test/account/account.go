@@ -201,5 +201,9 @@ func (a Account) Link(program, dir, name string) error {
 	if err := os.Symlink(program, inner); err != nil {
 		return err
 	}
+	// Nobody may start a file that is open for writing, and a child that another
+	// goroutine starts has it open until its execve(2): ETXTBSY.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	return os.WriteFile(path, []byte("#!/bin/sh\nexec "+a.Prefix()+inner+" \"$@\"\n"), 0o755)
 }
