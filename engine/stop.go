@@ -152,10 +152,15 @@ func awaitEnd(ctx context.Context, e *Engine, id container.ID, w *monitor.Watch)
 		if err != nil {
 			return err
 		}
-		if !facts.Alive {
+		switch {
+		case !facts.State().Live():
 			return nil
+		case !facts.Alive: // its monitor is about to say how it ended
+			err = waitChange(ctx)
+		default:
+			err = waitProcess(ctx, facts.Started)
 		}
-		if err := waitProcess(ctx, facts.Started); err != nil {
+		if err != nil {
 			return fmt.Errorf("wait for the end of container %s: %w", id, err)
 		}
 	}
