@@ -39,8 +39,12 @@ func HealthDue(ctx context.Context, e *Engine, id container.ID) (*Again, error) 
 		return &Again{h.Wait(false, since())}, nil
 	}
 	now, _, err := checkHealth(ctx, e, rec, facts.Started)
-	if err != nil {
-		return nil, err
+	if fault.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	if err != nil { // a full run folder: the next check may be kept
+		e.warn(err)
+		return &Again{h.Wait(false, since())}, nil
 	}
 	if now.Status == container.HealthUnhealthy {
 		if err := onUnhealthy(ctx, e, rec); err != nil && !fault.Is(err, fault.Conflict) {

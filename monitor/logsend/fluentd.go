@@ -149,15 +149,14 @@ func (f *fluentd) Send(m *Message) error {
 	}
 	b := f.encode(m.Time, record, chunk)
 	err := f.line.do(func(c net.Conn) error { return f.speak(c, b, chunk) })
-	for try := 0; err != nil && try < f.tries && !f.async && try < maxTries; try++ {
+	for try := 0; err != nil && try < f.tries && (f.async || try < maxTries); try++ {
 		time.Sleep(f.wait)
 		err = f.line.do(func(c net.Conn) error { return f.speak(c, b, chunk) })
 	}
 	return err
 }
 
-// maxTries bounds the tries for one message, so that an end comes to a container
-// whose target is gone.
+// maxTries bounds the tries for one message that a container waits for.
 const maxTries = 10
 
 func (f *fluentd) speak(c net.Conn, b []byte, chunk string) error {

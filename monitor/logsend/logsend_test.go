@@ -579,6 +579,29 @@ func (w writer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// fluentd-async keeps what it cannot send yet: a target that comes later gets
+// all of it.
+func TestFluentdAsync(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fluentd")
+	f := open(t, "fluentd", info("fluentd-address", "unix://"+path, "fluentd-async", "true", "fluentd-retry-wait", "10ms"))
+	r, w := io.Pipe()
+	done := make(chan error)
+	go func() { done <- Run(r, f, map[string]string{"fluentd-async": "true"}, func(error) {}) }()
+	_, err := w.Write(framed(t, func(s *logfile.Stream) { s.Write([]byte("one\ntwo\n")) }))
+	must(t, err)
+	l, err := net.Listen("unix", path)
+	must(t, err)
+	listener(t, l)
+	c := accept(t, l)
+	for _, want := range []string{"one", "two"} {
+		if record, _ := unpackMessage(t, c)[2].(map[string]any); record["log"] != want {
+			t.Errorf("%v", record)
+		}
+	}
+	w.Close()
+	must(t, <-done)
+}
+
 // broken fails always.
 type broken struct{}
 

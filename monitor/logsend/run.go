@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"sync"
 	"time"
 
@@ -19,18 +20,14 @@ import (
 func Run(in io.Reader, t Target, options map[string]string, warn func(error)) error {
 	r := bufio.NewReaderSize(in, 64<<10)
 	s := &sender{target: t, warn: warn}
-	if options["mode"] != "non-blocking" {
+	limit, waits, err := bufferOf(options)
+	if err != nil {
+		return err
+	}
+	if waits {
 		return frames(r, s.send)
 	}
-	size := int64(1 << 20)
-	if v := options["max-buffer-size"]; v != "" {
-		n, err := units.ParseBytes(v)
-		if err != nil {
-			return err
-		}
-		size = n
-	}
-	q := newRing(size)
+	q := newRing(limit)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -38,7 +35,7 @@ func Run(in io.Reader, t Target, options map[string]string, warn func(error)) er
 			s.send(m)
 		}
 	}()
-	err := frames(r, func(m *Message) {
+	err = frames(r, func(m *Message) {
 		kept := *m
 		kept.Line = append([]byte{}, m.Line...)
 		q.add(&kept)
@@ -50,6 +47,22 @@ func Run(in io.Reader, t Target, options map[string]string, warn func(error)) er
 		s.warn(fmt.Errorf("send the log: the target did not take the rest in %s", lastWords))
 	}
 	return err
+}
+
+// bufferOf is how much is kept of what the target does not take yet; waits says
+// that nothing is, and the container waits.
+func bufferOf(o map[string]string) (limit int64, waits bool, err error) {
+	key, waits := "max-buffer-size", o["mode"] != "non-blocking"
+	for _, k := range []string{"fluentd-async", "fluentd-async-connect"} {
+		if on, err := strconv.ParseBool(o[k]); err == nil && on && waits {
+			key, waits = "fluentd-buffer-limit", false
+		}
+	}
+	limit = 1 << 20
+	if v := o[key]; v != "" {
+		limit, err = units.ParseBytes(v)
+	}
+	return limit, waits, err
 }
 
 // lastWords is how long the rest may take when the container has ended.
