@@ -223,7 +223,7 @@ func (s *start) create(ctx context.Context, e *Engine, u *undo.Stack) (*runtime.
 		return nil, err
 	}
 	req := runtime.CreateRequest{
-		ID: string(s.rec.ID), Bundle: s.runDir, Spec: bundle.Spec, Parent: s.monitor,
+		ID: string(s.rec.ID), Bundle: s.runDir, Spec: bundle.Spec, Parent: s.monitor, Init: s.init != nil,
 		Root:    &runtime.Overlay{Store: tree.Store, Lower: tree.Lower, Upper: tree.Upper, Work: tree.Work, Options: tree.Options},
 		Account: &runtime.Account{User: bundle.User, Groups: bundle.Groups},
 	}

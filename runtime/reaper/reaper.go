@@ -36,6 +36,10 @@ func Main(args []string) int {
 	if err != nil {
 		return complain(args[0], err)
 	}
+	// We were executed with all of them blocked, so that none was lost till now.
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &unix.Sigset_t{}, nil); err != nil {
+		return complain(args[0], err)
+	}
 	pid, err := start(args)
 	if err != nil {
 		return complain(args[0], err)
