@@ -106,7 +106,10 @@ func beginStop(ctx context.Context, e *Engine, id container.ID, signal string) (
 	}
 	sig, err := parseSignal(signal, unix.SIGTERM)
 	if err == nil {
-		err = sendSignal(ctx, e, l, rec, facts, sig)
+		// One that has ended in this moment is what was wanted.
+		if err = sendSignal(ctx, e, l, rec, facts, sig); fault.Is(err, fault.Conflict) {
+			err = nil
+		}
 	}
 	if err != nil {
 		if w != nil {
