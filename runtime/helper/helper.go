@@ -173,7 +173,8 @@ func install(path string) (err error) {
 }
 
 // sweep removes the helpers of other builds, and what an install that was cut
-// short left an hour ago. One that is still used is installed again by its
+// short left, an hour after they came: a start of another build may be about to
+// mount one. One that is still used is installed again by its
 // build; processes that execute one keep it.
 func sweep(keep string) {
 	entries, err := os.ReadDir(Folder)
@@ -183,8 +184,8 @@ func sweep(keep string) {
 	for _, e := range entries {
 		path := Folder + "/" + e.Name()
 		info, err := e.Info()
-		stale := err == nil && strings.HasPrefix(e.Name(), ".helper-") && time.Since(info.ModTime()) > time.Hour
-		if stale || path != keep && strings.HasPrefix(e.Name(), "helper-") {
+		stale := err == nil && time.Since(info.ModTime()) > time.Hour
+		if stale && path != keep && (strings.HasPrefix(e.Name(), ".helper-") || strings.HasPrefix(e.Name(), "helper-")) {
 			_ = os.Remove(path)
 		}
 	}
