@@ -21,6 +21,9 @@ type Facts struct {
 	// monitor.
 	Alive   bool
 	Watched bool
+	// Orphaned: the monitor of this boot's last run has died before it did all that
+	// it had to; the next verb makes another one.
+	Orphaned bool
 	// ThisBoot tells whether Started is of this boot.
 	ThisBoot bool
 }
@@ -68,12 +71,6 @@ type Exit struct {
 type Restarting struct {
 	At    time.Time     `json:"at"`
 	Delay time.Duration `json:"delay"`
-}
-
-// HealthFact is the last word of a healthcheck.
-type HealthFact struct {
-	Status  string `json:"status"` // starting, healthy, unhealthy
-	Failing int    `json:"failing,omitempty"`
 }
 
 // MonitorLost is Exit.Error of a run whose exit code nobody saw.

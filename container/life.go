@@ -105,17 +105,16 @@ func (s *disk) facts(id ID) (*Facts, error) {
 		Stopped: kept.Stopped, Restarts: kept.Restarts, Removing: kept.Removing, Health: kept.Health,
 	}
 	f.ThisBoot = f.Started != nil && f.Started.BootID == s.boot
-	if !f.ThisBoot || f.Exit != nil {
+	if !f.ThisBoot || f.Removing || f.Exit != nil && f.Restarting == nil {
 		return f, nil
 	}
-	if f.Exit, err = s.readExit(id); err != nil || f.Exit != nil {
-		return f, err
-	}
-	if f.Alive = f.Started.Process.alive(); f.Alive {
-		return f, nil
-	}
-	// It has ended since; its monitor writes how before it ends itself.
+	// Looked at first: a monitor does what it has to before it ends itself.
 	f.Watched = f.Started.Monitor.alive()
+	f.Orphaned = !f.Watched
+	if f.Exit != nil {
+		return f, nil
+	}
+	f.Alive = f.Started.Process.alive()
 	f.Exit, err = s.readExit(id)
 	return f, err
 }

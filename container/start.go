@@ -68,6 +68,22 @@ func (l *Locked) Started(st Started) error {
 	return nil
 }
 
+// Rewatched notes that another monitor has taken the run over.
+func (l *Locked) Rewatched(monitor Process) error {
+	f, err := l.s.readLife(l.ID)
+	if err != nil {
+		return err
+	}
+	if f.Started == nil {
+		return nil
+	}
+	f.Started.Monitor = monitor
+	if err := l.writeBoth(f); err != nil {
+		return fmt.Errorf("note the new monitor of container %s: %w", l.ID, err)
+	}
+	return nil
+}
+
 // Failed notes that a start failed after Prepare, with or without Started:
 // inspect shows the code (126, 127, 128) and the cause. One that never ran stays
 // created, as with Docker.
@@ -113,11 +129,6 @@ func (l *Locked) Removing() error {
 	}
 	f.Removing = true
 	return l.writeBoth(f)
-}
-
-// Healthy notes the last word of a healthcheck.
-func (l *Locked) Healthy(h HealthFact) error {
-	return l.change(func(f *life) { f.Health = &h })
 }
 
 // Settled is the outcome of a run.

@@ -14,7 +14,7 @@ func Attach(ctx context.Context, e *Engine, name string) (*container.Record, *mo
 	if err != nil {
 		return nil, nil, err
 	}
-	facts, err := e.Containers.Facts(ctx, rec.ID)
+	facts, err := e.facts(ctx, rec.ID)
 	if err != nil {
 		return nil, nil, err
 	}

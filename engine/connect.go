@@ -5,22 +5,24 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 
 	"berth/base/fault"
 	"berth/container"
 	"berth/container/config"
+	"berth/monitor"
 	"berth/network"
 )
 
 // prepareNetwork reserves what the container has on its networks; nil for one
-// without networks of its own.
-func prepareNetwork(ctx context.Context, e *Engine, rec *container.Record) (*network.Attachment, error) {
+// without networks of its own. held are sockets of its ports that its monitor has.
+func prepareNetwork(ctx context.Context, e *Engine, rec *container.Record, held []*os.File) (*network.Attachment, error) {
 	n := &rec.Config.Network
 	if n.Mode != "" && n.Mode != "bridge" {
 		return nil, nil
 	}
-	req := network.Request{Container: rec.ID, Name: rec.Name, Trusted: rec.Config.Security.Privileged}
+	req := network.Request{Container: rec.ID, Name: rec.Name, Trusted: rec.Config.Security.Privileged, Held: held}
 	endpoints := n.Endpoints
 	if len(endpoints) == 0 {
 		endpoints = []config.Endpoint{{Network: network.Default}}
@@ -70,6 +72,24 @@ func published(rec *container.Record) []config.Port {
 		}
 	}
 	return ports
+}
+
+func publishes(rec *container.Record) bool {
+	return len(rec.Config.Network.Publish) > 0 || rec.Config.Network.PublishAll
+}
+
+// letGo has a container's monitor let go of published ports: the run is over,
+// and the caller may want them for another container at once.
+func letGo(runDir string, run *container.Started) {
+	if len(run.Ports) == 0 {
+		return
+	}
+	conn, err := monitor.Dial(runDir)
+	if err != nil {
+		return // it has ended, and let go
+	}
+	_ = conn.Hold()
+	conn.Close()
 }
 
 func portOf(p config.Port) (network.Port, error) {

@@ -16,6 +16,7 @@ import (
 	"berth/container"
 	"berth/container/config"
 	"berth/image"
+	"berth/monitor"
 	"berth/volume"
 )
 
@@ -145,6 +146,9 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 	if err != nil {
 		return nil, err
 	}
+	if err := monitor.CheckLog(c.Log.Driver, c.Log.Options); err != nil {
+		return nil, err
+	}
 	for _, w := range warnings {
 		if r.Warn != nil {
 			r.Warn(w)
@@ -160,9 +164,6 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 	}
 	if err := unserved(&c, platformOf(base)); err != nil {
 		return nil, err
-	}
-	if resolved.Health != nil && r.Warn != nil {
-		r.Warn("the image's healthcheck is not run yet")
 	}
 	mounts, err := mountPoints(ctx, e, &c, resolved)
 	if err != nil {
@@ -223,7 +224,7 @@ func defaultsOf(base image.Base) (*container.ImageDefaults, error) {
 	}
 	out := &container.ImageDefaults{
 		User: d.User, Env: d.Env, Entrypoint: d.Entrypoint, Cmd: d.Cmd, WorkingDir: d.WorkingDir, Labels: d.UserLabels(),
-		Volumes: volumes, StopSignal: d.StopSignal, StopTimeout: d.StopTimeout,
+		Volumes: volumes, StopSignal: d.StopSignal, StopTimeout: d.StopTimeout, Shell: d.Shell,
 	}
 	for p := range d.ExposedPorts {
 		out.ExposedPorts = append(out.ExposedPorts, p)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -29,6 +30,7 @@ type ExecRequest struct {
 	Detach     bool
 	Privileged bool
 	Rows, Cols uint16 // the terminal's first size, 0 unknown
+	merged     bool   // standard error goes where standard output does
 }
 
 // Session is a process that exec has started.
@@ -38,6 +40,16 @@ type Session struct {
 	Streams *monitor.Streams // nil with a terminal
 	Console *os.File         // the terminal's master, nil without one
 	Watch   *monitor.Watch
+	ended   func(code int) // tells it
+}
+
+// Wait waits for the end of the session.
+func (s *Session) Wait(ctx context.Context) (*monitor.Exit, error) {
+	exit, err := s.Watch.Wait(ctx)
+	if err == nil {
+		s.ended(exit.Code)
+	}
+	return exit, err
 }
 
 // Close leaves the session; the process goes on.
@@ -61,7 +73,7 @@ func Exec(ctx context.Context, e *Engine, r ExecRequest) (_ *Session, err error)
 	if err != nil {
 		return nil, err
 	}
-	facts, err := e.Containers.Facts(ctx, rec.ID)
+	facts, err := e.facts(ctx, rec.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +100,9 @@ func Exec(ctx context.Context, e *Engine, r ExecRequest) (_ *Session, err error)
 		return nil, err
 	}
 	e.tell(rec, "exec_start: "+strings.Join(r.Args, " "), map[string]string{"execID": s.ID})
+	s.ended = func(code int) {
+		e.tell(rec, "exec_die", map[string]string{"execID": s.ID, "exitCode": strconv.Itoa(code)})
+	}
 	return s, nil
 }
 
@@ -101,13 +116,16 @@ func spawn(ctx context.Context, e *Engine, rec *container.Record, r *ExecRequest
 	}
 	var drain []*os.File
 	if !r.Terminal {
-		theirs, ours, err := monitor.Pipes(r.Stdin && !r.Detach, true, true)
+		theirs, ours, err := monitor.Pipes(r.Stdin && !r.Detach, true, !r.merged)
 		if err != nil {
 			return err
 		}
 		defer closeFiles(theirs[:])
 		req.Stdio, s.Streams = theirs, ours
-		drain = []*os.File{ours.Stdout, ours.Stderr}
+		if drain = []*os.File{ours.Stdout, ours.Stderr}; r.merged {
+			theirs[2].Close()
+			theirs[2], drain = theirs[1], drain[:1]
+		}
 	}
 	p, err := e.Runtime.Spawn(ctx, req)
 	if err != nil {

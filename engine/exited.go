@@ -50,6 +50,11 @@ func settleLocked(ctx context.Context, e *Engine, l *container.Locked) (*contain
 	if err != nil {
 		return nil, err
 	}
+	if facts.Orphaned {
+		if facts, err = replaceMonitor(ctx, e, l, facts); err != nil {
+			return nil, err
+		}
+	}
 	if facts.State().Live() || facts.Started == nil {
 		return nil, nil
 	}
@@ -63,6 +68,9 @@ func settleLocked(ctx context.Context, e *Engine, l *container.Locked) (*contain
 	}
 	if err := release(ctx, e, rec, facts.Started.Range); err != nil {
 		return nil, err
+	}
+	if settled.Again == nil {
+		letGo(e.Containers.RunDir(rec.ID), facts.Started)
 	}
 	if settled.Exit.OOM {
 		e.tell(rec, "oom", nil)

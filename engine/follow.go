@@ -13,6 +13,9 @@ import (
 func Follow(ctx context.Context, e *Engine, id container.ID, w *monitor.Watch) (code int, err error) {
 	exit, err := w.Wait(ctx)
 	if fault.Is(err, fault.Unavailable) { // the monitor died
+		if _, err := e.facts(ctx, id); err != nil && !fault.Is(err, fault.NotFound) {
+			return 0, err
+		}
 		if err := awaitEnd(ctx, e, id, nil); err != nil {
 			return 0, err
 		}

@@ -17,6 +17,8 @@ type Inspection struct {
 	Networks *network.Attachment
 	Tree     image.Writable
 	Home     string // its folder in the store
+	// HealthLog is the last results of its healthcheck.
+	HealthLog []container.HealthResult
 }
 
 // Inspect tells all that is known of a container.
@@ -26,7 +28,7 @@ func Inspect(ctx context.Context, e *Engine, name string) (*Inspection, error) {
 		return nil, err
 	}
 	i := &Inspection{Record: rec, Home: e.Containers.Home(rec.ID)}
-	if i.Facts, err = e.Containers.Facts(ctx, rec.ID); err != nil {
+	if i.Facts, err = e.facts(ctx, rec.ID); err != nil {
 		return nil, err
 	}
 	if i.Networks, err = e.Networks.Endpoints(rec.ID); err != nil && !fault.Is(err, fault.NotFound) {
@@ -34,6 +36,11 @@ func Inspect(ctx context.Context, e *Engine, name string) (*Inspection, error) {
 	}
 	if i.Tree, err = e.Writables.Find(ctx, rec.Snapshot); err != nil && !fault.Is(err, fault.NotFound) {
 		return nil, err
+	}
+	if rec.Resolved.Health != nil {
+		if i.HealthLog, err = e.Containers.HealthLog(ctx, rec.ID); err != nil {
+			return nil, err
+		}
 	}
 	return i, nil
 }

@@ -28,11 +28,12 @@ func Logs(ctx context.Context, e *Engine, r LogsRequest, each func(LogLine) erro
 	if err != nil {
 		return err
 	}
-	if !keepsFile(rec.Config.Log.Driver) {
+	log, kept := e.keptLog(rec)
+	if !kept {
 		return fault.New(fault.Unsupported, "configured logging driver does not support reading")
 	}
 	read := monitor.Reading{Tail: r.Tail, Since: r.Since, Until: r.Until}
-	facts, err := e.Containers.Facts(ctx, rec.ID)
+	facts, err := e.facts(ctx, rec.ID)
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ func Logs(ctx context.Context, e *Engine, r LogsRequest, each func(LogLine) erro
 			}
 		}()
 	}
-	err = monitor.ReadLog(ctx, logOf(&rec.Config.Log, rec), read, func(l *monitor.Line) error {
+	err = monitor.ReadLog(ctx, log, read, func(l *monitor.Line) error {
 		return each(LogLine{Line: l, Err: l.Stream == "stderr"})
 	})
 	if fault.Is(err, fault.NotFound) { // it never ran

@@ -21,7 +21,9 @@ import (
 const (
 	ExitedWord   = "container-exited"
 	AgainWord    = "container-again"
+	HealthWord   = "container-health"
 	CompressWord = "log-compress"
+	SendWord     = "log-send"
 )
 
 // The rotation that a log gets without options of its own.
@@ -31,23 +33,52 @@ const (
 )
 
 // monitorConfig says what a container's monitor is to do.
-func monitorConfig(e *Engine, rec *container.Record, runDir string) monitor.Config {
+func monitorConfig(e *Engine, rec *container.Record, runDir string) (cfg monitor.Config, err error) {
 	c := &rec.Config
 	word := func(w string, more ...string) []string {
 		args := append([]string{e.Defaults.Program}, e.Defaults.Globals...)
 		return append(append(args, w), more...)
 	}
-	cfg := monitor.Config{
+	cfg = monitor.Config{
 		ID: string(rec.ID), Dir: runDir, Terminal: c.Stdio.Terminal, Stdin: c.Stdio.OpenStdin, StdinOnce: c.Stdio.StdinOnce,
 		Passthrough: c.Log.Driver == "passthrough", OOMScoreAdj: -999,
 		Words: monitor.Words{
 			Exited: word(ExitedWord, string(rec.ID)), Again: word(AgainWord, string(rec.ID)), Compress: word(CompressWord), Env: e.Defaults.Environ,
 		},
 	}
-	if keepsFile(c.Log.Driver) {
-		cfg.Log = logOf(&c.Log, rec)
+	if h := rec.Resolved.Health; h != nil {
+		cfg.Words.Health, cfg.Words.HealthAfter = word(HealthWord, string(rec.ID)), h.Wait(true, 0)
 	}
-	return cfg
+	switch {
+	case c.Log.Driver == "json-file":
+		cfg.Log = logOf(&c.Log, rec)
+		if cfg.Log.Attrs, err = attrsOf(rec); err != nil {
+			return cfg, err
+		}
+	case keepsFile(c.Log.Driver):
+		cfg.Log = logOf(&c.Log, rec)
+	case monitor.SendsLog(c.Log.Driver):
+		cfg.Log = cacheOf(&c.Log, e.Containers.Home(rec.ID))
+		cfg.Log.Send = word(SendWord)
+		if cfg.Log.Head, err = monitor.LogHead(c.Log.Driver, logInfo(rec)); err != nil {
+			return cfg, fmt.Errorf("failed to initialize logging driver: %w", err)
+		}
+	}
+	return cfg, nil
+}
+
+func startMonitor(ctx context.Context, e *Engine, cfg monitor.Config) (*monitor.Conn, error) {
+	helper, err := runtime.Helper()
+	if err != nil {
+		return nil, err
+	}
+	defer helper.Close()
+	place, err := runtime.MonitorPlace(ctx, e.Runtime)
+	if err != nil {
+		return nil, err
+	}
+	defer place.Close()
+	return monitor.Start(helper, cfg, monitor.Place{Tasks: place.Tasks, Dir: place.Dir})
 }
 
 func logOf(l *config.Log, rec *container.Record) monitor.Log {

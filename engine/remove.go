@@ -83,6 +83,7 @@ func dismiss(runDir string) {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
+		_ = conn.Hold() // the ports are free whether it goes now or later
 		_ = conn.Dismiss()
 	}()
 	select {

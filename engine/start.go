@@ -51,6 +51,8 @@ func Start(ctx context.Context, e *Engine, r StartRequest) (container.ID, error)
 		return id, fault.New(fault.Conflict, "container is marked for removal and cannot be started")
 	case container.StateRunning:
 		return id, nil
+	case container.StateRestarting:
+		dismiss(e.Containers.RunDir(id))
 	}
 	err = startLocked(ctx, e, l, start{byUser: true, connected: r.Connected})
 	if err == nil {
@@ -70,6 +72,7 @@ func Start(ctx context.Context, e *Engine, r StartRequest) (container.ID, error)
 type start struct {
 	byUser    bool
 	monitor   *monitor.Conn // of the last run, nil for a new one
+	again     bool          // it is of the last run
 	connected func(*monitor.Conn) error
 
 	rec    *container.Record
@@ -78,6 +81,7 @@ type start struct {
 	ids    *container.Range
 	net    *network.Attachment
 	files  container.Files
+	init   *os.File // the program of --init
 }
 
 // startLocked is the way of every start: the monitor, beside it what needs no
@@ -110,6 +114,9 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 	if err := s.adopt(p); err != nil {
 		return err
 	}
+	if err := s.hold(); err != nil {
+		return err
+	}
 	if err := s.connect(ctx, e, p.PID); err != nil {
 		return err
 	}
@@ -137,22 +144,18 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 }
 
 // watchOver starts the monitor, unless that of the last run is still there.
-func (s *start) watchOver(ctx context.Context, e *Engine, u *undo.Stack) error {
-	s.cfg = monitorConfig(e, s.rec, s.runDir)
+func (s *start) watchOver(ctx context.Context, e *Engine, u *undo.Stack) (err error) {
+	if s.cfg, err = monitorConfig(e, s.rec, s.runDir); err != nil {
+		return err
+	}
+	if err := canSend(s.rec); err != nil {
+		return err
+	}
 	if s.monitor != nil {
+		s.again = true
 		return nil
 	}
-	helper, err := runtime.Helper()
-	if err != nil {
-		return err
-	}
-	defer helper.Close()
-	place, err := runtime.MonitorPlace(ctx, e.Runtime)
-	if err != nil {
-		return err
-	}
-	defer place.Close()
-	if s.monitor, err = monitor.Start(helper, s.cfg, monitor.Place{Tasks: place.Tasks, Dir: place.Dir}); err != nil {
+	if s.monitor, err = startMonitor(ctx, e, s.cfg); err != nil {
 		return err
 	}
 	u.Push("end the monitor", func() error {
@@ -178,7 +181,14 @@ func (s *start) gather(ctx context.Context, e *Engine, u *undo.Stack) (err error
 		}
 		u.Push("give the ids back", func() error { return e.Ranges.Give(string(id), s.ids) })
 	}
-	if s.net, err = prepareNetwork(ctx, e, s.rec); err != nil {
+	var held []*os.File
+	if s.again && publishes(s.rec) {
+		if held, err = s.monitor.Held(); err != nil {
+			return err
+		}
+		defer closeFiles(held)
+	}
+	if s.net, err = prepareNetwork(ctx, e, s.rec, held); err != nil {
 		return err
 	}
 	if s.net != nil {
@@ -202,12 +212,18 @@ func (s *start) create(ctx context.Context, e *Engine, u *undo.Stack) (*runtime.
 	if err != nil {
 		return nil, err
 	}
+	if s.rec.Config.Process.Init {
+		if s.init, err = runtime.InitFile(); err != nil {
+			return nil, err
+		}
+		defer s.init.Close()
+	}
 	bundle, err := s.bundle(ctx, e, mounts)
 	if err != nil {
 		return nil, err
 	}
 	req := runtime.CreateRequest{
-		ID: string(s.rec.ID), Bundle: s.runDir, Spec: bundle.Spec, Parent: s.monitor,
+		ID: string(s.rec.ID), Bundle: s.runDir, Spec: bundle.Spec, Parent: s.monitor, Init: s.init != nil,
 		Root:    &runtime.Overlay{Store: tree.Store, Lower: tree.Lower, Upper: tree.Upper, Work: tree.Work, Options: tree.Options},
 		Account: &runtime.Account{User: bundle.User, Groups: bundle.Groups},
 	}
@@ -246,6 +262,15 @@ func (s *start) adopt(p *runtime.Process) error {
 	return s.monitor.Adopt(p.PID, p.Console, oom...)
 }
 
+// hold has the monitor keep the sockets of published ports, as long as it lives.
+func (s *start) hold() error {
+	if s.net == nil || len(s.net.Hold) == 0 && !s.again {
+		return nil
+	}
+	defer closeFiles(s.net.Hold)
+	return s.monitor.Hold(s.net.Hold...)
+}
+
 // hostRoot is who the container's root is on the host.
 func (s *start) hostRoot() (uid, gid int) {
 	if s.ids == nil {
@@ -269,6 +294,9 @@ func (s *start) bundle(ctx context.Context, e *Engine, mounts []container.Mount)
 		ID: string(s.rec.ID), Hostname: s.rec.Hostname, Root: "rootfs", Join: *join, Mounts: mounts, Files: s.files,
 		Devices: devices, Host: *host, Ulimits: ulimits(e.Defaults.Ulimits), Rootless: e.Defaults.Rootless,
 		SystemdCgroup: e.Runtime.SystemdCgroup,
+	}
+	if s.init != nil {
+		in.Init = fmt.Sprintf("/proc/self/fd/%d", s.init.Fd())
 	}
 	if s.ids != nil {
 		in.UIDs, in.GIDs = s.ids.UIDs, s.ids.GIDs
@@ -299,22 +327,31 @@ func (s *start) fact(pid int) (*container.Started, error) {
 	if err != nil {
 		return nil, err
 	}
-	status, err := s.monitor.Status()
+	watcher, err := identify(s.monitor)
 	if err != nil {
 		return nil, err
 	}
-	own, err := proc.ReadStat(status.Monitor)
-	if err != nil {
-		return nil, fmt.Errorf("look at the monitor: %w", err)
-	}
 	f := &container.Started{
 		Process: container.Process{PID: pid, StartTime: st.StartTime}, BootID: boot, At: time.Now().UTC(),
-		Monitor: container.Process{PID: status.Monitor, StartTime: own.StartTime}, Range: s.ids,
+		Monitor: watcher, Range: s.ids,
 	}
 	if s.net != nil {
 		f.Addresses, f.Ports = addressesOf(s.net), portsOf(s.net)
 	}
 	return f, nil
+}
+
+// identify names a monitor's process.
+func identify(conn *monitor.Conn) (container.Process, error) {
+	status, err := conn.Status()
+	if err != nil {
+		return container.Process{}, err
+	}
+	p, err := container.Identify(status.Monitor)
+	if err != nil {
+		return p, fmt.Errorf("look at the monitor: %w", err)
+	}
+	return p, nil
 }
 
 func closeFiles(files []*os.File) {

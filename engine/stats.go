@@ -32,7 +32,7 @@ func ReadStats(ctx context.Context, e *Engine, id container.ID) (*Reading, error
 	if err != nil {
 		return nil, err
 	}
-	facts, err := e.Containers.Facts(ctx, id)
+	facts, err := e.facts(ctx, id)
 	if err != nil {
 		return nil, err
 	}

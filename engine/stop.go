@@ -106,7 +106,10 @@ func beginStop(ctx context.Context, e *Engine, id container.ID, signal string) (
 	}
 	sig, err := parseSignal(signal, unix.SIGTERM)
 	if err == nil {
-		err = sendSignal(ctx, e, l, rec, facts, sig)
+		// One that has ended in this moment is what was wanted.
+		if err = sendSignal(ctx, e, l, rec, facts, sig); fault.Is(err, fault.Conflict) {
+			err = nil
+		}
 	}
 	if err != nil {
 		if w != nil {
@@ -152,10 +155,15 @@ func awaitEnd(ctx context.Context, e *Engine, id container.ID, w *monitor.Watch)
 		if err != nil {
 			return err
 		}
-		if !facts.Alive {
+		switch {
+		case !facts.State().Live():
 			return nil
+		case !facts.Alive: // its monitor is about to say how it ended
+			err = waitChange(ctx)
+		default:
+			err = waitProcess(ctx, facts.Started)
 		}
-		if err := waitProcess(ctx, facts.Started); err != nil {
+		if err != nil {
 			return fmt.Errorf("wait for the end of container %s: %w", id, err)
 		}
 	}

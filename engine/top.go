@@ -52,7 +52,7 @@ func runningRecord(ctx context.Context, e *Engine, name string) (*container.Reco
 	if err != nil {
 		return nil, err
 	}
-	facts, err := e.Containers.Facts(ctx, rec.ID)
+	facts, err := e.facts(ctx, rec.ID)
 	if err != nil {
 		return nil, err
 	}

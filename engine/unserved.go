@@ -1,29 +1,19 @@
 package engine
 
 import (
-	"slices"
 	"strings"
 
 	"berth/base/fault"
 	"berth/container/config"
 )
 
-// logDrivers are those that the monitor writes, or need nobody to write them.
-var logDrivers = []string{"json-file", "local", "none", "passthrough"}
-
 // unserved refuses what a container asks for by name and does not get yet, so
 // that nothing is dropped in silence; docs/scope.md has the list.
 func unserved(c *config.Config, platform string) error {
 	not := func(what string) error { return fault.New(fault.Unsupported, "%s is not served yet", what) }
 	switch {
-	case !slices.Contains(logDrivers, c.Log.Driver):
-		return fault.New(fault.Unsupported, "log driver %q is not served yet: use one of %s", c.Log.Driver, strings.Join(logDrivers, ", "))
 	case c.Image.SizeLimit > 0:
 		return not("--storage-opt size=")
-	case c.Process.Init:
-		return not("--init")
-	case c.Health != nil && !c.Health.None:
-		return not("a healthcheck")
 	case len(c.Life.Secrets) > 0:
 		return not("--secret")
 	case c.Image.Platform != "" && !samePlatform(c.Image.Platform, platform):

@@ -23,6 +23,9 @@ func Wait(ctx context.Context, e *Engine, name string, until WaitCondition) (int
 	if err != nil {
 		return 0, err
 	}
+	if _, err := e.facts(ctx, id); err != nil && !fault.Is(err, fault.NotFound) {
+		return 0, err
+	}
 	for {
 		w, err := watch(e, id) // before the look, so that no exit falls between
 		if err != nil {

@@ -54,13 +54,22 @@ func (c *Conn) Reap() {
 
 // call makes one request and reads its answer.
 func (c *Conn) call(op wire.Op, m, answer wire.Message, fds ...int) error {
+	got, err := c.take(op, m, answer, fds...)
+	for _, fd := range got { // an answer that brings some is another's
+		unix.Close(fd)
+	}
+	return err
+}
+
+// take is call for an answer that descriptors come with.
+func (c *Conn) take(op wire.Op, m, answer wire.Message, fds ...int) ([]int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.settle(); err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.send(wire.Request(op, m), fds); err != nil {
-		return err
+		return nil, err
 	}
 	return c.receive(answer)
 }
@@ -70,7 +79,7 @@ func (c *Conn) settle() error {
 	if !c.owed {
 		return nil
 	}
-	if err := c.receive(&wire.Nothing{}); err != nil {
+	if _, err := c.receive(&wire.Nothing{}); err != nil {
 		return fmt.Errorf("start a monitor: %w", err)
 	}
 	c.owed = false
@@ -92,35 +101,39 @@ func (c *Conn) send(b []byte, fds []int) error {
 	return nil
 }
 
-func (c *Conn) receive(answer wire.Message) error {
+func (c *Conn) receive(answer wire.Message) ([]int, error) {
 	deadline := time.Now().Add(answerTime)
 	for {
 		left := time.Until(deadline)
 		if left <= 0 {
-			return fmt.Errorf("ask the monitor: no answer in %s", answerTime)
+			return nil, fmt.Errorf("ask the monitor: no answer in %s", answerTime)
 		}
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN}}, int(left.Milliseconds())+1)
 		if err == unix.EINTR || err == nil && n == 0 {
 			continue
 		}
 		if err != nil {
-			return os.NewSyscallError("poll", err)
+			return nil, os.NewSyscallError("poll", err)
 		}
 		break
 	}
-	var b [4 << 10]byte
-	n, err := readEINTR(c.fd, b[:])
-	if err != nil || n == 0 {
-		return errGone
-	}
-	failed, err := wire.ReadAnswer(b[:n], answer)
+	b, fds, err := fdpass.ReceiveAny(c.fd)
 	if err != nil {
-		return fmt.Errorf("understand the monitor: %w", err)
+		return nil, errGone
 	}
-	if failed != nil {
-		return &answerError{failed}
+	failed, err := wire.ReadAnswer(b, answer)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("understand the monitor: %w", err)
+	case failed != nil:
+		err = &answerError{failed}
+	default:
+		return fds, nil
 	}
-	return nil
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
+	return nil, err
 }
 
 // answerError is a failure in the monitor. It unwraps to its errno.

@@ -48,6 +48,9 @@ type Config struct {
 	// one takes over its streams. Its exit code is known if the kernel tells it to
 	// others than the parent: always since Linux 6.15.
 	Lost *Process
+	// AgainIn, if set, is when a monitor without a first process has Words.Again
+	// make one: the rest of a delay in which its predecessor died.
+	AgainIn time.Duration
 }
 
 // Process names one process of this boot.
@@ -64,6 +67,11 @@ type Log struct {
 	MaxFile  int   // files in all
 	Compress bool
 	Attrs    string // a JSON object for each line, "" none
+	// Send is a word of the engine's like those of Words, which reads Head and the
+	// entries, in the form of the driver local, from standard input and sends them
+	// elsewhere. Path may be "" then. The container waits for it while it is slow.
+	Send []string
+	Head string // see LogHead
 }
 
 // Words are programs that the monitor starts: each a complete argv whose first
@@ -103,6 +111,9 @@ func (c *Config) wire() *wire.Config {
 		Exited: c.Words.Exited, Again: c.Words.Again, Health: c.Words.Health, Compress: c.Words.Compress,
 		Env: c.Words.Env, HealthAfter: uint64(c.Words.HealthAfter.Milliseconds()),
 		OOMScoreAdj: c.OOMScoreAdj, ChildOOMScoreAdj: ownOOMScoreAdj(),
+	}
+	if c.AgainIn > 0 {
+		m.AgainIn = uint64(max(c.AgainIn.Milliseconds(), 1))
 	}
 	if c.Lost != nil {
 		m.Lost, m.LostStart = c.Lost.PID, c.Lost.StartTime

@@ -71,6 +71,36 @@ func (c *Conn) Resize(session string, rows, cols uint16) error {
 	return c.call(wire.OpResize, &wire.Resize{Session: session, Rows: rows, Cols: cols}, &wire.Nothing{})
 }
 
+// Signal sends a signal to a session's process and those of its group. ESRCH if
+// it has ended.
+func (c *Conn) Signal(session string, sig unix.Signal) error {
+	return c.call(wire.OpSignal, &wire.Signal{Session: session, Number: int(sig)}, &wire.Nothing{})
+}
+
+// Hold gives the monitor sockets to keep open, instead of those before, for as
+// long as it lives: none lets go of them, in force when it returns.
+func (c *Conn) Hold(sockets ...*os.File) error {
+	var fds []int
+	for _, f := range sockets {
+		fds = append(fds, int(f.Fd()))
+	}
+	return c.call(wire.OpHold, &wire.Nothing{}, &wire.Nothing{}, fds...)
+}
+
+// Held returns copies of the sockets that the monitor keeps open.
+func (c *Conn) Held() ([]*os.File, error) {
+	var answer wire.Held
+	fds, err := c.take(wire.OpHeld, &wire.Nothing{}, &answer)
+	if err != nil {
+		return nil, err
+	}
+	var files []*os.File
+	for _, fd := range fds {
+		files = append(files, os.NewFile(uintptr(fd), "held port"))
+	}
+	return files, nil
+}
+
 // Status asks the monitor about itself.
 func (c *Conn) Status() (*Status, error) {
 	s := &Status{}

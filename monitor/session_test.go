@@ -46,6 +46,34 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// A signal ends a session.
+func TestSessionSignal(t *testing.T) {
+	s := newStand(t)
+	s.start()
+	s.first("exec sleep 1000")
+	c := s.dial()
+	theirs, ours, err := Pipes(false, true, false)
+	must(t, err)
+	defer ours.Close()
+	b, err := cloneShell(c, "sleep 1234 & echo $!; wait", false, 0)
+	must(t, err)
+	must(t, c.Spoken(b.pid))
+	must(t, c.Session("s1", b.pid, false, ours.Stdout))
+	exit := s.watch(c, "s1")
+	must(t, b.equip(theirs[:]...))
+	closeAll(theirs[:])
+	if _, err := bufio.NewReader(ours.Stdout).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	must(t, c.Signal("s1", unix.SIGKILL))
+	if e := exit(); e.Signal != 9 {
+		t.Errorf("exit %+v", e)
+	}
+	if err := c.Signal("s1", unix.SIGKILL); !errors.Is(err, unix.ESRCH) {
+		t.Errorf("signalled an ended session: %v", err)
+	}
+}
+
 // A session goes on when its engine is killed, whatever it prints.
 func TestSessionOutlivesItsEngine(t *testing.T) {
 	s := newStand(t)

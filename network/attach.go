@@ -17,6 +17,9 @@ type Request struct {
 	Name      string // the container's, shown by inspect
 	Endpoints []Endpoint
 	Publish   []Port
+	// Held are sockets of published ports that the container's monitor has bound
+	// since an earlier run; they stay the caller's.
+	Held []*os.File
 	// Trusted containers (privileged) may use other link and ARP addresses than
 	// the ones they were given.
 	Trusted bool

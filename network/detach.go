@@ -166,7 +166,7 @@ func (s *Store) Hold(container ids.ID) ([]*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, held, err := portmap.Decide(a.Ports, nil)
+	_, held, err := portmap.Decide(a.Ports, nil, nil)
 	return held, err
 }
 

@@ -61,7 +61,7 @@ func (s *Store) Prepare(ctx context.Context, r Request) (a *Attachment, err erro
 	u.Push("take the endpoints back", func() error { return s.takeAway(c, e, old) })
 	var held []*os.File
 	for _, all := range []bool{false, true} {
-		held, err = s.open(c, e, r.Publish, lives, all)
+		held, err = s.open(c, e, &r, lives, all)
 		// A port that no socket holds, as its monitor died, is found by its rules:
 		// where any port does, another is looked for, knowing all.
 		if !fault.Is(err, fault.Conflict) || !slices.ContainsFunc(r.Publish, Port.Any) {
@@ -83,8 +83,8 @@ func (s *Store) Prepare(ctx context.Context, r Request) (a *Attachment, err erro
 }
 
 // open publishes the ports and opens the firewall for a container.
-func (s *Store) open(c *netlink.Conn, e *endpointFile, ports []Port, lives []*live, all bool) (held []*os.File, err error) {
-	held, err = s.publish(e, ports, lives, all)
+func (s *Store) open(c *netlink.Conn, e *endpointFile, r *Request, lives []*live, all bool) (held []*os.File, err error) {
+	held, err = s.publish(e, r, lives, all)
 	defer func() {
 		if err != nil {
 			portmap.CloseAll(held)
@@ -290,12 +290,12 @@ func (s *folder) giveBack(e, keep *endpointFile) error {
 // publish decides the host's ports and holds them. The ports lead to the
 // endpoint with the default route; on an internal network they lead nowhere. All
 // says to look at the ports of all containers, not only of those without holds.
-func (s *builder) publish(e *endpointFile, ports []Port, lives []*live, all bool) ([]*os.File, error) {
+func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) ([]*os.File, error) {
 	i := slices.IndexFunc(e.Endpoints, func(a Attached) bool { return a.Default })
-	if len(ports) == 0 || lives[i].Network.Internal {
+	if len(r.Publish) == 0 || lives[i].Network.Internal {
 		return nil, nil
 	}
-	ports = slices.Clone(ports)
+	ports := slices.Clone(r.Publish)
 	for j := range ports {
 		if !ports[j].Address.IsValid() {
 			ports[j].Address = s.publishAddress(lives[i].Network)
@@ -314,7 +314,7 @@ func (s *builder) publish(e *endpointFile, ports []Port, lives []*live, all bool
 	if err != nil {
 		return nil, err
 	}
-	decided, files, err := portmap.Decide(ports, others)
+	decided, files, err := portmap.Decide(ports, others, r.Held)
 	if err != nil {
 		return nil, s.explain(err, e.Container, ports)
 	}

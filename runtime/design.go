@@ -219,7 +219,7 @@ func (d *design) inside(b *plan.Builder, opts *process.Options, wait bool) error
 	if err := process.AfterWait(b, p, opts); err != nil {
 		return err
 	}
-	b.Add(&initproc.Exec{Args: p.Args, Env: environment(d.env()), Keep: d.req.PreserveFDs})
+	b.Add(&initproc.Exec{Args: p.Args, Env: environment(d.env()), Keep: d.req.PreserveFDs, Block: d.req.Init})
 	return nil
 }
 

@@ -105,6 +105,15 @@ func (s *self) reapFirst() error {
 // monitor, which is a Parent, is started from it too.
 func Helper() (*os.File, error) { return helper.Open() }
 
+// InitFile opens the program for a container's --init, which its mounts may have
+// as a source by /proc/self/fd. Error: Unsupported for an ordinary user.
+func InitFile() (*os.File, error) {
+	if os.Geteuid() != 0 {
+		return nil, fault.New(fault.Unsupported, "--init is not served yet for an ordinary user")
+	}
+	return helper.Installed()
+}
+
 // Account names the user that a process runs as, looked up in the container's
 // own passwd and group files.
 type Account = initproc.Account

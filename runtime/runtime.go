@@ -60,7 +60,10 @@ type CreateRequest struct {
 	PreserveFDs int // descriptors from 3 on that the process inherits
 	// ListenFDs is how many of these, the first ones, are sockets of a service
 	// manager, which the process finds by $LISTEN_FDS: sd_listen_fds(3).
-	ListenFDs    int
+	ListenFDs int
+	// Init: the program is the one of InitFile. Signals that come before it can take
+	// them wait for it, where PID 1 would not get them.
+	Init         bool
 	NoPivot      bool
 	NoNewKeyring bool
 }

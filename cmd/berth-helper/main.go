@@ -2,7 +2,8 @@
 // becomes the user's program; the other programs carry it inside. Package runtime
 // starts it so, as "berth-helper init SOCKET", and package monitor starts
 // a container's monitor, as "berth-helper monitor SOCKET". Package rootless starts
-// a user's holder, as "berth-helper hold SOCKET". Row 7.
+// a user's holder, as "berth-helper hold SOCKET". With --init it is also what the
+// user's program is a child of, as "/sbin/docker-init -- PROGRAM". Row 7.
 package main
 
 import (
@@ -13,6 +14,7 @@ import (
 	"berth/monitor/serve"
 	"berth/rootless/hold"
 	"berth/runtime/initproc"
+	"berth/runtime/reaper"
 )
 
 // Namespaces, capabilities and filters are a thread's own, and execve(2) keeps
@@ -22,6 +24,9 @@ import (
 func init() { runtime.LockOSThread() }
 
 func main() {
+	if len(os.Args) > 2 && os.Args[1] == "--" {
+		os.Exit(reaper.Main(os.Args[2:]))
+	}
 	words := map[string]func(sock int) int{"init": initproc.Main, "monitor": serve.Main, "hold": hold.Main}
 	if len(os.Args) == 3 && words[os.Args[1]] != nil {
 		if sock, err := strconv.Atoi(os.Args[2]); err == nil && sock > 2 {

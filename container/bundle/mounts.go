@@ -122,7 +122,7 @@ func (m *maker) ownMounts() ([]specs.Mount, error) {
 		out = append(out, specs.Mount{Destination: f.target, Type: "bind", Source: f.source, Options: options})
 	}
 	if m.c.Process.Init {
-		out = append(out, specs.Mount{Destination: initTarget, Type: "bind", Source: m.in.Init, Options: []string{"bind", "ro", "rprivate"}})
+		out = append(out, specs.Mount{Destination: m.initTarget(), Type: "bind", Source: m.in.Init, Options: []string{"bind", "ro", "exec", "nosuid", "nodev", "rprivate"}})
 	}
 	return out, nil
 }

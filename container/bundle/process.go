@@ -13,8 +13,13 @@ import (
 	"berth/container/config"
 )
 
-// initTarget is where --init's program is shown, at Docker's place.
-const initTarget = "/sbin/docker-init"
+// initTarget is where --init's program is shown, at Docker's or podman's place.
+func (m *maker) initTarget() string {
+	if m.c.Image.Dialect == "podman" {
+		return "/run/podman-init"
+	}
+	return "/sbin/docker-init"
+}
 
 func (m *maker) process() error {
 	p := &specs.Process{
@@ -32,7 +37,7 @@ func (m *maker) process() error {
 		if m.in.Init == "" {
 			return fault.New(fault.Invalid, "no program for --init")
 		}
-		p.Args = append([]string{initTarget, "--"}, p.Args...)
+		p.Args = append([]string{m.initTarget(), "--"}, p.Args...)
 	}
 	if h, w := m.c.Stdio.Height, m.c.Stdio.Width; p.Terminal && h > 0 && w > 0 {
 		p.ConsoleSize = &specs.Box{Height: uint(h), Width: uint(w)}

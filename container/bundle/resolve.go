@@ -34,6 +34,7 @@ type Resolved struct {
 	StopSignal  string            `json:"stopSignal,omitempty"`
 	StopTimeout *int              `json:"stopTimeout,omitempty"` // seconds
 	Health      *Health           `json:"health,omitempty"`      // nil: none
+	Shell       []string          `json:"shell,omitempty"`       // the image's, for its healthcheck; none: /bin/sh -c
 }
 
 // Resolve merges by Docker's rules: what was asked comes first. Error: Invalid,
@@ -65,6 +66,9 @@ func Resolve(c *config.Config, image *ImageDefaults) (*Resolved, error) {
 	}
 	if r.Health, err = mergeHealth(c.Health, image.Health); err != nil {
 		return nil, err
+	}
+	if r.Health != nil {
+		r.Shell = image.Shell
 	}
 	r.Volumes = openTargets(image.Volumes, c.Mounts)
 	return r, nil
@@ -209,7 +213,7 @@ func openTargets(volumes []string, mounts []config.Mount) []string {
 // mergeHealth fills what was not asked for from the image.
 func mergeHealth(asked *config.Health, image *Health) (*Health, error) {
 	if asked == nil {
-		if image == nil || len(image.Test) == 0 || image.Test[0] == "NONE" {
+		if image == nil || !runs(image.Test) {
 			return nil, nil
 		}
 		h := *image
@@ -247,8 +251,11 @@ func mergeHealth(asked *config.Health, image *Health) (*Health, error) {
 		h.Retries = asked.Retries
 	}
 	h.OnFailure = asked.OnFailure
-	if len(h.Test) == 0 || h.Test[0] == "NONE" {
+	if !runs(h.Test) {
 		return nil, nil
 	}
 	return h, nil
 }
+
+// runs tells whether a healthcheck's test is one that is run.
+func runs(test []string) bool { return len(test) > 1 && (test[0] == "CMD" || test[0] == "CMD-SHELL") }

@@ -186,6 +186,7 @@ func (h *Health) Check() error {
 // false if there is no such driver.
 func logOptions(driver string) (options []string, ok bool) {
 	common := []string{"labels", "labels-regex", "env", "env-regex", "tag"}
+	cached := append(slices.Clone(common), "cache-disabled", "cache-max-size", "cache-max-file", "cache-compress")
 	files := []string{"max-file", "max-size", "compress"}
 	switch driver {
 	case "json-file":
@@ -193,15 +194,15 @@ func logOptions(driver string) (options []string, ok bool) {
 	case "local":
 		return files, true
 	case "journald":
-		return common, true
+		return cached, true
 	case "syslog":
-		return append(common, "syslog-address", "syslog-facility", "syslog-tls-ca-cert", "syslog-tls-cert", "syslog-tls-key",
+		return append(cached, "syslog-address", "syslog-facility", "syslog-tls-ca-cert", "syslog-tls-cert", "syslog-tls-key",
 			"syslog-tls-skip-verify", "syslog-format"), true
 	case "fluentd":
-		return append(common, "fluentd-address", "fluentd-async", "fluentd-async-connect", "fluentd-async-reconnect-interval",
+		return append(cached, "fluentd-address", "fluentd-async", "fluentd-async-connect", "fluentd-async-reconnect-interval",
 			"fluentd-buffer-limit", "fluentd-max-retries", "fluentd-request-ack", "fluentd-retry-wait", "fluentd-sub-second-precision"), true
 	case "gelf":
-		return append(common, "gelf-address", "gelf-compression-type", "gelf-compression-level", "gelf-tcp-max-reconnect",
+		return append(cached, "gelf-address", "gelf-compression-type", "gelf-compression-level", "gelf-tcp-max-reconnect",
 			"gelf-tcp-reconnect-delay"), true
 	case "none", "passthrough":
 		return nil, true

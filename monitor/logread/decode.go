@@ -119,6 +119,18 @@ func (d *localDecoder) next(in *bufio.Reader, e *Entry) (size int, err error) {
 	return n + 8, nil
 }
 
+// NextLocal reads an entry of a stream that has the form of the driver local;
+// e is good until the next. io.EOF: no whole one is left.
+func NextLocal(in *bufio.Reader, e *Entry) error {
+	d := &localDecoder{}
+	for {
+		*e = Entry{Line: e.Line[:0]}
+		if _, err := d.next(in, e); err != errDamaged {
+			return err
+		}
+	}
+}
+
 func (d *localDecoder) back(f *file, want int) (at int64, found int, err error) {
 	at, err = f.Seek(0, io.SeekEnd)
 	if err != nil {
@@ -144,7 +156,6 @@ func (d *localDecoder) back(f *file, want int) (at int64, found int, err error) 
 
 // parseLocal reads a LogEntry, see logfile.
 func parseLocal(b []byte, e *Entry) error {
-	partial, last := false, false
 	err := fields(b, func(number int, v uint64, data []byte) {
 		switch number {
 		case 1:
@@ -154,16 +165,21 @@ func parseLocal(b []byte, e *Entry) error {
 		case 3:
 			e.Line = append(e.Line, data...)
 		case 4:
-			partial = v != 0
+			e.Piece = v != 0
 		case 5:
-			_ = fields(data, func(number int, v uint64, _ []byte) {
-				if number == 1 {
-					last = v != 0
+			_ = fields(data, func(number int, v uint64, data []byte) {
+				switch number {
+				case 1:
+					e.Last = v != 0
+				case 2:
+					e.ID = string(data)
+				case 3:
+					e.Ordinal = int(v)
 				}
 			})
 		}
 	})
-	if !partial || last {
+	if !e.Piece || e.Last {
 		e.Line = append(e.Line, '\n')
 	}
 	return err

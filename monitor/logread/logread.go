@@ -28,6 +28,11 @@ type Entry struct {
 	Time   time.Time
 	Line   []byte            // with its newline, if it has one
 	Attrs  map[string]string // labels and environment that the log was told to keep
+	// Piece: it is a piece of a long line, the Last one perhaps; only logs of the
+	// driver local tell, and which line's it is.
+	Piece, Last bool
+	ID          string
+	Ordinal     int
 }
 
 // Options say what to read.

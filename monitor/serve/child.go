@@ -214,6 +214,9 @@ func (c *conn) adopt(q *wire.Adopt, fds []int) error {
 	closeAll(m.first.oom)
 	m.first = first{run: m.first.run + 1, pid: q.PID, pidfd: -1, running: true, oom: files}
 	m.startHealth()
+	if m.forward != nil {
+		m.forward.start()
+	}
 	m.family.track(q.PID, func(ws unix.WaitStatus) { m.ended(ws, false) })
 	return nil
 }

@@ -17,6 +17,7 @@ type conn struct {
 	starter bool   // the one that started this monitor
 	birth   *birth // its newest child, not adopted yet
 	waits   bool   // for an answer: what it sends meanwhile stays unread
+	gives   []int  // descriptors that go with the next answer
 }
 
 // listen opens the socket in the run folder. It gets its name when it is ready.
@@ -134,8 +135,13 @@ func (c *conn) answer(b []byte) {
 	if c.fd < 0 {
 		return
 	}
+	var rights []byte
+	if len(c.gives) > 0 {
+		rights = unix.UnixRights(c.gives...)
+	}
+	c.gives = nil
 	for {
-		_, err := unix.SendmsgN(c.fd, b, nil, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+		_, err := unix.SendmsgN(c.fd, b, rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 		if err == unix.EINTR {
 			continue
 		}

@@ -85,12 +85,19 @@ func (m *monitor) startHealth() {
 	}
 }
 
+// checkAgain is when a check is tried again of which nothing was heard, in ms.
+const checkAgain = 30_000
+
 func (m *monitor) checkIn(ms uint64) {
 	run := m.first.run
 	m.due.health = m.loop.after(time.Duration(ms)*time.Millisecond, func() {
 		m.due.health = nil
 		m.words.run(m.cfg.Health, func(answer string) {
-			if again, after := parseAnswer(answer); again && m.first.running && m.first.run == run && m.due.health == nil {
+			again, after := parseAnswer(answer)
+			if answer == "" { // it could not be started, or failed
+				again, after = true, checkAgain
+			}
+			if again && m.first.running && m.first.run == run && m.due.health == nil {
 				m.checkIn(max(after, 1))
 			}
 		})

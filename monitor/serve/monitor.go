@@ -20,12 +20,14 @@ type monitor struct {
 	listener int
 	conns    int
 	log      *logfile.Log
+	forward  *forward // nil for a log that is sent nowhere
 	streams  streams
 	family   family
 	words    words
 	watches  watches
 	first    first
 	sessions []*session
+	held     []int // sockets that are kept open: published ports
 	due      due
 	logged   uint64 // bytes of output
 	dropped  uint64 // bytes that lossy clients did not get
@@ -93,7 +95,13 @@ func (m *monitor) configure(cfg *wire.Config) error {
 	}
 	m.words = words{family: &m.family, cfg: cfg, dir: fd}
 	pack := func(path string) bool { return m.words.compress(path, m.log.Packed) }
-	if m.log, err = logfile.Open(logfile.Options(cfg.Log), pack); err != nil {
+	l := &cfg.Log
+	o := logfile.Options{Driver: l.Driver, Path: l.Path, MaxSize: l.MaxSize, MaxFile: l.MaxFile, Compress: l.Compress, Attrs: l.Attrs}
+	if len(l.Send) > 0 {
+		m.forward = &forward{m: m, fd: -1}
+		o.Tee = m.forward.take
+	}
+	if m.log, err = logfile.Open(o, pack); err != nil {
 		return err
 	}
 	m.cfg = cfg
@@ -103,6 +111,9 @@ func (m *monitor) configure(cfg *wire.Config) error {
 	}
 	if cfg.Lost > 0 {
 		return m.takeOver(cfg.Lost, cfg.LostStart)
+	}
+	if cfg.AgainIn > 0 {
+		m.obey(true, cfg.AgainIn)
 	}
 	return nil
 }
@@ -160,6 +171,9 @@ func (m *monitor) end() {
 	m.ending = true
 	m.loop.stop(m.due.health)
 	m.loop.stop(m.due.again)
+	if m.forward != nil {
+		m.forward.end()
+	}
 	if m.listener >= 0 {
 		m.unlinkSocket()
 		m.loop.close(&m.listener)

@@ -21,7 +21,11 @@ func newOutput(m *monitor, name string) *output {
 }
 
 func (o *output) open(fd int) error {
-	if err := o.m.loop.add(fd, unix.EPOLLIN, o.ready); err != nil {
+	mask := uint32(unix.EPOLLIN)
+	if o.held > 0 {
+		mask = 0
+	}
+	if err := o.m.loop.add(fd, mask, o.ready); err != nil {
 		unix.Close(fd)
 		return err
 	}

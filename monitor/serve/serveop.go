@@ -103,6 +103,19 @@ func (c *conn) serveMore(op wire.Op, b []byte, fds []int) (_ wire.Message, kept 
 			return nil, false, err
 		}
 		return done, false, m.resize(q)
+	case wire.OpSignal:
+		q := &wire.Signal{}
+		if err := decode(b, q, fds, 0); err != nil {
+			return nil, false, err
+		}
+		return done, false, m.signal(q)
+	case wire.OpHold:
+		closeAll(m.held)
+		m.held = fds
+		return done, true, nil
+	case wire.OpHeld:
+		c.gives = m.held
+		return &wire.Held{Count: len(m.held)}, false, nil
 	case wire.OpStatus:
 		return m.status(), false, nil
 	case wire.OpDismiss:

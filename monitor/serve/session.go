@@ -46,6 +46,22 @@ func (m *monitor) findSession(id string) *session {
 	return nil
 }
 
+// signal signals a session's process and its group. It is not reaped, so both
+// numbers are its own; a process that leads no group is signalled alone.
+func (m *monitor) signal(q *wire.Signal) error {
+	s := m.findSession(q.Session)
+	if s == nil || !s.running {
+		return &fault{"signal session " + q.Session, unix.ESRCH}
+	}
+	if pgid, err := unix.Getpgid(s.pid); err == nil && pgid == s.pid {
+		_ = unix.Kill(-s.pid, unix.Signal(q.Number))
+	}
+	if err := unix.Kill(s.pid, unix.Signal(q.Number)); err != nil {
+		return &fault{"signal session " + q.Session, err}
+	}
+	return nil
+}
+
 // drain reads and drops the output of a session whose caller has gone, so that
 // it neither blocks nor dies of it.
 func (s *session) drain(m *monitor) {

@@ -78,13 +78,12 @@ func (s *streams) drain() {
 	s.in.closed = false
 }
 
-// finish ends a run for the log and for clients.
+// finish ends a run for the log and for clients. The FIFOs are closed: what the
+// next run writes may be another monitor's.
 func (s *streams) finish() {
 	for _, o := range s.out {
 		o.finish()
-	}
-	if s.m.cfg.Terminal {
-		s.m.loop.close(&s.out[0].fd)
+		s.m.loop.close(&o.fd)
 	}
 	s.terminal.close(s.m.loop)
 }

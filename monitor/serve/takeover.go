@@ -35,6 +35,9 @@ func (m *monitor) takeOver(pid int, start uint64) error {
 	}
 	m.first.pid, m.first.pidfd, m.first.running = pid, fd, true
 	m.startHealth()
+	if m.forward != nil {
+		m.forward.start()
+	}
 	return m.loop.add(fd, unix.EPOLLIN, func(uint32) { m.strangerEnded(0) })
 }
 

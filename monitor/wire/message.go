@@ -23,6 +23,8 @@ type Config struct {
 	// Lost is the first process of a monitor that died.
 	Lost      int
 	LostStart uint64 // its start time, see proc_pid_stat(5)
+	// AgainIn: there is no first process; Again runs in so many ms, 0 not.
+	AgainIn uint64
 }
 
 func (m *Config) wire(c *coder) {
@@ -42,6 +44,7 @@ func (m *Config) wire(c *coder) {
 	c.Int(&m.ChildOOMScoreAdj)
 	c.Int(&m.Lost)
 	c.U64(&m.LostStart)
+	c.U64(&m.AgainIn)
 }
 
 // Log says where the output is kept.
@@ -52,6 +55,10 @@ type Log struct {
 	MaxFile  int
 	Compress bool
 	Attrs    string // a JSON object that stands in each line, "" none
+	// Send is a program, by its pinned path, that reads Head and the entries from
+	// standard input and sends them elsewhere; nil for none. Path may be "" then.
+	Send []string
+	Head string
 }
 
 func (m *Log) wire(c *coder) {
@@ -61,6 +68,8 @@ func (m *Log) wire(c *coder) {
 	c.Int(&m.MaxFile)
 	c.Bool(&m.Compress)
 	c.Str(&m.Attrs)
+	codec.List(c, &m.Send, (*coder).Str)
+	c.Str(&m.Head)
 }
 
 // Clone asks for a child: Attr is a clone.Attr as its Marshal makes it.
@@ -157,6 +166,19 @@ type Resize struct {
 }
 
 func (m *Resize) wire(c *coder) { c.Str(&m.Session); c.U16(&m.Rows); c.U16(&m.Cols) }
+
+// Signal sends a signal to the processes of a session.
+type Signal struct {
+	Session string
+	Number  int
+}
+
+func (m *Signal) wire(c *coder) { c.Str(&m.Session); c.Int(&m.Number) }
+
+// Held answers OpHeld.
+type Held struct{ Count int }
+
+func (m *Held) wire(c *coder) { c.Int(&m.Count) }
 
 // Status answers OpStatus.
 type Status struct {

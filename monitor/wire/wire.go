@@ -43,6 +43,9 @@ const (
 	OpStatus                  // nothing → Status
 	OpVerdict                 // Verdict, on the socket of a Watch
 	OpDismiss                 // nothing
+	OpSignal                  // Signal
+	OpHold                    // nothing [sockets to keep open instead of those before]
+	OpHeld                    // nothing → Held [the sockets]
 )
 
 // Message is a part of a request or of an answer.

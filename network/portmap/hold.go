@@ -25,10 +25,11 @@ const (
 // Decide chooses the host's ports where any would do, and binds all of them. Of
 // others are the ports that containers of ours have without holding them. The
 // sockets do not listen: the firewall leads connections to the container before
-// they come to one. On an error none stays open. Kind Conflict: a port is
-// another's.
-func Decide(ports []Port, others []Port) (decided []Port, held []*os.File, err error) {
-	h := &holder{keep: Count(ports) <= MaxHeld}
+// they come to one. have are sockets that are bound already, which stay the
+// caller's: a port of theirs is the caller's own. On an error none stays open.
+// Kind Conflict: a port is another's.
+func Decide(ports, others []Port, have []*os.File) (decided []Port, held []*os.File, err error) {
+	h := &holder{keep: Count(ports) <= MaxHeld, have: have}
 	defer func() {
 		if err != nil {
 			CloseAll(h.files)
@@ -80,6 +81,7 @@ func CloseAll(files []*os.File) {
 
 type holder struct {
 	keep  bool
+	have  []*os.File
 	files []*os.File
 }
 
@@ -122,7 +124,10 @@ func (h *holder) bind(p Port) error {
 	var mine []*os.File
 	for i := range p.Count {
 		port := p.Host + i
-		fd, err := bind(p.Protocol, p.Address, port)
+		fd, err := h.bound(p.Protocol, p.Address, port)
+		if fd < 0 && err == nil {
+			fd, err = bind(p.Protocol, p.Address, port)
+		}
 		switch {
 		case err == unix.EPROTONOSUPPORT || err == unix.ESOCKTNOSUPPORT:
 			continue // a kernel without sctp has nobody who could take the port
@@ -137,6 +142,42 @@ func (h *holder) bind(p Port) error {
 	}
 	h.files = append(h.files, mine...)
 	return nil
+}
+
+// bound gives a copy of the socket that is bound to a port already, -1 without.
+func (h *holder) bound(protocol string, a netip.Addr, port uint16) (int, error) {
+	kind := unix.SOCK_STREAM
+	if protocol == "udp" {
+		kind = unix.SOCK_DGRAM
+	}
+	for _, f := range h.have {
+		fd := int(f.Fd())
+		at, has := nameOf(fd)
+		if !has || at.Port() != port || at.Addr() != a && (a.IsValid() || !at.Addr().IsUnspecified()) {
+			continue
+		}
+		t, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+		number, err2 := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+		if err == nil && err2 == nil && t == kind && number == int(protocolNumber(protocol)) {
+			return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		}
+	}
+	return -1, nil
+}
+
+// nameOf is where a socket is bound.
+func nameOf(fd int) (netip.AddrPort, bool) {
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return netip.AddrPort{}, false
+	}
+	switch a := name.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)), true
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr), uint16(a.Port)), true
+	}
+	return netip.AddrPort{}, false
 }
 
 // bind binds one socket; for all addresses it is one of IPv6 that takes IPv4's

@@ -89,7 +89,7 @@ func TestDecide(t *testing.T) {
 	got, held, err := Decide([]Port{
 		port("tcp", 8080, 80, 1, ""), port("tcp", 0, 81, 1, ""), port("udp", 0, 81, 3, ""),
 		{Protocol: "tcp", Container: 82, Host: 5099, HostEnd: 5110, Count: 1}, port("tcp", 8081, 80, 1, "127.0.0.1"),
-	}, others)
+	}, others, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,13 @@ func TestDecide(t *testing.T) {
 	} else {
 		l.Close()
 	}
-	_, _, err = Decide([]Port{port("tcp", 9000, 1, 1, ""), port("tcp", 8080, 1, 1, "127.0.0.1")}, nil)
+	// What the caller has bound already is its own, and any port is that one.
+	again, held3, err := Decide([]Port{port("tcp", 8080, 80, 1, ""), port("tcp", 0, 81, 1, ""), port("udp", 0, 81, 3, ""), port("tcp", 8081, 80, 1, "127.0.0.1")}, nil, held)
+	if s := fmt.Sprint(again); err != nil || s != "[0.0.0.0:8080 0.0.0.0:49153 0.0.0.0:49153-49155 127.0.0.1:8081]" || len(held3) != 6 {
+		t.Errorf("%s, %d held, %v", s, len(held3), err)
+	}
+	CloseAll(held3)
+	_, _, err = Decide([]Port{port("tcp", 9000, 1, 1, ""), port("tcp", 8080, 1, 1, "127.0.0.1")}, nil, nil)
 	if !fault.Is(err, fault.Conflict) {
 		t.Errorf("%v", err)
 	}
@@ -122,10 +128,10 @@ func TestDecide(t *testing.T) {
 	} else {
 		l.Close()
 	}
-	if _, _, err := Decide([]Port{port("tcp", 5050, 1, 1, "127.0.0.1")}, others); !fault.Is(err, fault.Conflict) || err.Error() != "Bind for 127.0.0.1:5050 failed: port is already allocated" {
+	if _, _, err := Decide([]Port{port("tcp", 5050, 1, 1, "127.0.0.1")}, others, nil); !fault.Is(err, fault.Conflict) || err.Error() != "Bind for 127.0.0.1:5050 failed: port is already allocated" {
 		t.Errorf("%v", err)
 	}
-	many, held2, err := Decide([]Port{port("tcp", 20000, 20000, 65, "")}, nil)
+	many, held2, err := Decide([]Port{port("tcp", 20000, 20000, 65, "")}, nil, nil)
 	if err != nil || len(held2) != 0 || len(many) != 1 {
 		t.Errorf("%v, %d held, %v", many, len(held2), err)
 	}
@@ -134,7 +140,7 @@ func TestDecide(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if _, _, err := Decide([]Port{port("tcp", 20000, 20000, 65, "")}, nil); !fault.Is(err, fault.Conflict) {
+	if _, _, err := Decide([]Port{port("tcp", 20000, 20000, 65, "")}, nil, nil); !fault.Is(err, fault.Conflict) {
 		t.Errorf("a port of many is taken: %v", err)
 	}
 }

@@ -72,6 +72,30 @@ func imageSize() (int64, error) {
 // openInstalled opens the helper's file, installing it first if needed, through
 // a read-only mount of its own.
 func openInstalled() (*os.File, error) {
+	file, err := Installed()
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	fd, path := int(file.Fd()), file.Name()
+	tree, err := unix.OpenTree(fd, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err != nil {
+		return nil, fmt.Errorf("clone the mount of %s: %w", path, err)
+	}
+	attr := unix.MountAttr{
+		Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV,
+		Attr_clr: unix.MOUNT_ATTR_NOEXEC, // Debian's /run is noexec
+	}
+	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &attr); err != nil {
+		unix.Close(tree)
+		return nil, fmt.Errorf("make the mount of %s read-only: %w", path, err)
+	}
+	return os.NewFile(uintptr(tree), path), nil
+}
+
+// Installed opens root's helper as the file that it is, with O_PATH, for a mount
+// of it: what Open gives for execution cannot be mounted.
+func Installed() (*os.File, error) {
 	size, err := imageSize()
 	if err != nil {
 		return nil, err
@@ -86,20 +110,7 @@ func openInstalled() (*os.File, error) {
 			return nil, err
 		}
 	}
-	defer unix.Close(fd)
-	tree, err := unix.OpenTree(fd, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
-	if err != nil {
-		return nil, fmt.Errorf("clone the mount of %s: %w", path, err)
-	}
-	attr := unix.MountAttr{
-		Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV,
-		Attr_clr: unix.MOUNT_ATTR_NOEXEC, // Debian's /run is noexec
-	}
-	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &attr); err != nil {
-		unix.Close(tree)
-		return nil, fmt.Errorf("make the mount of %s read-only: %w", path, err)
-	}
-	return os.NewFile(uintptr(tree), path), nil
+	return os.NewFile(uintptr(fd), path), nil
 }
 
 // openChecked opens an installed helper if it is what install made.
@@ -162,7 +173,8 @@ func install(path string) (err error) {
 }
 
 // sweep removes the helpers of other builds, and what an install that was cut
-// short left an hour ago. One that is still used is installed again by its
+// short left, an hour after they came: a start of another build may be about to
+// mount one. One that is still used is installed again by its
 // build; processes that execute one keep it.
 func sweep(keep string) {
 	entries, err := os.ReadDir(Folder)
@@ -172,8 +184,8 @@ func sweep(keep string) {
 	for _, e := range entries {
 		path := Folder + "/" + e.Name()
 		info, err := e.Info()
-		stale := err == nil && strings.HasPrefix(e.Name(), ".helper-") && time.Since(info.ModTime()) > time.Hour
-		if stale || path != keep && strings.HasPrefix(e.Name(), "helper-") {
+		stale := err == nil && time.Since(info.ModTime()) > time.Hour
+		if stale && path != keep && (strings.HasPrefix(e.Name(), ".helper-") || strings.HasPrefix(e.Name(), "helper-")) {
 			_ = os.Remove(path)
 		}
 	}

@@ -159,6 +159,9 @@ type Exec struct {
 	// Keep is how many descriptors after 2 the program inherits; all others get
 	// close-on-exec (close_range(2)).
 	Keep int
+	// Block has the program begin with all signals blocked, for one that unblocks
+	// them when it is ready: package reaper.
+	Block bool
 }
 
 func (s *Exec) Name() string {
@@ -168,7 +171,7 @@ func (s *Exec) Name() string {
 	return "exec " + strconv.Quote(s.Args[0])
 }
 func (s *Exec) op() op        { return opExec }
-func (s *Exec) wire(c *coder) { c.Strs(&s.Args); c.Strs(&s.Env); c.Int(&s.Keep) }
+func (s *Exec) wire(c *coder) { c.Strs(&s.Args); c.Strs(&s.Env); c.Int(&s.Keep); c.Bool(&s.Block) }
 
 func (s *Exec) do(p *process) error {
 	if len(s.Args) == 0 || p.execPath == "" {
@@ -188,6 +191,15 @@ func (s *Exec) do(p *process) error {
 	env := s.Env
 	if p.home != "" {
 		env = append(env, "HOME="+p.home)
+	}
+	if s.Block {
+		all := unix.Sigset_t{}
+		for i := range all.Val {
+			all.Val[i] = ^all.Val[i]
+		}
+		if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, nil); err != nil {
+			return fail("block signals", err)
+		}
 	}
 	return p.execve(p.execPath, s.Args, env)
 }

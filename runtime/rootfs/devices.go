@@ -58,7 +58,7 @@ func (p *planner) devices() {
 }
 
 // deviceList joins the default devices and the spec's, which replace them.
-func (p *planner) deviceList() ([]initproc.Device, error) {
+func deviceList(p *planner) ([]initproc.Device, error) {
 	if len(p.linux.Devices) > maxDevices {
 		return nil, fmt.Errorf("linux.devices: more than %d", maxDevices)
 	}

@@ -20,7 +20,7 @@ import (
 // with nodes and links, by a parent that may make nodes. It is then a file
 // system of the host's user namespace, on which nodes can be opened.
 func (p *planner) settleDev(entries []entry) (err error) {
-	if p.nodes, err = p.deviceList(); err != nil {
+	if p.nodes, err = deviceList(p); err != nil {
 		return err
 	}
 	p.setupDev = true

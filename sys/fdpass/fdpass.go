@@ -44,6 +44,18 @@ func Send(sock int, text []byte, fds ...int) error {
 // close-on-exec. On any error none stays open. io.EOF is reported as an error
 // text of its own: the other side closed the socket.
 func Receive(sock, want int) (text []byte, fds []int, err error) {
+	text, fds, err = ReceiveAny(sock)
+	if err == nil && len(fds) != want {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+		return nil, nil, errors.New("recvmsg: wrong number of descriptors")
+	}
+	return text, fds, err
+}
+
+// ReceiveAny is Receive of a message with any number of descriptors.
+func ReceiveAny(sock int) (text []byte, fds []int, err error) {
 	buf := make([]byte, MaxText)
 	oob := make([]byte, unix.CmsgSpace(4*MaxFDs))
 	var n, oobn, flags int
@@ -63,8 +75,6 @@ func Receive(sock, want int) (text []byte, fds []int, err error) {
 		err = errors.New("recvmsg: message was cut short")
 	case n == 0 && len(fds) == 0:
 		err = errors.New("recvmsg: the other side closed the socket")
-	case len(fds) != want:
-		err = errors.New("recvmsg: wrong number of descriptors")
 	}
 	if err != nil {
 		for _, fd := range fds {

@@ -109,11 +109,12 @@ type Config struct {
 
 // Healthcheck is a healthcheck as configured; times in nanoseconds.
 type Healthcheck struct {
-	Test        []string `json:"Test,omitempty"`
-	Interval    int64    `json:"Interval,omitempty"`
-	Timeout     int64    `json:"Timeout,omitempty"`
-	StartPeriod int64    `json:"StartPeriod,omitempty"`
-	Retries     int      `json:"Retries,omitempty"`
+	Test          []string `json:"Test,omitempty"`
+	Interval      int64    `json:"Interval,omitempty"`
+	Timeout       int64    `json:"Timeout,omitempty"`
+	StartPeriod   int64    `json:"StartPeriod,omitempty"`
+	StartInterval int64    `json:"StartInterval,omitempty"`
+	Retries       int      `json:"Retries,omitempty"`
 }
 
 // HostConfig is the part of a configuration that belongs to this host.

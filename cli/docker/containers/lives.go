@@ -175,7 +175,7 @@ func (s streams) Exec(ctx context.Context, r ExecRequest) (*attach.Far, error) {
 		Close: session.Close,
 		Wait: func(ctx context.Context) (int, error) {
 			defer session.Close()
-			exit, err := session.Watch.Wait(ctx)
+			exit, err := session.Wait(ctx)
 			if err != nil {
 				return 0, err
 			}
@@ -320,6 +320,7 @@ func (c changes) Commit(ctx context.Context, r CommitRequest) (string, error) {
 }
 
 func (changes) Init(context.Context, string) error { return later("init") }
-func (changes) HealthRun(context.Context, string) (bool, error) {
-	return false, later("healthcheck run")
+
+func (c changes) HealthRun(ctx context.Context, name string) (bool, error) {
+	return engine.HealthRun(ctx, c.e, name)
 }

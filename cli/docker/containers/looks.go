@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"berth/api/docker/wire"
 	"berth/base/fault"
@@ -103,8 +104,8 @@ func summaryOf(c *container.Summary) Summary {
 	if x, ok := f.Ended(); ok {
 		s.State.ExitCode, s.State.FinishedAt = x.Code, x.Time
 	}
-	if f.Health != nil {
-		s.State.Health = f.Health.Status
+	if c.Health {
+		s.State.Health = f.HealthNow().Status
 	}
 	if c.State().Live() {
 		s.PID, s.Ports = f.Started.PID, bindings(f.Started.Ports)
@@ -127,6 +128,7 @@ func (l looks) Inspect(ctx context.Context, name string, size bool) (*wire.Conta
 		GraphData: map[string]string{"LowerDir": strings.Join(i.Tree.Lower, ":"), "UpperDir": i.Tree.Upper, "WorkDir": i.Tree.Work,
 			"MergedDir": filepath.Join(filepath.Dir(i.Tree.Upper), "merged")},
 	}
+	f.State.Health, f.Process.Health = healthOf(i), checkOf(rec)
 	if args := r.Args(); len(args) > 0 {
 		f.Process.Path, f.Process.Args = args[0], args[1:]
 	}
@@ -158,10 +160,33 @@ func lifeOf(f *container.Facts) wire.Life {
 	if x, ok := f.Ended(); ok && !f.State().Live() {
 		l.ExitCode, l.OOMKilled, l.Error, l.FinishedAt = x.Code, x.OOM, x.Error, x.Time
 	}
-	if f.Health != nil {
-		l.Health = &wire.Health{Status: f.Health.Status, FailingStreak: f.Health.Failing, Log: []wire.HealthResult{}}
-	}
 	return l
+}
+
+// healthOf is nil without a healthcheck, and for what never ran.
+func healthOf(i *engine.Inspection) *wire.Health {
+	now := i.Facts.HealthNow()
+	if i.Record.Resolved.Health == nil || now.Status == "" {
+		return nil
+	}
+	h := &wire.Health{Status: now.Status, FailingStreak: now.Failing, Log: []wire.HealthResult{}}
+	for _, r := range i.HealthLog {
+		h.Log = append(h.Log, wire.HealthResult{Start: r.Start.Format(time.RFC3339Nano), End: r.End.Format(time.RFC3339Nano), ExitCode: r.Code, Output: r.Output})
+	}
+	return h
+}
+
+// checkOf is the healthcheck as docker shows it in the configuration.
+func checkOf(rec *container.Record) *wire.Healthcheck {
+	if c := rec.Config.Health; c != nil && c.None {
+		return &wire.Healthcheck{Test: []string{"NONE"}}
+	}
+	h := rec.Resolved.Health
+	if h == nil {
+		return nil
+	}
+	return &wire.Healthcheck{Test: h.Test, Interval: int64(h.Interval), Timeout: int64(h.Timeout), StartPeriod: int64(h.StartPeriod),
+		StartInterval: int64(h.StartInterval), Retries: h.Retries}
 }
 
 // networksInto tells where the container is on its networks.
@@ -243,6 +268,10 @@ func (c *choice) check(all []container.Summary, key, v string) error {
 			return fault.New(fault.Invalid, "Unrecognised filter value for status: %s", v)
 		}
 		c.all = true
+	case "health":
+		if !slices.Contains([]string{container.HealthStarting, container.HealthHealthy, container.HealthUnhealthy, "none"}, v) {
+			return fault.New(fault.Invalid, "Unrecognised filter value for health: %s", v)
+		}
 	case "exited":
 		if _, err := strconv.Atoi(v); err != nil {
 			return fault.New(fault.Invalid, "Invalid filter 'exited=%s'", v)
@@ -304,7 +333,10 @@ func (c *choice) fits(s *container.Summary, key, v string) bool {
 	case "expose":
 		return hasPort(s.Expose, v)
 	case "health":
-		return s.Facts.Health != nil && s.Facts.Health.Status == v || s.Facts.Health == nil && v == "none"
+		if now := s.Facts.HealthNow().Status; s.Health && now != "" {
+			return now == v
+		}
+		return v == "none"
 	}
 	return v == "false" // is-task: nothing here is swarm's
 }

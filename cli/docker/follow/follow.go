@@ -1,6 +1,7 @@
 // Package follow is the hidden words by which a container's monitor starts
-// berth: after the first process has ended, when a restart is due, to compress
-// an old log. Their answer is a line that the monitor understands. People do not
+// berth: after the first process has ended, when a restart or a healthcheck
+// is due, to compress an old log, to
+// send a log elsewhere. Their answer is a line that the monitor understands. People do not
 // type them, and nothing happens if they do. Row 6.
 package follow
 
@@ -13,6 +14,7 @@ import (
 
 	"berth/base/ids"
 	"berth/cli/docker/command"
+	"berth/cli/term"
 	"berth/engine"
 	"berth/monitor"
 )
@@ -72,6 +74,27 @@ func (*Again) Run(ctx context.Context, c *command.Call, words []string) error {
 	return nil
 }
 
+// Health is container-health ID: one healthcheck. It answers when the next one
+// is due.
+type Health struct{}
+
+// Flags has none.
+func (*Health) Flags(*pflag.FlagSet) {}
+
+// Run does it.
+func (*Health) Run(ctx context.Context, c *command.Call, words []string) error {
+	id, e, err := open(c, words)
+	if err != nil {
+		return err
+	}
+	again, err := engine.HealthDue(context.WithoutCancel(ctx), e, id)
+	if err != nil {
+		return err
+	}
+	answer(c.Out, again)
+	return nil
+}
+
 func open(c *command.Call, words []string) (ids.ID, *engine.Engine, error) {
 	id, err := ids.Parse(words[0])
 	if err != nil {
@@ -93,4 +116,16 @@ func (*Compress) Run(_ context.Context, c *command.Call, _ []string) error {
 		return fmt.Errorf("compress a log: %w", err)
 	}
 	return nil
+}
+
+// Send is log-send: a container's output from standard input to where its log
+// driver sends it.
+type Send struct{}
+
+// Flags has none.
+func (*Send) Flags(*pflag.FlagSet) {}
+
+// Run does it.
+func (*Send) Run(_ context.Context, c *command.Call, _ []string) error {
+	return monitor.SendLog(c.In, func(err error) { fmt.Fprintln(c.Err, term.Clean(err.Error())) })
 }

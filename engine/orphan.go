@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/base/fault"
+	"berth/container"
+	"berth/monitor"
+)
+
+// A monitor that was killed is replaced by the next verb that looks at its
+// container:
+//
+//	the container runs                 a new monitor takes it over, with its streams and ports
+//	it has ended, nobody settled it    it is settled; the restart policy has it started again
+//	it waited to be started again      a new monitor waits for the rest of the time
+
+// facts looks at a container for a verb; a monitor that was lost is replaced.
+func (e *Engine) facts(ctx context.Context, id container.ID) (*container.Facts, error) {
+	f, err := e.Containers.Facts(ctx, id)
+	if err != nil || !f.Orphaned {
+		return f, err
+	}
+	if err := adoptOrphan(ctx, e, id); err != nil && !fault.Is(err, fault.NotFound) {
+		return nil, err
+	}
+	return e.Containers.Facts(ctx, id)
+}
+
+// adoptOrphan does for a container what its lost monitor would have done.
+func adoptOrphan(ctx context.Context, e *Engine, id container.ID) error {
+	l, err := e.Containers.Lock(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer l.Unlock()
+	return adoptLocked(ctx, e, l)
+}
+
+func adoptLocked(ctx context.Context, e *Engine, l *container.Locked) error {
+	settled, err := settleLocked(ctx, e, l)
+	if err != nil || settled == nil || !settled.First {
+		return err
+	}
+	rec, err := l.Record()
+	if err != nil {
+		return err
+	}
+	switch {
+	case settled.Again != nil:
+		return awaitAgain(ctx, e, l, rec, settled.Again)
+	case rec.Config.Life.Remove:
+		return removeLocked(ctx, e, l, rec, true)
+	}
+	return nil
+}
+
+// replaceMonitor starts a new monitor for a container that runs or waits to be
+// started again, and returns what is known then.
+func replaceMonitor(ctx context.Context, e *Engine, l *container.Locked, f *container.Facts) (*container.Facts, error) {
+	rec, err := l.Record()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case f.Restarting != nil && f.Exit != nil:
+		err = awaitAgain(ctx, e, l, rec, f.Restarting)
+	case f.State().Live():
+		err = takeOver(ctx, e, l, rec, f)
+	default:
+		return f, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l.Facts()
+}
+
+// takeOver gives a running container a new monitor.
+func takeOver(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, f *container.Facts) error {
+	cfg, err := monitorConfig(e, rec, e.Containers.RunDir(rec.ID))
+	if err != nil {
+		return err
+	}
+	cfg.Lost = &monitor.Process{PID: f.Started.PID, StartTime: f.Started.StartTime}
+	conn, err := startMonitor(ctx, e, cfg)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	watcher, err := identify(conn)
+	if errors.Is(err, unix.ESRCH) { // it has ended in this moment
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(f.Started.Ports) > 0 {
+		// What another has taken meanwhile is its own; the firewall still leads it here.
+		if held, err := e.Networks.Hold(rec.ID); err != nil {
+			e.warn(err)
+		} else {
+			defer closeFiles(held)
+			if err := conn.Hold(held...); err != nil {
+				return err
+			}
+		}
+	}
+	return l.Rewatched(watcher)
+}
+
+// awaitAgain has a new monitor wait for the moment of a restart.
+func awaitAgain(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, r *container.Restarting) error {
+	cfg, err := monitorConfig(e, rec, e.Containers.RunDir(rec.ID))
+	if err != nil {
+		return err
+	}
+	cfg.AgainIn = max(time.Until(r.At), time.Millisecond)
+	conn, err := startMonitor(ctx, e, cfg)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	watcher, err := identify(conn)
+	if err != nil {
+		return err
+	}
+	return l.Rewatched(watcher)
+}

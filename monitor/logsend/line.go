@@ -1,0 +1,82 @@
+package logsend
+
+import (
+	"errors"
+	"net"
+	"time"
+)
+
+// line is a connection that is made again when it breaks.
+type line struct {
+	dial  func() (net.Conn, error)
+	conn  net.Conn
+	tried time.Time // when it was last dialled in vain
+	pause time.Duration
+}
+
+const (
+	// dialTime and sendTime bound one connect and one write.
+	dialTime = 10 * time.Second
+	sendTime = 30 * time.Second
+	// redial is how long nothing is tried after a connect that failed.
+	redial = time.Second
+)
+
+var errUnreachable = errors.New("the target was not reachable a moment ago")
+
+func newLine(dial func() (net.Conn, error)) (*line, error) {
+	l := &line{dial: dial, pause: redial}
+	return l, l.connect()
+}
+
+func (l *line) connect() error {
+	if l.conn != nil {
+		return nil
+	}
+	if !l.tried.IsZero() && time.Since(l.tried) < l.pause {
+		return errUnreachable
+	}
+	c, err := l.dial()
+	if err != nil {
+		l.tried = time.Now()
+		return err
+	}
+	l.conn, l.tried = c, time.Time{}
+	return nil
+}
+
+// do speaks on the connection, and once more on a new one if it was broken.
+func (l *line) do(speak func(net.Conn) error) (err error) {
+	for range 2 {
+		if err = l.connect(); err != nil {
+			return err
+		}
+		if err = l.conn.SetDeadline(time.Now().Add(sendTime)); err == nil {
+			if err = speak(l.conn); err == nil {
+				return nil
+			}
+		}
+		l.Close()
+	}
+	return err
+}
+
+func (l *line) write(b []byte) error {
+	return l.do(func(c net.Conn) error {
+		_, err := c.Write(b)
+		return err
+	})
+}
+
+func (l *line) Close() error {
+	if l.conn == nil {
+		return nil
+	}
+	err := l.conn.Close()
+	l.conn = nil
+	return err
+}
+
+func dialTo(network, address string) func() (net.Conn, error) {
+	return func() (net.Conn, error) { return net.DialTimeout(network, address, dialTime) }
+}
