@@ -57,6 +57,20 @@ func Probe() Host {
 	return h
 }
 
+// MemoryNodes is how many memory nodes there are, 0 unknown.
+func MemoryNodes() int {
+	b, err := atomicfile.ReadCapped("/sys/devices/system/node/online", 4096)
+	if err != nil {
+		return 0
+	}
+	last := strings.TrimSpace(string(b))
+	n, err := strconv.Atoi(last[strings.LastIndexAny(last, ",-")+1:])
+	if err != nil {
+		return 0
+	}
+	return n + 1
+}
+
 func exists(path string) bool { return unix.Access(path, unix.F_OK) == nil }
 
 func kernel() Kernel {
