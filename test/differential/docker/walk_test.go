@@ -23,7 +23,7 @@ var walked = []string{
 }
 
 // same are verbs that share another one's flags.
-var same = map[string]string{"create": "run", "system events": "events", "system info": "info"}
+var same = map[string]string{"create": "run", "run": "create", "system events": "events", "system info": "info"}
 
 var flagLine = regexp.MustCompile(`(?m)^\s+(?:-(\w), )?--([a-z0-9-]+)`)
 
@@ -98,6 +98,9 @@ func TestEveryFlagHasACase(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain := listed(t, "plain.list")
+	for what, reason := range listed(t, "later.list") {
+		plain[what] = reason
+	}
 	images, err := os.ReadFile("../../conform/images-docker.txt")
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +132,7 @@ func TestEveryFlagHasACase(t *testing.T) {
 	}
 	for what := range plain {
 		if !used[what] {
-			t.Errorf("plain.list: there is no %s", what)
+			t.Errorf("plain.list or later.list: there is no %s", what)
 		}
 	}
 }
