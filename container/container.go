@@ -91,6 +91,9 @@ type Host = bundle.Host
 // Probe looks at this machine; it costs some system calls.
 func Probe() Host { return bundle.Probe() }
 
+// MemoryNodes is how many memory nodes there are, 0 unknown.
+func MemoryNodes() int { return bundle.MemoryNodes() }
+
 // PrivateUsers decides whether a container gets a user namespace of its own.
 func PrivateUsers(c *Config, f *UsernsFacts) UsernsChoice {
 	private, reason := bundle.PrivateUsers(c, f)

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -108,8 +109,8 @@ func networks(n *config.Network) []string {
 	for _, e := range n.Endpoints {
 		out = append(out, e.Network)
 	}
-	if len(out) == 0 && n.Mode != "" {
-		out = append(out, n.Mode)
+	if len(out) == 0 {
+		out = append(out, cmp.Or(n.Mode, "bridge"))
 	}
 	return out
 }

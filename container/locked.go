@@ -103,8 +103,11 @@ func (l *Locked) save(rec *Record) error {
 
 // Rename gives another name. Errors, in Docker's words: Invalid, Conflict.
 func (l *Locked) Rename(name string) error {
-	if err := CheckName(name); err != nil {
-		return err
+	if name == "" {
+		return fault.New(fault.Invalid, "Neither old nor new names may be empty")
+	}
+	if CheckName(name) != nil {
+		return fault.New(fault.Invalid, "Error when allocating new name: Invalid container name (/%s), only %s are allowed", name, nameChars)
 	}
 	rec, err := l.Record()
 	if err != nil {

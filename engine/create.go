@@ -80,7 +80,7 @@ func freeIDFile(path string) error {
 		return nil
 	}
 	if _, err := os.Lstat(path); err == nil {
-		return fault.New(fault.Exists, "Container ID file found, make sure the other container isn't running or delete %s", path)
+		return fault.New(fault.Exists, "container ID file found, make sure the other container isn't running or delete %s", path)
 	}
 	return nil
 }
@@ -142,7 +142,7 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 		}
 	}
 	defaultsInto(&c, &e.Defaults)
-	warnings, err := c.Check(config.Machine{CPUs: e.host().CPUs})
+	warnings, err := c.Check(machine(e, &c.Resources))
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +169,7 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 	if err != nil {
 		return nil, err
 	}
-	if err := joinable(ctx, e, &c); err != nil {
+	if err := joinable(ctx, e, &c, false); err != nil {
 		return nil, err
 	}
 	rec := &container.Record{
@@ -188,6 +188,15 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 		rec.LogPath = filepath.Join(e.Containers.Home(rec.ID), string(rec.ID)+"-json.log")
 	}
 	return rec, nil
+}
+
+// machine is what limits are checked against.
+func machine(e *Engine, r *config.Resources) config.Machine {
+	m := config.Machine{CPUs: e.host().CPUs}
+	if r.CPU.Mems != "" {
+		m.Nodes = container.MemoryNodes()
+	}
+	return m
 }
 
 // defaultsInto fills in what the administrator has set.
@@ -242,14 +251,18 @@ func platformOf(base image.Base) string {
 	return strings.TrimSuffix(p.OS+"/"+p.Architecture+"/"+p.Variant, "/")
 }
 
-// joinable makes sure that containers whose namespaces are to be shared exist.
-func joinable(ctx context.Context, e *Engine, c *config.Config) error {
+// joinable puts ids in the place of the names of containers whose namespaces
+// are to be shared. Unless it must be there, that of the network may come later.
+func joinable(ctx context.Context, e *Engine, c *config.Config, must bool) error {
 	for _, mode := range []*string{&c.Network.Mode, &c.Namespaces.PID, &c.Namespaces.IPC, &c.Namespaces.User} {
 		name, ok := strings.CutPrefix(*mode, "container:")
 		if !ok {
 			continue
 		}
 		id, err := e.Containers.Find(ctx, name)
+		if fault.Is(err, fault.NotFound) && !must && mode == &c.Network.Mode {
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"berth/image"
 )
@@ -19,11 +21,22 @@ func ImageDiff(ctx context.Context, e *Engine, nameOrID, base string) ([]image.C
 	return e.Images.Diff(ctx, nameOrID, base)
 }
 
-// ContainerDiff tells what a container changed in its image's files.
+// laidOver are files of ours that lie over the container's; an empty file marks
+// the place of each.
+var laidOver = []string{"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"}
+
+// ContainerDiff tells what a container changed in its image's files. The places
+// of laidOver are no change, nor is their folder if nothing else changed in it.
 func ContainerDiff(ctx context.Context, e *Engine, name string) ([]image.Change, error) {
 	rec, err := e.Containers.Get(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	return e.Writables.Changes(ctx, rec.Snapshot)
+	all, err := e.Writables.Changes(ctx, rec.Snapshot)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(c image.Change) bool { return slices.Contains(laidOver, c.Path) })
+	inside := slices.ContainsFunc(all, func(c image.Change) bool { return strings.HasPrefix(c.Path, "/etc/") })
+	return slices.DeleteFunc(all, func(c image.Change) bool { return c.Path == "/etc" && !inside }), nil
 }

@@ -80,7 +80,7 @@ func Exec(ctx context.Context, e *Engine, r ExecRequest) (_ *Session, err error)
 	switch facts.State() {
 	case container.StateRunning:
 	case container.StatePaused:
-		return nil, fault.New(fault.Conflict, "Container %s is paused, unpause the container before exec", rec.ID)
+		return nil, fault.New(fault.Conflict, "Container %s is paused, unpause the container before exec", r.Container)
 	case container.StateRestarting:
 		return nil, fault.New(fault.Conflict, "Container %s is restarting, wait until the container is running", rec.ID)
 	default:

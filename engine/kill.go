@@ -22,6 +22,9 @@ type KillRequest struct {
 
 // Kill sends a signal to a container's first process.
 func Kill(ctx context.Context, e *Engine, r KillRequest) error {
+	if n, err := strconv.Atoi(r.Signal); err == nil && n > lastSignal {
+		return fault.New(fault.Invalid, "Cannot kill container: %s: The linux daemon does not support signal %d", r.Container, n)
+	}
 	sig, err := parseSignal(r.Signal, unix.SIGKILL)
 	if err != nil {
 		return err
@@ -73,6 +76,8 @@ func killAll(ctx context.Context, e *Engine, id container.ID, facts *container.F
 	return err
 }
 
+const lastSignal = 64
+
 // parseSignal reads a signal as people type it.
 func parseSignal(s string, none unix.Signal) (unix.Signal, error) {
 	if s == "" {
@@ -80,7 +85,7 @@ func parseSignal(s string, none unix.Signal) (unix.Signal, error) {
 	}
 	bad := func() (unix.Signal, error) { return 0, fault.New(fault.Invalid, "Invalid signal: %s", s) }
 	if n, err := strconv.Atoi(s); err == nil {
-		if n < 1 || n > 64 {
+		if n < 1 || n > lastSignal {
 			return bad()
 		}
 		return unix.Signal(n), nil

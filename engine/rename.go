@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"berth/container"
@@ -14,7 +13,7 @@ func Rename(ctx context.Context, e *Engine, name, to string) error {
 		old := rec.Name
 		to = strings.TrimPrefix(to, "/")
 		if err := l.Rename(to); err != nil {
-			return fmt.Errorf("Error when allocating new name: %w", err)
+			return err
 		}
 		if err := e.Networks.Rename(rec.ID, to); err != nil {
 			return err

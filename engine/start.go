@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"berth/base/clock"
@@ -175,6 +176,16 @@ func (s *start) watchOver(ctx context.Context, e *Engine, u *undo.Stack) (err er
 // gather finds what the first process needs while the monitor comes up.
 func (s *start) gather(ctx context.Context, e *Engine, u *undo.Stack) (err error) {
 	id := s.rec.ID
+	if err := joinable(ctx, e, &s.rec.Config, true); err != nil {
+		return err
+	}
+	if other, ok := strings.CutPrefix(s.rec.Config.Network.Mode, "container:"); ok {
+		with, err := e.Containers.Get(ctx, other)
+		if err != nil {
+			return err
+		}
+		s.rec.Hostname = with.Hostname // their network goes by that name
+	}
 	if s.rec.Userns.Private {
 		if s.ids, err = e.Ranges.Take(string(id), s.rec.Userns.LargeUIDs, s.rec.Userns.LargeGIDs); err != nil {
 			return err

@@ -14,10 +14,20 @@ func unserved(c *config.Config, platform string) error {
 	switch {
 	case c.Image.SizeLimit > 0:
 		return not("--storage-opt size=")
+	case c.Life.Timeout > 0:
+		return not("--timeout")
+	case c.Process.ClearEnv:
+		return not("--unsetenv-all")
+	case c.Image.Volumes != "" && c.Image.Volumes != "bind":
+		return not("--image-volume " + c.Image.Volumes)
+	case len(c.Network.Links) > 0:
+		return not("--link")
+	case strings.HasPrefix(c.Namespaces.IPC, "container:"):
+		return not("--ipc container: (its /dev/shm could not be shared)")
 	case len(c.Life.Secrets) > 0:
 		return not("--secret")
 	case c.Image.Platform != "" && !samePlatform(c.Image.Platform, platform):
-		return fault.New(fault.NotFound, "image %s is here for %s, not for %s: pull it for that platform", c.Image.Name, platform, c.Image.Platform)
+		return fault.New(fault.NotFound, "image with reference %s was found but does not match the specified platform: wanted %s, actual: %s", c.Image.Name, c.Image.Platform, platform)
 	}
 	return nil
 }

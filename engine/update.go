@@ -17,7 +17,15 @@ type UpdateRequest struct {
 
 // Update changes a container, live if it runs.
 func Update(ctx context.Context, e *Engine, r UpdateRequest) error {
+	if r.Restart != nil {
+		if err := r.Restart.Check(); err != nil {
+			return err
+		}
+	}
 	return change(ctx, e, r.Container, func(l *container.Locked, rec *container.Record, f *container.Facts) error {
+		if err := clashes(rec.ID, &rec.Config.Resources.CPU, &r.Resources.CPU); err != nil {
+			return err
+		}
 		if r.Restart != nil && rec.Config.Life.Remove && r.Restart.Policy != "" && r.Restart.Policy != "no" {
 			return fault.New(fault.Conflict, "Restart policy cannot be updated because AutoRemove is enabled for the container")
 		}
@@ -56,6 +64,25 @@ func Update(ctx context.Context, e *Engine, r UpdateRequest) error {
 	})
 }
 
+// clashes refuses what Docker does: --cpus and the quota in microseconds do not
+// go together, whichever came first.
+func clashes(id container.ID, have, asked *config.CPU) error {
+	not := func(what, since string) error {
+		return fault.New(fault.Conflict, "Cannot update container %s: Conflicting options: %s cannot be updated as %s", id, what, since)
+	}
+	switch {
+	case asked.Nano != 0 && have.Period != 0:
+		return not("Nano CPUs", "CPU Period has already been set")
+	case asked.Nano != 0 && have.Quota != 0:
+		return not("Nano CPUs", "CPU Quota has already been set")
+	case asked.Quota != 0 && have.Nano != 0:
+		return not("CPU Quota", "NanoCPUs has already been set")
+	case asked.Period != 0 && have.Nano != 0:
+		return not("CPU Period", "NanoCPUs has already been set")
+	}
+	return nil
+}
+
 // mergeResources lays what was asked for over what there is.
 func mergeResources(into, from *config.Resources) {
 	override(&into.Memory.Limit, from.Memory.Limit)
@@ -64,11 +91,6 @@ func mergeResources(into, from *config.Resources) {
 	override(&into.Memory.Kernel, from.Memory.Kernel)
 	override(&into.Memory.Swappiness, from.Memory.Swappiness)
 	c, d := &into.CPU, &from.CPU
-	if d.Nano != 0 { // --cpus and --cpu-quota exclude each other
-		c.Quota, c.Period = 0, 0
-	} else if d.Quota != 0 || d.Period != 0 {
-		c.Nano = 0
-	}
 	override(&c.Nano, d.Nano)
 	override(&c.Shares, d.Shares)
 	override(&c.Quota, d.Quota)

@@ -18,7 +18,8 @@ func HostsFile(hostname, domainname string, addresses []netip.Addr, extra []Host
 		}
 		b.WriteString(e.Address.String() + "\t" + e.Name + "\n")
 	}
-	if !plain(hostname) || !plain(domainname) {
+	// Blanks in it make several names of it, as with Docker.
+	if !plain(strings.ReplaceAll(hostname, " ", "")) || !plain(domainname) {
 		return "", fault.New(fault.Invalid, "host name %.80q does not fit into a line of /etc/hosts", hostname)
 	}
 	names := hostname

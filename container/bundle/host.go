@@ -66,6 +66,20 @@ func inUserns() bool {
 	return err == nil && strings.Join(strings.Fields(string(text)), " ") != "0 0 4294967295"
 }
 
+// MemoryNodes is how many memory nodes there are, 0 unknown.
+func MemoryNodes() int {
+	b, err := atomicfile.ReadCapped("/sys/devices/system/node/online", 4096)
+	if err != nil {
+		return 0
+	}
+	last := strings.TrimSpace(string(b))
+	n, err := strconv.Atoi(last[strings.LastIndexAny(last, ",-")+1:])
+	if err != nil {
+		return 0
+	}
+	return n + 1
+}
+
 func exists(path string) bool { return unix.Access(path, unix.F_OK) == nil }
 
 func kernel() Kernel {

@@ -67,6 +67,11 @@ func (m *maker) defaultMounts() []specs.Mount {
 	default:
 		list = append(list, specs.Mount{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=" + strconv.FormatInt(shm, 10)}})
 	}
+	if m.c.Security.ReadOnlyTmpfs {
+		for _, dir := range []string{"/run", "/tmp", "/var/tmp"} {
+			list = append(list, specs.Mount{Destination: dir, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777"}})
+		}
+	}
 	if m.c.Security.Privileged {
 		for i := range list {
 			list[i].Options = slices.DeleteFunc(list[i].Options, func(o string) bool { return o == "ro" })
@@ -141,6 +146,11 @@ var notForKernel = []string{"z", "Z", "U", "nocopy", "copy", "consistent", "cach
 
 var propagationWords = []string{"shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable", "runbindable"}
 
+// tmpfsWords are the options of a tmpfs, without their values.
+var tmpfsWords = strings.Fields("defaults ro rw suid nosuid dev nodev exec noexec sync async dirsync remount mand nomand atime noatime " +
+	"diratime nodiratime relatime norelatime strictatime nostrictatime lazytime mode uid gid nr_inodes nr_blocks size mpol " +
+	"tmpcopyup notmpcopyup swap noswap huge inode32 inode64")
+
 func (m *maker) mount(a *Mount) (specs.Mount, error) {
 	target := path.Clean(a.Target)
 	if !path.IsAbs(a.Target) || target == "/" {
@@ -154,6 +164,11 @@ func (m *maker) mount(a *Mount) (specs.Mount, error) {
 	switch a.Kind {
 	case config.MountTmpfs:
 		out.Type, out.Source = "tmpfs", "tmpfs"
+		for _, o := range a.Options {
+			if word, _, _ := strings.Cut(o, "="); !slices.Contains(tmpfsWords, word) && !slices.Contains(propagationWords, word) {
+				return out, fault.New(fault.Invalid, "invalid tmpfs option [%.80q]", o)
+			}
+		}
 		out.Options = []string{"noexec", "nosuid", "nodev", prop}
 		if a.Size > 0 {
 			out.Options = append(out.Options, "size="+strconv.FormatInt(a.Size, 10))

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -95,6 +96,9 @@ func (m *maker) privateUsers() bool { return len(m.in.UIDs) > 0 }
 // namespaces are all eight, unless one is the host's or another's.
 func (m *maker) namespaces() error {
 	l, ns := m.spec.Linux, &m.c.Namespaces
+	if !isIPC(ns.IPC) {
+		return fault.New(fault.Invalid, "Invalid IPC mode: %s", ns.IPC)
+	}
 	add := func(kind specs.LinuxNamespaceType, mode, join string) error {
 		if join == "" && strings.HasPrefix(mode, "container:") {
 			return fault.New(fault.Invalid, "%s: no namespace was found for the %s namespace", mode, kind)
@@ -130,6 +134,12 @@ func (m *maker) namespaces() error {
 	return nil
 }
 
+// isIPC reports whether there is such a mode.
+func isIPC(mode string) bool {
+	return slices.Contains([]string{"", "none", "private", "shareable", "host"}, mode) ||
+		strings.HasPrefix(mode, "container:") || strings.HasPrefix(mode, "ns:")
+}
+
 // own reports whether the container has a new namespace of a kind.
 func (m *maker) own(kind specs.LinuxNamespaceType) bool {
 	for _, n := range m.spec.Linux.Namespaces {
@@ -162,6 +172,9 @@ func (m *maker) kernel() error {
 		if strings.ContainsAny(name+value, "\r\n\x00") {
 			return fault.New(fault.Invalid, "sysctl %.80q has a line break or NUL byte", name)
 		}
+		if err := m.sysctlAllowed(name); err != nil {
+			return err
+		}
 		sysctl[name] = value
 	}
 	m.spec.Linux.Sysctl = sysctl
@@ -172,6 +185,19 @@ func (m *maker) kernel() error {
 		maps.Copy(m.spec.Annotations, m.in.Annotations)
 	}
 	return m.cgroupPath()
+}
+
+// sysctlAllowed refuses, in Docker's words, one of a namespace that is the
+// host's; the runtime looks at all of them once more.
+func (m *maker) sysctlAllowed(name string) error {
+	name = strings.ReplaceAll(name, "/", ".")
+	switch {
+	case strings.HasPrefix(name, "net.") && m.c.Network.Mode == "host":
+		return fault.New(fault.Invalid, "sysctl %q not allowed in host network namespace", name)
+	case strings.HasPrefix(name, "kernel.") && m.c.Namespaces.IPC == "host":
+		return fault.New(fault.Invalid, "sysctl %q is not allowed in the hosts ipc namespace", name)
+	}
+	return nil
 }
 
 // idsInside is how many ids the range of another container has.

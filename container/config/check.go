@@ -17,7 +17,8 @@ import (
 
 // Machine is what Check has to know of the machine.
 type Machine struct {
-	CPUs int // processors that a container may use, 0 unknown
+	CPUs  int // processors that a container may use, 0 unknown
+	Nodes int // memory nodes, 0 unknown
 }
 
 func invalid(format string, args ...any) error { return fault.New(fault.Invalid, format, args...) }
@@ -39,6 +40,9 @@ func (c *Config) Check(m Machine) (warnings []string, err error) {
 	}
 	if c.Network.Mode == "host" && (len(c.Network.Publish) > 0 || c.Network.PublishAll) {
 		warnings = append(warnings, "Published ports are discarded when using host network mode")
+	}
+	if c.Resources.Memory.Kernel > 0 {
+		warnings = append(warnings, "Specifying a kernel memory limit is deprecated and will be removed in a future release.")
 	}
 	if c.Resources.OOMKillDisable && c.Resources.Memory.Limit == 0 {
 		warnings = append(warnings, "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.")
@@ -118,6 +122,9 @@ func isSignal(s string) bool {
 // realtimeSignals is the distance from RTMIN to RTMAX.
 const realtimeSignals = 30
 
+// runtimes are names that are asked for by habit; there is one runtime.
+var runtimes = []string{"runc", "io.containerd.runc.v2", "crun", "berth-oci"}
+
 // checkPlain checks what stands alone.
 func (c *Config) checkPlain() error {
 	if d := c.Process.WorkDir; d != "" && !path.IsAbs(d) {
@@ -125,6 +132,9 @@ func (c *Config) checkPlain() error {
 	}
 	if s := c.Stop.Signal; s != "" && !isSignal(s) {
 		return invalid("Invalid signal: %s", s)
+	}
+	if r := c.Life.Runtime; r != "" && !slices.Contains(runtimes, r) {
+		return invalid("Unknown runtime specified %s", r)
 	}
 	for _, e := range c.Process.Env {
 		if strings.ContainsAny(e, "\x00") || e == "" || e[0] == '=' {

@@ -67,7 +67,7 @@ func (c CPU) check(m Machine) error {
 	if err := checkSet("cpus", "CPUs", c.Cpus, m.CPUs); err != nil {
 		return err
 	}
-	return checkSet("mems", "memory nodes", c.Mems, 0)
+	return checkSet("mems", "memory nodes", c.Mems, m.Nodes)
 }
 
 // checkSet reads a list of numbers and ranges; count is how many there are, 0
@@ -88,7 +88,11 @@ func checkSet(kind, plural, set string, count int) error {
 			return bad
 		}
 		if count > 0 && b >= uint64(count) {
-			return invalid("Requested %s are not available - requested %s, available: 0-%d", plural, set, count-1)
+			available := "0"
+			if count > 1 {
+				available = "0-" + strconv.Itoa(count-1)
+			}
+			return invalid("Requested %s are not available - requested %s, available: %s", plural, set, available)
 		}
 	}
 	return nil

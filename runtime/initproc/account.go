@@ -14,7 +14,8 @@ type Account struct {
 	Groups []string // additional ones
 }
 
-func (s *Account) Name() string  { return "find the user" }
+// Name is empty: the errors say by themselves what was looked for.
+func (s *Account) Name() string  { return "" }
 func (s *Account) op() op        { return opAccount }
 func (s *Account) wire(c *coder) { c.Str(&s.User); c.Strs(&s.Groups) }
 

@@ -86,7 +86,7 @@ type LookPath struct {
 	Path string // the value of PATH in the container's environment
 }
 
-func (s *LookPath) Name() string  { return "exec " + strconv.Quote(s.File) }
+func (s *LookPath) Name() string  { return "exec: " + strconv.Quote(s.File) }
 func (s *LookPath) op() op        { return opLookPath }
 func (s *LookPath) wire(c *coder) { c.Str(&s.File); c.Str(&s.Path) }
 
@@ -168,7 +168,7 @@ func (s *Exec) Name() string {
 	if len(s.Args) == 0 {
 		return "execute nothing"
 	}
-	return "exec " + strconv.Quote(s.Args[0])
+	return "exec: " + strconv.Quote(s.Args[0])
 }
 func (s *Exec) op() op        { return opExec }
 func (s *Exec) wire(c *coder) { c.Strs(&s.Args); c.Strs(&s.Env); c.Int(&s.Keep); c.Bool(&s.Block) }

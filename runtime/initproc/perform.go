@@ -2,6 +2,7 @@ package initproc
 
 import (
 	"errors"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -81,7 +82,7 @@ func (p *process) giveUp(step string, err error) int {
 	if errors.As(err, &ce) {
 		cause = ce.cause
 	}
-	text := step + ": " + err.Error()
+	text := strings.TrimPrefix(step+": "+err.Error(), ": ")
 	if len(text) > maxFrameText {
 		text = text[:maxFrameText]
 	}

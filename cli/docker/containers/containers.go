@@ -8,6 +8,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"berth/base/fault"
 	"berth/cli/docker/attach"
@@ -40,8 +42,15 @@ func create(ctx context.Context, c *command.Call, e Engine, asked *option.Asked)
 	if asked.Quiet {
 		told.Progress = io.Discard
 	}
-	return e.Create(ctx, *asked, told)
+	id, err := e.Create(ctx, *asked, told)
+	if err == nil || slices.ContainsFunc(clients, func(s string) bool { return strings.HasPrefix(err.Error(), s) }) {
+		return id, err
+	}
+	return id, command.FromEngine(err)
 }
+
+// clients are errors that docker's client finds by itself.
+var clients = []string{"invalid reference format", "container ID file found"}
 
 // detachKeys are those of the flag, else those of the settings, which are known
 // only now.

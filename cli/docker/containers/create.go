@@ -29,7 +29,7 @@ func (v *Create) Run(ctx context.Context, c *command.Call, words []string) error
 	}
 	id, err := create(ctx, c, e, &asked)
 	if err != nil {
-		return command.FromEngine(err)
+		return err
 	}
 	fmt.Fprintln(c.Out, id)
 	return nil

@@ -66,17 +66,17 @@ func (v *Exec) Run(ctx context.Context, c *command.Call, words []string) error {
 	if err != nil {
 		return err
 	}
-	if !v.detach {
-		if err := attach.CheckInput(c.In, v.interactive, v.tty); err != nil {
-			return err
-		}
-	}
 	e, err := open(c)
 	if err != nil {
 		return err
 	}
 	if v.latest {
 		if r.Container, err = one(ctx, e, nil, true); err != nil {
+			return err
+		}
+	}
+	if !v.detach {
+		if err := checkInput(ctx, c, e, r); err != nil {
 			return err
 		}
 	}
@@ -87,6 +87,19 @@ func (v *Exec) Run(ctx context.Context, c *command.Call, words []string) error {
 		r.Want.Height, r.Want.Width = term.Size(c.Out)
 	}
 	return v.exec(ctx, c, e, r, keys)
+}
+
+// checkInput refuses a terminal that is none; that there is no such container is
+// more worth saying.
+func checkInput(ctx context.Context, c *command.Call, e Engine, r ExecRequest) error {
+	err := attach.CheckInput(c.In, r.Want.Stdin, r.Terminal)
+	if err == nil {
+		return nil
+	}
+	if _, failed := e.Inspect(ctx, r.Container, false); failed != nil {
+		return notThere(c, r.Container, failed)
+	}
+	return err
 }
 
 func (v *Exec) exec(ctx context.Context, c *command.Call, e Engine, r ExecRequest, keys []byte) error {

@@ -70,6 +70,9 @@ func (v *Inspect) Run(ctx context.Context, c *command.Call, words []string) erro
 	})
 }
 
+// exitTemplate is docker's exit code for a template that is none.
+const exitTemplate = 64
+
 // PrintDocuments prints what look finds for each word, as inspect of every kind
 // does: what is not found is told of at the end.
 func PrintDocuments(c *command.Call, source string, words []string, look func(string) (any, error)) error {
@@ -92,6 +95,9 @@ func PrintDocuments(c *command.Call, source string, words []string, look func(st
 			return err
 		}
 		return errors.Join(failed...)
+	}
+	if err := format.Check(source); err != nil && !c.Podman() {
+		return &command.Exit{Code: exitTemplate, Err: err}
 	}
 	var b bytes.Buffer
 	for _, doc := range found {

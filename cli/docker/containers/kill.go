@@ -2,9 +2,11 @@ package containers
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/pflag"
 
+	"berth/base/fault"
 	"berth/cli/docker/command"
 )
 
@@ -22,7 +24,11 @@ func (v *Kill) Flags(f *pflag.FlagSet) {
 
 func (v *Kill) Run(ctx context.Context, c *command.Call, words []string) error {
 	return v.each(ctx, c, words, func(e Engine, name string) error {
-		return command.FromEngine(e.Kill(ctx, name, v.signal))
+		err := e.Kill(ctx, name, v.signal)
+		if fault.Is(err, fault.NotFound) && !c.Podman() {
+			err = fmt.Errorf("Cannot kill container: %s: %w", name, err) //nolint:staticcheck // Docker's words
+		}
+		return command.FromEngine(err)
 	})
 }
 

@@ -249,6 +249,9 @@ func (c changes) Exists(ctx context.Context, name string) (bool, error) {
 }
 
 func (c changes) Prune(ctx context.Context, filters map[string][]string) (ids []string, reclaimed int64, err error) {
+	if _, err := pruned(&container.Summary{}, filters); err != nil {
+		return nil, 0, err
+	}
 	all, err := engine.Containers(ctx, c.e)
 	if err != nil {
 		return nil, 0, err
@@ -286,7 +289,7 @@ func pruned(s *container.Summary, filters map[string][]string) (bool, error) {
 			if err != nil {
 				d, derr := time.ParseDuration(values[0])
 				if derr != nil {
-					return false, fault.New(fault.Invalid, "invalid filter 'until=%s'", values[0])
+					return false, fault.New(fault.Invalid, "failed to parse value as time or duration: %q", values[0])
 				}
 				at = time.Now().Add(-d)
 			}
@@ -302,7 +305,7 @@ func pruned(s *container.Summary, filters map[string][]string) (bool, error) {
 				return false, nil
 			}
 		default:
-			return false, fault.New(fault.Invalid, "invalid filter '%s'", key)
+			return false, fault.New(fault.Invalid, "Invalid filter '%s'", key)
 		}
 	}
 	return true, nil

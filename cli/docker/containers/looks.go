@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -265,7 +266,7 @@ func (c *choice) check(all []container.Summary, key, v string) error {
 	switch key {
 	case "status":
 		if !slices.Contains(states, v) {
-			return fault.New(fault.Invalid, "Unrecognised filter value for status: %s", v)
+			return fault.New(fault.Invalid, "Invalid filter 'status=%s'", v)
 		}
 		c.all = true
 	case "health":
@@ -310,7 +311,7 @@ func (c *choice) fits(s *container.Summary, key, v string) bool {
 	case "id":
 		return strings.HasPrefix(string(s.ID), v)
 	case "name":
-		return strings.Contains("/"+s.Name, v)
+		return matches(v, s.Name) || matches(v, "/"+s.Name)
 	case "label":
 		return hasLabel(s.Labels, v)
 	case "status":
@@ -339,6 +340,13 @@ func (c *choice) fits(s *container.Summary, key, v string) bool {
 		return v == "none"
 	}
 	return v == "false" // is-task: nothing here is swarm's
+}
+
+// matches takes a name's filter as the regular expression that it is; one that
+// is none stands for itself.
+func matches(pattern, name string) bool {
+	found, err := regexp.MatchString(pattern, name)
+	return err == nil && found || pattern == name
 }
 
 func hasPort(all []config.Port, v string) bool {

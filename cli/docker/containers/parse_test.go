@@ -173,12 +173,12 @@ func TestExitCodesOfRun(t *testing.T) {
 		text string
 		code int
 	}{
-		{command.Docker, errors.New(`exec: "nope": executable file not found in $PATH`), "docker: Error response from daemon: exec: \"nope\": executable file not found in $PATH.\nSee 'docker run --help'.\n", 127},
-		{command.Docker, errors.New(`exec: "/x": stat /x: no such file or directory`), "docker: Error response from daemon: exec: \"/x\": stat /x: no such file or directory.\nSee 'docker run --help'.\n", 127},
-		{command.Docker, errors.New(`exec: "/etc": permission denied`), "docker: Error response from daemon: exec: \"/etc\": permission denied.\nSee 'docker run --help'.\n", 126},
-		{command.Docker, errors.New("network nope not found."), "docker: Error response from daemon: network nope not found.\nSee 'docker run --help'.\n", 125},
+		{command.Docker, errors.New(`exec: "nope": executable file not found in $PATH`), "docker: Error response from daemon: exec: \"nope\": executable file not found in $PATH.\n", 127},
+		{command.Docker, errors.New(`exec: "/x": stat /x: no such file or directory`), "docker: Error response from daemon: exec: \"/x\": stat /x: no such file or directory.\n", 127},
+		{command.Docker, errors.New(`exec: "/etc": permission denied`), "docker: Error response from daemon: exec: \"/etc\": permission denied.\n", 126},
+		{command.Docker, errors.New("network nope not found."), "docker: Error response from daemon: network nope not found.\n", 125},
 		{command.Podman, errors.New("permission denied"), "Error: permission denied\n", 126},
-		{command.Berth, errors.New("no room"), "docker: no room.\nSee 'docker run --help'.\n", 125},
+		{command.Berth, errors.New("no room"), "docker: no room.\n", 125},
 	} {
 		c, _ := call(x.d)
 		if text, code := reported(x.d, notStarted(c, x.err)); text != x.text || code != x.code {

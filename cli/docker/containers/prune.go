@@ -28,31 +28,31 @@ func (v *Prune) Run(ctx context.Context, c *command.Call, _ []string) error {
 	if yes, err := images.Agreed(c, v.force, pruneWarning); err != nil || !yes {
 		return err
 	}
-	e, err := open(c)
-	if err != nil {
-		return err
+	reclaimed, err := PruneStopped(ctx, c, v.filters)
+	if err == nil && !c.Podman() {
+		fmt.Fprintf(c.Out, "Total reclaimed space: %s\n", units.HumanSize(float64(reclaimed)))
 	}
-	ids, reclaimed, err := e.Prune(ctx, v.filters)
-	if err != nil {
-		return command.FromEngine(err)
-	}
-	printGone(c, ids, reclaimed)
-	return nil
+	return err
 }
 
-// printGone lists what prune removed.
-func printGone(c *command.Call, ids []string, reclaimed int64) {
+// PruneStopped removes the containers that do not run, and lists them.
+func PruneStopped(ctx context.Context, c *command.Call, filters command.Filters) (reclaimed int64, err error) {
+	e, err := open(c)
+	if err != nil {
+		return 0, err
+	}
+	ids, reclaimed, err := e.Prune(ctx, filters)
+	if err != nil {
+		return 0, command.FromEngine(err)
+	}
 	if len(ids) > 0 && !c.Podman() {
 		fmt.Fprintln(c.Out, "Deleted Containers:")
 	}
 	for _, id := range ids {
 		fmt.Fprintln(c.Out, id)
 	}
-	if c.Podman() {
-		return
-	}
-	if len(ids) > 0 {
+	if len(ids) > 0 && !c.Podman() {
 		fmt.Fprintln(c.Out)
 	}
-	fmt.Fprintf(c.Out, "Total reclaimed space: %s\n", units.HumanSize(float64(reclaimed)))
+	return reclaimed, nil
 }

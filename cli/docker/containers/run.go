@@ -47,7 +47,7 @@ func (v *Run) Run(ctx context.Context, c *command.Call, words []string) error {
 	}
 	id, err := create(ctx, c, e, &asked)
 	if err != nil {
-		return command.Refuse(c, "run", exitRefused, command.FromEngine(err))
+		return command.Refuse(c, "run", exitRefused, err)
 	}
 	if asked.Detach {
 		if err := e.Start(ctx, id, attach.Want{}, nil); err != nil {
@@ -132,5 +132,5 @@ func startCode(err error) int {
 }
 
 func notStarted(c *command.Call, err error) error {
-	return command.Refuse(c, "run", startCode(err), command.FromEngine(err))
+	return command.Fail(c, startCode(err), command.FromEngine(err))
 }

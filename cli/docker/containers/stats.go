@@ -42,7 +42,15 @@ func (v *Stats) Run(ctx context.Context, c *command.Call, words []string) error 
 		words = []string{name}
 	}
 	o := StatsOptions{All: v.all, Once: v.noStream}
-	return command.FromEngine(e.Stats(ctx, words, o, func(list []Reading) error { return v.print(c, list) }))
+	var wrong error
+	err = e.Stats(ctx, words, o, func(list []Reading) error {
+		wrong = v.print(c, list)
+		return wrong
+	})
+	if wrong != nil {
+		return wrong
+	}
+	return command.FromEngine(err)
 }
 
 // clearScreen puts the cursor at the top and clears what is below.

@@ -119,6 +119,12 @@ func harmless(data []byte) []byte {
 	return b.Bytes()
 }
 
+// Check says whether a template is one.
+func Check(source string) error {
+	_, err := parse(source, functions())
+	return err
+}
+
 // parse reads a template; the error is docker's.
 func parse(source string, f template.FuncMap) (*template.Template, error) {
 	t, err := template.New("").Funcs(f).Parse(source)

@@ -173,6 +173,15 @@ func (o *Options) Read(d command.Dialect, a Around, words []string) (Asked, erro
 func (o *Options) readImage(Around) error {
 	platform, err := o.platform.Value(goruntime.GOARCH)
 	o.config.Image.Platform = platform
+	if off, _ := o.flags.GetBool("disable-content-trust"); !off {
+		return command.Line("--disable-content-trust=false: Docker's content trust (notary) is not served")
+	}
+	if c := &o.config.Image; !slices.Contains([]string{"always", "missing", "never", "newer"}, c.Pull) {
+		if c.Dialect == "podman" {
+			return command.Line("invalid pull policy %q: want always, missing, never or newer", c.Pull)
+		}
+		c.Pull = "missing" // as docker takes it
+	}
 	if v := o.config.Image.Volumes; err == nil && !slices.Contains([]string{"", "bind", "tmpfs", "ignore"}, v) {
 		err = command.Line("invalid image-volume type %q: want bind, tmpfs or ignore", v)
 	}

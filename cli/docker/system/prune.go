@@ -10,7 +10,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"berth/cli/docker/command"
+	"berth/cli/docker/containers"
 	"berth/cli/docker/images"
+	"berth/cli/docker/volumes"
 	"berth/engine"
 )
 
@@ -72,11 +74,27 @@ func (v *Prune) Run(ctx context.Context, c *command.Call, _ []string) error {
 	if err != nil {
 		return err
 	}
+	reclaimed := int64(0)
+	if e.HasContainers() == nil {
+		if reclaimed, err = v.instances(ctx, c); err != nil {
+			return err
+		}
+	}
 	pruned, err := engine.ImagePrune(ctx, e, engine.PruneRequest{All: v.all, Filters: v.filters})
 	if err != nil {
 		return command.FromEngine(err)
 	}
 	images.PrintPruned(c, pruned)
-	fmt.Fprintf(c.Out, "Total reclaimed space: %s\n", humanSize(pruned.Reclaimed))
+	fmt.Fprintf(c.Out, "Total reclaimed space: %s\n", humanSize(reclaimed+pruned.Reclaimed))
 	return nil
+}
+
+// instances prunes what was made of images: containers, and volumes if asked.
+func (v *Prune) instances(ctx context.Context, c *command.Call) (int64, error) {
+	reclaimed, err := containers.PruneStopped(ctx, c, v.filters)
+	if err != nil || !v.volumes {
+		return reclaimed, err
+	}
+	n, err := volumes.PruneUnused(ctx, c, v.filters)
+	return reclaimed + n, err
 }

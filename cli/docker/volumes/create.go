@@ -70,6 +70,12 @@ func (v *Create) Run(ctx context.Context, c *command.Call, words []string) error
 	if err != nil {
 		return err
 	}
+	if r.Labels == nil { // inspect tells it from one that a container made
+		r.Labels = map[string]string{}
+	}
+	if r.Options == nil {
+		r.Options = map[string]string{}
+	}
 	e, err := open(c)
 	if err != nil {
 		return err

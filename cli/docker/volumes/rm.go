@@ -70,13 +70,22 @@ func (v *Prune) Run(ctx context.Context, c *command.Call, _ []string) error {
 	if yes, err := images.Agreed(c, v.force, pruneWarning); err != nil || !yes {
 		return err
 	}
+	reclaimed, err := PruneUnused(ctx, c, v.filters)
+	if err == nil && !c.Podman() {
+		fmt.Fprintf(c.Out, "Total reclaimed space: %s\n", units.HumanSize(float64(reclaimed)))
+	}
+	return err
+}
+
+// PruneUnused removes the volumes that nothing uses, and lists them.
+func PruneUnused(ctx context.Context, c *command.Call, filters command.Filters) (reclaimed int64, err error) {
 	e, err := open(c)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	names, reclaimed, err := e.VolumePrune(ctx, v.filters)
+	names, reclaimed, err := e.VolumePrune(ctx, filters)
 	if err != nil {
-		return command.FromEngine(err)
+		return 0, command.FromEngine(err)
 	}
 	if len(names) > 0 && !c.Podman() {
 		fmt.Fprintln(c.Out, "Deleted Volumes:")
@@ -84,14 +93,10 @@ func (v *Prune) Run(ctx context.Context, c *command.Call, _ []string) error {
 	for _, name := range names {
 		fmt.Fprintln(c.Out, term.Clean(name))
 	}
-	if c.Podman() {
-		return nil
-	}
-	if len(names) > 0 {
+	if len(names) > 0 && !c.Podman() {
 		fmt.Fprintln(c.Out)
 	}
-	fmt.Fprintf(c.Out, "Total reclaimed space: %s\n", units.HumanSize(float64(reclaimed)))
-	return nil
+	return reclaimed, nil
 }
 
 // Rename is volume rename, which docker does not have.
