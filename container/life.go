@@ -111,11 +111,11 @@ func (s *disk) facts(id ID) (*Facts, error) {
 	if f.Exit, err = s.readExit(id); err != nil || f.Exit != nil {
 		return f, err
 	}
-	if f.Alive = f.Started.Process.alive(); f.Alive {
+	if f.Alive = f.Started.Process.Alive(); f.Alive {
 		return f, nil
 	}
 	// It has ended since; its monitor writes how before it ends itself.
-	f.Watched = f.Started.Monitor.alive()
+	f.Watched = f.Started.Monitor.Alive()
 	f.Exit, err = s.readExit(id)
 	return f, err
 }
@@ -133,8 +133,8 @@ func (s *disk) readExit(id ID) (*Exit, error) {
 	return &e, nil
 }
 
-// alive reports whether the process is still that one and has not ended.
-func (p Process) alive() bool {
+// Alive reports whether the process is still that one and has not ended.
+func (p Process) Alive() bool {
 	if p.PID <= 0 {
 		return false
 	}

@@ -68,6 +68,15 @@ func (l *Locked) Started(st Started) error {
 	return nil
 }
 
+// WatchedBy notes the monitor that took over a running container.
+func (l *Locked) WatchedBy(monitor Process) error {
+	return l.change(func(f *life) {
+		if f.Started != nil {
+			f.Started.Monitor = monitor
+		}
+	})
+}
+
 // Failed notes that a start failed after Prepare, with or without Started:
 // inspect shows the code (126, 127, 128) and the cause. One that never ran stays
 // created, as with Docker.

@@ -27,7 +27,7 @@ func Attach(ctx context.Context, e *Engine, name string) (*container.Record, *mo
 	default:
 		return nil, nil, fault.New(fault.Conflict, "You cannot attach to a stopped container, start it first")
 	}
-	conn, err := monitor.Dial(e.Containers.RunDir(rec.ID))
+	conn, err := dialMonitor(ctx, e, rec.ID)
 	if err != nil {
 		return nil, nil, err
 	}

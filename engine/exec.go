@@ -65,17 +65,11 @@ func Exec(ctx context.Context, e *Engine, r ExecRequest) (_ *Session, err error)
 	if err != nil {
 		return nil, err
 	}
-	switch facts.State() {
-	case container.StateRunning:
-	case container.StatePaused:
-		return nil, fault.New(fault.Conflict, "Container %s is paused, unpause the container before exec", rec.ID)
-	case container.StateRestarting:
-		return nil, fault.New(fault.Conflict, "Container %s is restarting, wait until the container is running", rec.ID)
-	default:
-		return nil, fault.New(fault.Conflict, "Container %s is not running", rec.ID)
+	if err := enterable(rec.ID, facts); err != nil {
+		return nil, err
 	}
 	s := &Session{ID: string(ids.New())}
-	if s.Conn, err = monitor.Dial(e.Containers.RunDir(rec.ID)); err != nil {
+	if s.Conn, err = dialMonitor(ctx, e, rec.ID); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -85,10 +79,39 @@ func Exec(ctx context.Context, e *Engine, r ExecRequest) (_ *Session, err error)
 	}()
 	e.tell(rec, "exec_create: "+strings.Join(r.Args, " "), map[string]string{"execID": s.ID})
 	if err := spawn(ctx, e, rec, &r, s); err != nil {
-		return nil, err
+		return nil, metChange(ctx, e, rec.ID, err)
 	}
 	e.tell(rec, "exec_start: "+strings.Join(r.Args, " "), map[string]string{"execID": s.ID})
 	return s, nil
+}
+
+// enterable refuses a container that takes no further process, in docker's words.
+func enterable(id container.ID, facts *container.Facts) error {
+	switch facts.State() {
+	case container.StateRunning:
+		return nil
+	case container.StatePaused:
+		return fault.New(fault.Conflict, "Container %s is paused, unpause the container before exec", id)
+	case container.StateRestarting:
+		return fault.New(fault.Conflict, "Container %s is restarting, wait until the container is running", id)
+	}
+	return fault.New(fault.Conflict, "Container %s is not running", id)
+}
+
+// metChange words an error of an exec whose container was paused or ended under
+// it: no lock is held meanwhile.
+func metChange(ctx context.Context, e *Engine, id container.ID, err error) error {
+	facts, failed := e.Containers.Facts(ctx, id)
+	if fault.Is(failed, fault.NotFound) {
+		return failed
+	}
+	if failed != nil {
+		return err
+	}
+	if changed := enterable(id, facts); changed != nil {
+		return changed
+	}
+	return err
 }
 
 func spawn(ctx context.Context, e *Engine, rec *container.Record, r *ExecRequest, s *Session) error {

@@ -44,13 +44,16 @@ func Exited(ctx context.Context, e *Engine, id container.ID) (*Again, error) {
 }
 
 // settleLocked gives back what an ended run held. It returns nil for a container
-// that runs, or never ran.
+// that runs, or never ran; a monitor that died under one that runs is replaced.
 func settleLocked(ctx context.Context, e *Engine, l *container.Locked) (*container.Settled, error) {
 	facts, err := l.Facts()
 	if err != nil {
 		return nil, err
 	}
 	if facts.State().Live() || facts.Started == nil {
+		if err := watchAgain(ctx, e, l, facts); err != nil {
+			e.warn(err)
+		}
 		return nil, nil
 	}
 	settled, err := l.Settle()

@@ -66,7 +66,7 @@ func endLocked(ctx context.Context, e *Engine, l *container.Locked, rec *contain
 		return err
 	}
 	if facts.State() == container.StateRestarting {
-		dismiss(e.Containers.RunDir(rec.ID))
+		dismiss(e.Containers.RunDir(rec.ID), 200*time.Millisecond)
 	}
 	return nil
 }
@@ -74,21 +74,13 @@ func endLocked(ctx context.Context, e *Engine, l *container.Locked, rec *contain
 // dismiss ends a monitor that waits to start its container again. One whose word
 // is at work already waits for the lock that the caller has, so it is not waited
 // for long: the word finds that it is not wanted any more.
-func dismiss(runDir string) {
+func dismiss(runDir string, limit time.Duration) {
 	conn, err := monitor.Dial(runDir)
 	if err != nil {
 		return
 	}
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		_ = conn.Dismiss()
-	}()
-	select {
-	case <-gone:
-	case <-time.After(200 * time.Millisecond):
-	}
-	conn.Close()
+	defer conn.Close()
+	_ = conn.Dismiss(limit) // it may have gone by itself
 }
 
 // removeLocked removes a container that does not run. It can be repeated after

@@ -22,7 +22,7 @@ type StartRequest struct {
 	Container string // name, id or unique prefix
 	// Connected is called when all is there and nothing runs yet, so that a
 	// client loses no output; its error ends the start.
-	Connected func(*monitor.Conn) error
+	Connected func(container.ID, *monitor.Conn) error
 }
 
 // Start runs a container's first process. Of one that runs already it does
@@ -50,6 +50,10 @@ func Start(ctx context.Context, e *Engine, r StartRequest) (container.ID, error)
 	case container.StateRemoving:
 		return id, fault.New(fault.Conflict, "container is marked for removal and cannot be started")
 	case container.StateRunning:
+		// The verb that started it may have died before its program ran.
+		if err := e.Runtime.Start(ctx, string(id)); !fault.Is(err, fault.Conflict) {
+			return id, err
+		}
 		return id, nil
 	}
 	err = startLocked(ctx, e, l, start{byUser: true, connected: r.Connected})
@@ -70,7 +74,7 @@ func Start(ctx context.Context, e *Engine, r StartRequest) (container.ID, error)
 type start struct {
 	byUser    bool
 	monitor   *monitor.Conn // of the last run, nil for a new one
-	connected func(*monitor.Conn) error
+	connected func(container.ID, *monitor.Conn) error
 
 	rec    *container.Record
 	cfg    monitor.Config
@@ -95,6 +99,11 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 	defer u.Unwind(&err)
 	if s.runDir, err = l.Prepare(s.byUser); err != nil {
 		return err
+	}
+	if s.monitor == nil {
+		if err := dropHalf(ctx, e, s.rec.ID); err != nil {
+			return err
+		}
 	}
 	if err := s.watchOver(ctx, e, &u); err != nil {
 		return err
@@ -121,7 +130,7 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 		return err
 	}
 	if s.connected != nil {
-		if err := s.connected(s.monitor); err != nil {
+		if err := s.connected(s.rec.ID, s.monitor); err != nil {
 			return err
 		}
 	}
@@ -142,22 +151,13 @@ func (s *start) watchOver(ctx context.Context, e *Engine, u *undo.Stack) error {
 	if s.monitor != nil {
 		return nil
 	}
-	helper, err := runtime.Helper()
-	if err != nil {
-		return err
-	}
-	defer helper.Close()
-	place, err := runtime.MonitorPlace(ctx, e.Runtime)
-	if err != nil {
-		return err
-	}
-	defer place.Close()
-	if s.monitor, err = monitor.Start(helper, s.cfg, monitor.Place{Tasks: place.Tasks, Dir: place.Dir}); err != nil {
+	var err error
+	if s.monitor, err = startMonitor(ctx, e, s.cfg); err != nil {
 		return err
 	}
 	u.Push("end the monitor", func() error {
 		defer s.monitor.Close()
-		return s.monitor.Dismiss()
+		return s.monitor.Dismiss(-1)
 	})
 	if !e.Defaults.Rootless || e.host().NoCgroup {
 		return nil
@@ -299,17 +299,13 @@ func (s *start) fact(pid int) (*container.Started, error) {
 	if err != nil {
 		return nil, err
 	}
-	status, err := s.monitor.Status()
+	watcher, err := identify(s.monitor)
 	if err != nil {
 		return nil, err
 	}
-	own, err := proc.ReadStat(status.Monitor)
-	if err != nil {
-		return nil, fmt.Errorf("look at the monitor: %w", err)
-	}
 	f := &container.Started{
 		Process: container.Process{PID: pid, StartTime: st.StartTime}, BootID: boot, At: time.Now().UTC(),
-		Monitor: container.Process{PID: status.Monitor, StartTime: own.StartTime}, Range: s.ids,
+		Monitor: watcher, Range: s.ids,
 	}
 	if s.net != nil {
 		f.Addresses, f.Ports = addressesOf(s.net), portsOf(s.net)

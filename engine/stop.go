@@ -108,6 +108,9 @@ func beginStop(ctx context.Context, e *Engine, id container.ID, signal string) (
 	if err == nil {
 		err = sendSignal(ctx, e, l, rec, facts, sig)
 	}
+	if fault.Is(err, fault.Conflict) {
+		err = nil // it has just ended by itself
+	}
 	if err != nil {
 		if w != nil {
 			w.Close()
