@@ -92,15 +92,16 @@ func meet(b *berth.Berth, name string, pair [2]string, running bool, network str
 	go func() { first <- do(pair[0]) }()
 	time.Sleep(delay)
 	second := do(pair[1])
-	// One of both may have been "logs -f" or "wait" of what runs on.
 	var one berth.Result
+	var failed error
 	select {
 	case one = <-first:
 	case <-time.After(20 * time.Second):
+		failed = fmt.Errorf("berth %s does not end", strings.ReplaceAll(pair[0], "NAME", name))
 		_ = b.Do("kill", name)
 		one = <-first
 	}
-	failed := errors.Join(excused(one), excused(second))
+	failed = errors.Join(failed, excused(one), excused(second))
 	for _, n := range []string{name, name + "-b", name + "-c"} {
 		if r := b.Do("rm", "-f", n); r.Code != 0 && !strings.Contains(r.Errors, "No such container") {
 			return r.Err()
