@@ -111,6 +111,9 @@ func metChange(ctx context.Context, e *Engine, id container.ID, err error) error
 	if changed := enterable(id, facts); changed != nil {
 		return changed
 	}
+	if !facts.Alive { // its monitor is about to say how it ended
+		return fault.New(fault.Conflict, "Container %s is not running", id)
+	}
 	return err
 }
 

@@ -18,7 +18,7 @@ import (
 )
 
 // image is its name with all engines.
-const image = "docker.io/berth/base:latest"
+const image = "localhost/berth/base:latest"
 
 // stage is the stores of all three engines below one temporary folder.
 type stage struct {

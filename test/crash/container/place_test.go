@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,6 +27,9 @@ func newPlace(dir string) (*place, error) {
 		return nil, err
 	}
 	p := &place{Berth: b}
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("lo: %w: %s", err, out)
+	}
 	// Once, so that the image and the bridge are there.
 	if err := p.Do("run", "--rm", "berth/base", "true").Err(); err != nil {
 		return nil, errors.Join(err, b.Remove())
@@ -52,6 +56,10 @@ func links() ([]string, error) {
 // clean looks for everything that a place without containers may not have. What
 // follows an exit is done by others, so it gets some time.
 func (p *place) clean() error {
+	// An anonymous volume whose container was never written down is prune's.
+	if r := p.Do("volume", "prune", "-f"); r.Code != 0 || r.Errors != "" {
+		return fmt.Errorf("%s", r)
+	}
 	var err error
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if err = p.look(); err == nil || time.Now().After(end) {
@@ -70,8 +78,8 @@ func (p *place) look() error {
 	}
 	var left []string
 	for _, pattern := range []string{
-		p.Root() + "/containers/d/*", p.Root() + "/containers/names/*", p.Root() + "/volumes/*/_data", p.Run + "/containers/*", p.Run + "/oci/*",
-		p.Run + "/ids/*", p.Run + "/network/endpoints/*", p.Run + "/network/addresses/*/*", p.Run + "/locks/containers/*", p.Root() + "/snapshots/active/*",
+		p.Root() + "/containers/d/*", p.Root() + "/containers/names/*", p.Root() + "/volumes/*/_data", p.Root() + "/volumes/.stage-*", p.Run + "/containers/[0-9a-f]*", p.Run + "/oci/*",
+		p.Run + "/ids/[0-9a-f]*", p.Run + "/network/endpoints/*", p.Run + "/network/addresses/*/*", p.Run + "/locks/containers/[0-9a-f]*", p.Root() + "/snapshots/active/*",
 	} {
 		found, _ := filepath.Glob(pattern)
 		left = append(left, found...)

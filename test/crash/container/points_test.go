@@ -158,7 +158,7 @@ func (x point) try(p *place) error {
 func (x point) ended(r berth.Result) error {
 	var lines []string
 	for line := range strings.Lines(r.Errors) {
-		if !strings.HasPrefix(line, "WARNING: ") && strings.TrimSpace(line) != "" {
+		if !strings.HasPrefix(line, "WARNING: ") && !strings.HasPrefix(line, "See '") && !strings.HasPrefix(line, "Error: failed to start containers") && strings.TrimSpace(line) != "" {
 			lines = append(lines, line)
 		}
 	}

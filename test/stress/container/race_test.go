@@ -62,7 +62,7 @@ func TestTwoAtOnce(t *testing.T) {
 		delay   time.Duration
 	}
 	var all []meeting
-	for i := range max(rounds(40), 1) {
+	for i := range max(rounds(20), 1) {
 		for _, p := range pairs {
 			if i%2 == 1 {
 				p[0], p[1] = p[1], p[0]

@@ -142,6 +142,32 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// TestLostMonitor: a container whose monitor is killed runs on; the next verb
+// gives it another one, which goes on with the log and sees the end.
+func TestLostMonitor(t *testing.T) {
+	b := store(t)
+	for _, verb := range [][]string{{"exec", "lost", "true"}, {"kill", "-s", "USR1", "lost"}, {"pause", "lost"}} {
+		runs(t, b, append([]string{"--name", "lost"}, busybox("trap 'exit 9' TERM; trap : USR1; while :; do echo x; /busybox sleep 0.02; done")...)...)
+		old := monitorOf(t, b, "lost")
+		until(t, "a line", func() bool { return strings.Contains(b.Must(t, "logs", "lost"), "x") })
+		if err := unix.Kill(old, unix.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		b.Must(t, verb...)
+		if verb[0] == "pause" {
+			b.Must(t, "unpause", "lost")
+		}
+		before := strings.Count(b.Must(t, "logs", "lost"), "x")
+		until(t, "more lines", func() bool { return strings.Count(b.Must(t, "logs", "lost"), "x") > before+3 })
+		b.Must(t, "stop", "lost")
+		// Only since Linux 6.15 the kernel tells the code to others than the parent.
+		if got := b.Must(t, "inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "lost"); got != "exited 9" && got != "exited 255" {
+			t.Errorf("after %v: %s", verb, got)
+		}
+		b.Must(t, "rm", "lost")
+	}
+}
+
 // monitorOf finds the monitor of a container by its connection: the parent of its
 // first process.
 func monitorOf(t *testing.T, b *berth.Berth, name string) int {
