@@ -55,12 +55,6 @@ var excuses = []string{
 func TestTwoAtOnce(t *testing.T) {
 	b := store(t)
 	rng := random(t)
-	type meeting struct {
-		pair    [2]string
-		running bool
-		network string
-		delay   time.Duration
-	}
 	var all []meeting
 	for i := range max(rounds(20), 1) {
 		for _, p := range pairs {
@@ -73,15 +67,23 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 	// Not several at a time, as prune and repair are for all.
 	for i, m := range all {
-		if err := meet(b, fmt.Sprintf("met%d", i), m.pair, m.running, m.network, m.delay); err != nil {
+		if err := m.take(b, fmt.Sprintf("met%d", i)); err != nil {
 			t.Errorf("%q, %v later, network %s: %v", m.pair, m.delay, m.network, err)
 		}
 	}
 }
 
-func meet(b *berth.Berth, name string, pair [2]string, running bool, network string, delay time.Duration) error {
-	words := []string{"create", "--name", name, "--network", network, "berth/base", "sleep", "1000"}
-	if running {
+// meeting is two verbs on one container, the second some time after the first.
+type meeting struct {
+	pair    [2]string
+	running bool
+	network string
+	delay   time.Duration
+}
+
+func (m *meeting) take(b *berth.Berth, name string) error {
+	words := []string{"create", "--name", name, "--network", m.network, "berth/base", "sleep", "1000"}
+	if m.running {
 		words = slices.Concat([]string{"run", "-d"}, words[1:])
 	}
 	if err := b.Do(words...).Err(); err != nil {
@@ -89,15 +91,15 @@ func meet(b *berth.Berth, name string, pair [2]string, running bool, network str
 	}
 	first := make(chan berth.Result)
 	do := func(line string) berth.Result { return b.Do(strings.Fields(strings.ReplaceAll(line, "NAME", name))...) }
-	go func() { first <- do(pair[0]) }()
-	time.Sleep(delay)
-	second := do(pair[1])
+	go func() { first <- do(m.pair[0]) }()
+	time.Sleep(m.delay)
+	second := do(m.pair[1])
 	var one berth.Result
 	var failed error
 	select {
 	case one = <-first:
 	case <-time.After(20 * time.Second):
-		failed = fmt.Errorf("berth %s does not end", strings.ReplaceAll(pair[0], "NAME", name))
+		failed = fmt.Errorf("berth %s does not end", strings.ReplaceAll(m.pair[0], "NAME", name))
 		_ = b.Do("kill", name)
 		one = <-first
 	}
