@@ -25,7 +25,7 @@ func median(all []time.Duration) time.Duration {
 	return s[len(s)/2]
 }
 
-// times is how many times faster ours is, round by round: the median of the
+// faster is how many times faster ours is, round by round: the median of the
 // ratios stands a drift of the machine's speed.
 func (t *table) faster(name string, ours, theirs []time.Duration, goal float64) {
 	t.rows = append(t.rows, row{name: name, ours: text(median(ours)), theirs: text(median(theirs)), value: ratio(theirs, ours), goal: goal, atLeast: true, shown: goal == 0})
@@ -42,11 +42,6 @@ func (t *table) beside(name string, ours, floor []time.Duration, aim, goal float
 // most holds one number of ours against a fixed one.
 func (t *table) most(name string, ours, limit float64, unit string) {
 	t.rows = append(t.rows, row{name: name, ours: fmt.Sprintf("%.1f %s", ours, unit), theirs: fmt.Sprintf("%.1f %s", limit, unit), value: ours, goal: limit})
-}
-
-// only is a number without a goal.
-func (t *table) only(name string, ours []time.Duration) {
-	t.rows = append(t.rows, row{name: name, ours: text(median(ours)), theirs: "", value: float64(median(ours)) / 1e6, shown: true})
 }
 
 func text(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d)/1e6) }
