@@ -157,7 +157,7 @@ func (s *start) watchOver(ctx context.Context, e *Engine, u *undo.Stack) error {
 	}
 	u.Push("end the monitor", func() error {
 		defer s.monitor.Close()
-		return s.monitor.Dismiss(-1)
+		return s.monitor.Dismiss(200 * time.Millisecond) // its word may wait for our lock
 	})
 	if !e.Defaults.Rootless || e.host().NoCgroup {
 		return nil
