@@ -56,9 +56,12 @@ func links() ([]string, error) {
 // clean looks for everything that a place without containers may not have. What
 // follows an exit is done by others, so it gets some time.
 func (p *place) clean() error {
-	// An anonymous volume whose container was never written down is prune's.
-	if r := p.Do("volume", "prune", "-f"); r.Code != 0 || r.Errors != "" {
-		return fmt.Errorf("%s", r)
+	// An anonymous volume whose container was never written down is prune's; what a
+	// removal had begun to unlink is check's, or the next boot's.
+	for _, words := range [][]string{{"volume", "prune", "-f"}, {"check", "--repair", "-q"}} {
+		if r := p.Do(words...); r.Code != 0 || r.Errors != "" {
+			return fmt.Errorf("%s", r)
+		}
 	}
 	var err error
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
