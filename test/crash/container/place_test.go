@@ -87,6 +87,7 @@ func (p *place) look() error {
 		found, _ := filepath.Glob(pattern)
 		left = append(left, found...)
 	}
+	left = slices.DeleteFunc(left, p.halfRemoved())
 	left = append(left, p.Cgroups()...)
 	left = append(left, p.processes()...)
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
@@ -106,6 +107,22 @@ func (p *place) look() error {
 		err = fmt.Errorf("links are %q, were %q", now, p.links)
 	}
 	return err
+}
+
+// halfRemoved tells what belongs to a folder that was being made or removed when
+// its verb died: it goes at the next boot, its name is free to take.
+func (p *place) halfRemoved() func(string) bool {
+	var halves []string
+	for _, dir := range []string{p.Root() + "/containers/d/", p.Run + "/containers/"} {
+		found, _ := filepath.Glob(dir + ".stage-*")
+		for _, f := range found {
+			halves = append(halves, f[strings.LastIndexByte(f, '-')+1:])
+		}
+	}
+	return func(path string) bool {
+		return len(halves) > 0 && strings.HasSuffix(path, "/containers/names/one") ||
+			slices.ContainsFunc(halves, func(id string) bool { return strings.Contains(path, id) })
+	}
 }
 
 // processes are those that have something of the place open, monitors above all.
