@@ -7,6 +7,7 @@
 # make test-guards     each guard compiled out: its attack must then succeed
 # make bench           ratios beside their goals
 # make bench-images    the same for images, beside docker and podman
+# make bench-containers  and for containers; ONLY=run,exec measures parts
 # make fuzz            FUZZTIME=60s for each fuzz target
 # make lint            gofmt, vet, staticcheck, the walls
 # make reproducible    two builds in two folders must give the same bytes
@@ -24,7 +25,7 @@ HELPER   := runtime/helper/bin/berth-helper
 BOX      := image/builtin/bin/berth-box
 PROGRAMS := $(filter-out berth-helper berth-box,$(patsubst cmd/%/main.go,%,$(wildcard cmd/*/main.go)))
 
-.PHONY: all helper box install test test-quick test-sweep test-vm test-guards bench bench-images fuzz lint reproducible clean
+.PHONY: all helper box install test test-quick test-sweep test-vm test-guards bench bench-images bench-containers fuzz lint reproducible clean
 
 all: helper box
 	@mkdir -p bin
@@ -86,6 +87,9 @@ bench: all
 
 bench-images: all
 	$(GO) run ./test/bench/images
+
+bench-containers: all
+	$(GO) run ./test/bench/containers -only "$(ONLY)"
 
 fuzz:
 	tools/ci/fuzz $(FUZZTIME)

@@ -6,7 +6,7 @@
 // On disk:
 //
 //	ROOT/containers/d/ID/record.json    the record, synced; also hostname, hosts, resolv.conf, logs
-//	ROOT/containers/d/ID/summary.json   what lists show; made again when it is missing
+//	ROOT/containers/d/ID/summary        what lists show; made again when it is missing
 //	ROOT/containers/d/ID/last.json      the last run's facts, for the time after a reboot
 //	ROOT/containers/names/NAME          the id; made by link(2), so that one of many gets the name
 //	RUN/containers/ID/life.json         facts of this boot: pid, start time, boot id

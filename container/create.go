@@ -73,7 +73,7 @@ func (s *Store) publish(rec *Record) (err error) {
 			_ = os.RemoveAll(staged)
 		}
 	}()
-	if err := writeJSON(filepath.Join(staged, summaryFile), rec.summary()); err != nil {
+	if err := writeSummary(staged, rec.summary()); err != nil {
 		return err
 	}
 	if err := writeJSON(filepath.Join(staged, recordFile), rec, sync...); err != nil {

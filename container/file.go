@@ -14,7 +14,7 @@ import (
 // The files of a container's folders.
 const (
 	recordFile  = "record.json"
-	summaryFile = "summary.json"
+	summaryFile = "summary"
 	lastFile    = "last.json"
 	lifeFile    = "life.json"
 	exitFile    = "exit.json"
@@ -61,23 +61,6 @@ func readRecord(home string, id ID) (*Record, error) {
 		return nil, fault.New(fault.Unsupported, "read %s: its version is %d, this program knows %d", path, rec.Version, recordVersion)
 	}
 	return &rec, nil
-}
-
-// readSummary reads what lists show, from the record if the summary is missing
-// or torn.
-func readSummary(home string, id ID) (*Summary, error) {
-	var sum Summary
-	err := readJSON(filepath.Join(home, summaryFile), maxFacts, &sum)
-	if err == nil && sum.ID == id && sum.Version == recordVersion {
-		return &sum, nil
-	}
-	rec, err := readRecord(home, id)
-	if err != nil {
-		return nil, err
-	}
-	made := rec.summary()
-	_ = writeJSON(filepath.Join(home, summaryFile), made) // the next list makes it again
-	return made, nil
 }
 
 // summary is what lists show of a record.

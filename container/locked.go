@@ -98,7 +98,7 @@ func (l *Locked) save(rec *Record) error {
 	if err := writeJSON(filepath.Join(home, recordFile), rec, sync...); err != nil {
 		return fmt.Errorf("change container %s: %w", rec.Name, err)
 	}
-	return writeJSON(filepath.Join(home, summaryFile), rec.summary())
+	return writeSummary(home, rec.summary())
 }
 
 // Rename gives another name. Errors, in Docker's words: Invalid, Conflict.

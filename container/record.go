@@ -69,23 +69,23 @@ type MountPoint struct {
 
 // Summary is what lists show of one container, small and quick to read.
 type Summary struct {
-	Version  int               `json:"version"`
-	ID       ID                `json:"id"`
-	Name     string            `json:"name"`
-	Created  time.Time         `json:"created"`
-	Image    string            `json:"image"`   // as typed
-	ImageID  string            `json:"imageId"` // digest of the configuration
-	Command  []string          `json:"command,omitempty"`
-	Labels   map[string]string `json:"labels,omitempty"`
-	Networks []string          `json:"networks,omitempty"`
-	Volumes  []string          `json:"volumes,omitempty"` // names, and paths of binds
-	Targets  []string          `json:"targets,omitempty"` // where the mounts are
-	Expose   []config.Port     `json:"expose,omitempty"`
-	Publish  []config.Port     `json:"publish,omitempty"`
-	Restart  config.Restart    `json:"restart"`
-	Health   bool              `json:"health,omitempty"` // it has a healthcheck
-	Remove   bool              `json:"remove,omitempty"` // --rm
-	Facts    Facts             `json:"-"`
+	Version  int
+	ID       ID
+	Name     string
+	Created  time.Time
+	Image    string // as typed
+	ImageID  string // digest of the configuration
+	Command  []string
+	Labels   map[string]string
+	Networks []string
+	Volumes  []string // names, and paths of binds
+	Targets  []string // where the mounts are
+	Expose   []config.Port
+	Publish  []config.Port
+	Restart  config.Restart
+	Health   bool // it has a healthcheck
+	Remove   bool // --rm
+	Facts    Facts
 }
 
 // State derives the state.

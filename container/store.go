@@ -149,6 +149,14 @@ func (s *disk) Home(id ID) string {
 	return s.RunDir(id)
 }
 
+// Future is the Home of a container that is about to be made.
+func (s *disk) Future(id ID, passing bool) string {
+	if passing {
+		return s.RunDir(id)
+	}
+	return filepath.Join(s.kept(), string(id))
+}
+
 // RunDir is the container's folder in the run folder: monitor.sock, exit.json.
 // Prepare makes it.
 func (s *disk) RunDir(id ID) string { return filepath.Join(s.running(), string(id)) }

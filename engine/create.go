@@ -185,7 +185,7 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 		r.Warn("the container runs in the host's user namespace: " + reason) // nobody asked for it
 	}
 	if keepsFile(c.Log.Driver) {
-		rec.LogPath = filepath.Join(e.Containers.Home(rec.ID), string(rec.ID)+"-json.log")
+		rec.LogPath = filepath.Join(e.Containers.Future(rec.ID, c.Life.Remove), string(rec.ID)+"-json.log")
 	}
 	return rec, nil
 }

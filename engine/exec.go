@@ -97,13 +97,45 @@ func Exec(ctx context.Context, e *Engine, r ExecRequest) (_ *Session, err error)
 	}()
 	e.tell(rec, "exec_create: "+strings.Join(r.Args, " "), map[string]string{"execID": s.ID})
 	if err := spawn(ctx, e, rec, &r, s); err != nil {
-		return nil, err
+		return nil, metChange(ctx, e, rec.ID, err)
 	}
 	e.tell(rec, "exec_start: "+strings.Join(r.Args, " "), map[string]string{"execID": s.ID})
 	s.ended = func(code int) {
 		e.tell(rec, "exec_die", map[string]string{"execID": s.ID, "exitCode": strconv.Itoa(code)})
 	}
 	return s, nil
+}
+
+// enterable refuses a container that takes no further process, in docker's words.
+func enterable(id container.ID, facts *container.Facts) error {
+	switch facts.State() {
+	case container.StateRunning:
+		return nil
+	case container.StatePaused:
+		return fault.New(fault.Conflict, "Container %s is paused, unpause the container before exec", id)
+	case container.StateRestarting:
+		return fault.New(fault.Conflict, "Container %s is restarting, wait until the container is running", id)
+	}
+	return fault.New(fault.Conflict, "Container %s is not running", id)
+}
+
+// metChange words an error of an exec whose container was paused or ended under
+// it: no lock is held meanwhile.
+func metChange(ctx context.Context, e *Engine, id container.ID, err error) error {
+	facts, failed := e.Containers.Facts(ctx, id)
+	if fault.Is(failed, fault.NotFound) {
+		return failed
+	}
+	if failed != nil {
+		return err
+	}
+	if changed := enterable(id, facts); changed != nil {
+		return changed
+	}
+	if !facts.Alive { // its monitor is about to say how it ended
+		return fault.New(fault.Conflict, "Container %s is not running", id)
+	}
+	return err
 }
 
 func spawn(ctx context.Context, e *Engine, rec *container.Record, r *ExecRequest, s *Session) error {

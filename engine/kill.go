@@ -41,7 +41,11 @@ func Kill(ctx context.Context, e *Engine, r KillRequest) error {
 		if r.all {
 			return killAll(ctx, e, rec.ID, facts)
 		}
-		return sendSignal(ctx, e, l, rec, facts, sig)
+		err := sendSignal(ctx, e, l, rec, facts, sig)
+		if fault.Is(err, fault.Conflict) { // it has just ended
+			return fault.New(fault.Conflict, "Cannot kill container: %s: Container %s is not running", r.Container, rec.ID)
+		}
+		return err
 	})
 }
 

@@ -20,7 +20,11 @@ func Pause(ctx context.Context, e *Engine, name string) error {
 		if e.host().NoCgroup {
 			return fault.New(fault.Unsupported, "pause container %s: %s", rec.Name, needCgroup)
 		}
-		if err := e.Runtime.Pause(ctx, string(rec.ID)); err != nil {
+		err := e.Runtime.Pause(ctx, string(rec.ID))
+		if fault.Is(err, fault.Conflict) { // it has just ended
+			return fault.New(fault.Conflict, "Container %s is not running", rec.ID)
+		}
+		if err != nil {
 			return err
 		}
 		if err := l.Paused(true); err != nil {

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -67,7 +69,7 @@ func endLocked(ctx context.Context, e *Engine, l *container.Locked, rec *contain
 		return err
 	}
 	if facts.State() == container.StateRestarting {
-		dismiss(e.Containers.RunDir(rec.ID))
+		dismiss(e.Containers.RunDir(rec.ID), 200*time.Millisecond)
 	}
 	return nil
 }
@@ -75,22 +77,14 @@ func endLocked(ctx context.Context, e *Engine, l *container.Locked, rec *contain
 // dismiss ends a monitor that waits to start its container again. One whose word
 // is at work already waits for the lock that the caller has, so it is not waited
 // for long: the word finds that it is not wanted any more.
-func dismiss(runDir string) {
+func dismiss(runDir string, limit time.Duration) {
 	conn, err := monitor.Dial(runDir)
 	if err != nil {
 		return
 	}
-	gone := make(chan struct{})
-	go func() {
-		defer close(gone)
-		_ = conn.Hold() // the ports are free whether it goes now or later
-		_ = conn.Dismiss()
-	}()
-	select {
-	case <-gone:
-	case <-time.After(200 * time.Millisecond):
-	}
-	conn.Close()
+	defer conn.Close()
+	_ = conn.Hold() // the ports are free whether it goes now or later
+	_ = conn.Dismiss(limit)
 }
 
 // removeLocked removes a container that does not run. It can be repeated after
@@ -154,4 +148,15 @@ func (e *Engine) usersOfVolume(ctx context.Context, but container.ID, counts fun
 		}
 		return users
 	}
+}
+
+// dropHalf takes away what a start that was killed before it was written down has
+// left: a first process that waits, and its monitor. The monitor of the last run,
+// whose word may be at work, is not waited for.
+func dropHalf(ctx context.Context, e *Engine, id container.ID) error {
+	dismiss(e.Containers.RunDir(id), 0)
+	if _, err := os.Lstat(filepath.Join(e.Runtime.Root, string(id))); err != nil {
+		return nil
+	}
+	return e.Runtime.Delete(ctx, string(id), true)
 }

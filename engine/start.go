@@ -23,7 +23,7 @@ type StartRequest struct {
 	Container string // name, id or unique prefix
 	// Connected is called when all is there and nothing runs yet, so that a
 	// client loses no output; its error ends the start.
-	Connected func(*monitor.Conn) error
+	Connected func(container.ID, *monitor.Conn) error
 }
 
 // Start runs a container's first process. Of one that runs already it does
@@ -51,9 +51,13 @@ func Start(ctx context.Context, e *Engine, r StartRequest) (container.ID, error)
 	case container.StateRemoving:
 		return id, fault.New(fault.Conflict, "container is marked for removal and cannot be started")
 	case container.StateRunning:
+		// The verb that started it may have died before its program ran.
+		if err := e.Runtime.Start(ctx, string(id)); !fault.Is(err, fault.Conflict) {
+			return id, err
+		}
 		return id, nil
 	case container.StateRestarting:
-		dismiss(e.Containers.RunDir(id))
+		dismiss(e.Containers.RunDir(id), 200*time.Millisecond)
 	}
 	err = startLocked(ctx, e, l, start{byUser: true, connected: r.Connected})
 	if err == nil {
@@ -74,7 +78,7 @@ type start struct {
 	byUser    bool
 	monitor   *monitor.Conn // of the last run, nil for a new one
 	again     bool          // it is of the last run
-	connected func(*monitor.Conn) error
+	connected func(container.ID, *monitor.Conn) error
 
 	rec    *container.Record
 	cfg    monitor.Config
@@ -100,6 +104,11 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 	defer u.Unwind(&err)
 	if s.runDir, err = l.Prepare(s.byUser); err != nil {
 		return err
+	}
+	if s.monitor == nil {
+		if err := dropHalf(ctx, e, s.rec.ID); err != nil {
+			return err
+		}
 	}
 	if err := s.watchOver(ctx, e, &u); err != nil {
 		return err
@@ -129,7 +138,7 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 		return err
 	}
 	if s.connected != nil {
-		if err := s.connected(s.monitor); err != nil {
+		if err := s.connected(s.rec.ID, s.monitor); err != nil {
 			return err
 		}
 	}
@@ -161,7 +170,7 @@ func (s *start) watchOver(ctx context.Context, e *Engine, u *undo.Stack) (err er
 	}
 	u.Push("end the monitor", func() error {
 		defer s.monitor.Close()
-		return s.monitor.Dismiss()
+		return s.monitor.Dismiss(200 * time.Millisecond) // its word may wait for our lock
 	})
 	if !e.Defaults.Rootless || e.host().NoCgroup {
 		return nil

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
+	"berth/base/ids"
 	"berth/base/undo"
 	"berth/image/snapshot"
 )
@@ -27,14 +28,22 @@ func (s *Store) Root(ctx context.Context, nameOrID string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return viewTree(ctx, s, img, "root-"+img.ID.Encoded())
+	// The view is needed for a moment only: the mount keeps the folders, and who
+	// asks has a container of this image, which keeps the layers.
+	key := "root-" + ids.Hex(8)
+	tree, err := viewTree(ctx, s, img, key)
+	if removed := s.lib.Layers.Remove(context.WithoutCancel(ctx), key); err == nil && removed != nil {
+		tree.Close()
+		return nil, removed
+	}
+	return tree, err
 }
 
-// tree mounts an image through the view of a key, which is made if it is not
+// viewTree mounts an image through the view of a key, which is made if it is not
 // there.
-func viewTree(ctx context.Context, s *Store, img Image, key string) (*os.File, error) {
+func viewTree(ctx context.Context, s *Store, img Image, key string, opts ...snapshots.Opt) (*os.File, error) {
 	chain := identity.ChainID(slices.Clone(img.Layers))
-	mounts, err := s.lib.Layers.View(ctx, key, string(chain), snapshots.WithLabels(map[string]string{"containerd.io/gc.root": "mounted"}))
+	mounts, err := s.lib.Layers.View(ctx, key, string(chain), opts...)
 	if errdefs.IsAlreadyExists(err) {
 		mounts, err = s.lib.Layers.Mounts(ctx, key)
 	}
@@ -65,7 +74,7 @@ func (s *Store) Mount(ctx context.Context, nameOrID string) (path string, err er
 	}
 	var u undo.Stack
 	defer u.Unwind(&err)
-	tree, err := viewTree(ctx, s, img, "mount-"+img.ID.Encoded())
+	tree, err := viewTree(ctx, s, img, "mount-"+img.ID.Encoded(), snapshots.WithLabels(map[string]string{"containerd.io/gc.root": "mounted"}))
 	if err != nil {
 		return "", err
 	}

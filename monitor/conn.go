@@ -27,6 +27,9 @@ type Conn struct {
 // it was stopped.
 const answerTime = 60 * time.Second
 
+// PID is the monitor's, if this process has started it, else 0.
+func (c *Conn) PID() int { return c.pid }
+
 // Close ends the connection. What was cloned through it and not adopted is
 // killed by the monitor.
 func (c *Conn) Close() error {

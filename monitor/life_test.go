@@ -172,7 +172,7 @@ func TestDismiss(t *testing.T) {
 	s.cfg.Words.Exited = []string{"/bin/sh", "-c", "> " + ran}
 	s.start()
 	s.first("exec sleep 1000")
-	must(t, s.conn.Dismiss())
+	must(t, s.conn.Dismiss(-1))
 	s.monitorGone(s.conn.pid)
 	if err := unix.Kill(s.pid, 0); !errors.Is(err, unix.ESRCH) {
 		t.Errorf("the process is there: %v", err)

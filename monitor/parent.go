@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -108,16 +109,22 @@ func (c *Conn) Status() (*Status, error) {
 }
 
 // Dismiss ends the monitor and, if it lives, the first process. No exit is
-// recorded and nothing follows it: for a start that failed after Adopt. It
-// returns when the monitor is gone.
-func (c *Conn) Dismiss() error {
+// recorded and nothing follows it: for a start that failed after Adopt. It returns
+// when the monitor is gone, or after the limit; below 0 is none. From the answer
+// on nobody else can reach the monitor; a word that is at work keeps it a while.
+func (c *Conn) Dismiss(limit time.Duration) error {
 	if err := c.call(wire.OpDismiss, &wire.Nothing{}, &wire.Nothing{}); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	deadline := time.Now().Add(limit)
 	for {
-		_, err := unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN}}, -1)
+		wait := -1
+		if limit >= 0 {
+			wait = int(max(0, time.Until(deadline)).Milliseconds())
+		}
+		_, err := unix.Poll([]unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN}}, wait)
 		if err != unix.EINTR {
 			return os.NewSyscallError("poll", err)
 		}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"berth/base/atomicfile"
 	"berth/base/fault"
+	"berth/base/flock"
 )
 
 // InUse tells which containers use a volume, by id. It is asked under the
@@ -63,10 +65,13 @@ type Pruned struct {
 }
 
 // Prune removes volumes that nobody uses: the anonymous ones, with all the named
-// ones, too. keep, which may be nil, holds some back.
+// ones, too, and what killed verbs left. keep, which may be nil, holds some back.
 func (s *Store) Prune(ctx context.Context, all bool, inUse InUse, keep func(*Volume) bool) (Pruned, error) {
-	list, err := s.List()
 	var out Pruned
+	if err := s.dropStaged(); err != nil {
+		return out, err
+	}
+	list, err := s.List()
 	if err != nil {
 		return out, err
 	}
@@ -127,4 +132,31 @@ func (s *Store) Rename(ctx context.Context, from, to string, inUse InUse) error 
 		return fmt.Errorf("rename volume %s: %w", from, err)
 	}
 	return atomicfile.SyncDir(s.dir())
+}
+
+// dropStaged removes what a create or a removal that was killed has left.
+func (s *Store) dropStaged() error {
+	entries, err := os.ReadDir(s.dir())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name, staged := strings.CutPrefix(e.Name(), hidden)
+		if !staged {
+			continue
+		}
+		lock, err := flock.TryLock(s.lockf(name))
+		if fault.Is(err, fault.Busy) {
+			continue // somebody is at work on it
+		}
+		if err != nil {
+			return err
+		}
+		err = os.RemoveAll(filepath.Join(s.dir(), e.Name()))
+		s.unlock(lock, name)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -143,6 +143,9 @@ func ReadCappedFD(fd int, name string, limit int64) ([]byte, error) {
 		if int64(len(buf)) > limit {
 			return nil, tooLarge(name, limit)
 		}
+		if int64(len(buf)) == st.Size {
+			return buf, nil // what is added from now on is no part of what was asked for
+		}
 		if len(buf) == cap(buf) {
 			buf = append(make([]byte, 0, min(2*int64(cap(buf)), limit+1)), buf...)
 		}

@@ -26,7 +26,8 @@ func (v *Kill) Run(ctx context.Context, c *command.Call, words []string) error {
 	return v.each(ctx, c, words, func(e Engine, name string) error {
 		err := e.Kill(ctx, name, v.signal)
 		if fault.Is(err, fault.NotFound) && !c.Podman() {
-			err = fmt.Errorf("Cannot kill container: %s: %w", name, err) //nolint:staticcheck // Docker's words
+			//lint:ignore ST1005 Docker's words
+			err = fmt.Errorf("Cannot kill container: %s: %w", name, err)
 		}
 		return command.FromEngine(err)
 	})

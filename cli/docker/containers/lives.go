@@ -49,11 +49,7 @@ func (l lives) Create(ctx context.Context, a option.Asked, t Told) (string, erro
 func (l lives) Start(ctx context.Context, name string, w attach.Want, joined func(*attach.Far) error) error {
 	r := engine.StartRequest{Container: name}
 	if joined != nil {
-		r.Connected = func(conn *monitor.Conn) error {
-			id, err := l.e.Containers.Find(ctx, name)
-			if err != nil {
-				return err
-			}
+		r.Connected = func(id ids.ID, conn *monitor.Conn) error {
 			far, err := farOf(l.e, id, conn, w, true)
 			if err != nil {
 				return err
@@ -272,7 +268,11 @@ func (c changes) Prune(ctx context.Context, filters map[string][]string) (ids []
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			return ids, reclaimed, err
 		}
-		if err := engine.Remove(ctx, c.e, engine.RemoveRequest{Container: string(s.ID)}); err != nil {
+		err = engine.Remove(ctx, c.e, engine.RemoveRequest{Container: string(s.ID)})
+		if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Conflict) { // removed or started meanwhile
+			continue
+		}
+		if err != nil {
 			return ids, reclaimed, err
 		}
 		ids, reclaimed = append(ids, string(s.ID)), reclaimed+own

@@ -82,3 +82,14 @@ func changes(c ptrace.Call) (name string, file bool) {
 	}
 	return "", false
 }
+
+// opened is the last part of the path that openat is about to open.
+func opened(c ptrace.Call) string {
+	b := make([]byte, 512)
+	n, err := unix.PtracePeekData(c.TID, uintptr(c.Args[1]), b)
+	if n <= 0 && err != nil {
+		return "?"
+	}
+	path, _, _ := strings.Cut(string(b[:max(n, 0)]), "\x00")
+	return path[strings.LastIndexByte(path, '/')+1:]
+}

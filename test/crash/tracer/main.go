@@ -33,6 +33,9 @@ type report struct {
 	Hit          string   // the call that was chosen and the process; empty: it did not come
 	Exit         int      // of the command, 128 plus the signal if one ended it
 	Seen         []string // pid and start time of each process
+	// By is the calls by their names; Opens, when only counting, the files that were
+	// opened, by the last parts of their paths.
+	By, Opens map[string]int
 }
 
 // tracer is the state of the one thread that traces.
@@ -53,7 +56,7 @@ func main() {
 		os.Exit(2)
 	}
 	at, err := strconv.Atoi(os.Args[3])
-	t := &tracer{at: at}
+	t := &tracer{at: at, report: report{By: map[string]int{}, Opens: map[string]int{}}}
 	switch os.Args[2] {
 	case "count":
 	case "kill":
@@ -145,10 +148,14 @@ func (t *tracer) entry(tid, pid, number int) (dead bool) {
 	if !ok {
 		return false
 	}
+	if c.NR == unix.SYS_OPENAT && t.errno == 0 && !t.kill {
+		t.report.Opens[opened(c)]++
+	}
 	name, file := changes(c)
 	if name == "" {
 		return false
 	}
+	t.report.By[name]++
 	t.report.Calls++
 	n := t.report.Calls
 	if file {

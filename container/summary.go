@@ -1,0 +1,94 @@
+package container
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"path/filepath"
+	"time"
+
+	"berth/base/atomicfile"
+	"berth/base/codec"
+	"berth/base/fault"
+	"berth/container/config"
+)
+
+// summaryForm begins a summary's file: another form is made again from the
+// record. It is coded, not JSON, as a list of a thousand would spend more time on
+// JSON than on all else.
+const summaryForm = "summary 1\n"
+
+// encode gives the bytes of a summary's file: the form, the fields, a checksum,
+// as nobody waits for the file to be on the disk.
+func (s *Summary) encode() []byte {
+	c := codec.Coder{Buf: []byte(summaryForm)}
+	s.code(&c)
+	return binary.LittleEndian.AppendUint32(c.Buf, crc32.ChecksumIEEE(c.Buf))
+}
+
+// decodeSummary reads encode's bytes. Error: Invalid.
+func decodeSummary(b []byte) (*Summary, error) {
+	bad := fault.New(fault.Invalid, "a summary is torn or of another form")
+	end := len(b) - 4
+	if end < len(summaryForm) || string(b[:len(summaryForm)]) != summaryForm || binary.LittleEndian.Uint32(b[end:]) != crc32.ChecksumIEEE(b[:end]) {
+		return nil, bad
+	}
+	var s Summary
+	c := codec.Decode(b[len(summaryForm):end])
+	s.code(c)
+	if c.Err != nil || len(c.Buf) > 0 {
+		return nil, bad
+	}
+	return &s, nil
+}
+
+func (s *Summary) code(c *codec.Coder) {
+	c.Int(&s.Version)
+	c.Str((*string)(&s.ID))
+	c.Str(&s.Name)
+	at := s.Created.UnixNano()
+	c.I64(&at)
+	s.Created = time.Unix(0, at).UTC()
+	c.Str(&s.Image)
+	c.Str(&s.ImageID)
+	c.Strs(&s.Command)
+	c.Map(&s.Labels)
+	for _, list := range []*[]string{&s.Networks, &s.Volumes, &s.Targets} {
+		c.Strs(list)
+	}
+	codec.List(c, &s.Expose, codePort)
+	codec.List(c, &s.Publish, codePort)
+	c.Str(&s.Restart.Policy)
+	c.Int(&s.Restart.Retries)
+	c.Bool(&s.Health)
+	c.Bool(&s.Remove)
+}
+
+func codePort(c *codec.Coder, p *config.Port) {
+	c.Str(&p.Protocol)
+	for _, n := range []*uint16{&p.Container, &p.Host, &p.HostEnd, &p.Count} {
+		c.U16(n)
+	}
+	c.Str(&p.Address)
+}
+
+func writeSummary(home string, s *Summary) error {
+	return atomicfile.Write(filepath.Join(home, summaryFile), s.encode(), 0o600)
+}
+
+// readSummary reads what lists show, from the record if the summary is missing,
+// torn or of another form.
+func readSummary(home string, id ID) (*Summary, error) {
+	b, err := atomicfile.ReadCapped(filepath.Join(home, summaryFile), maxFacts)
+	if err == nil {
+		if sum, err := decodeSummary(b); err == nil && sum.ID == id && sum.Version == recordVersion {
+			return sum, nil
+		}
+	}
+	rec, err := readRecord(home, id)
+	if err != nil {
+		return nil, err
+	}
+	made := rec.summary()
+	_ = writeSummary(home, made) // else the next list makes it again
+	return made, nil
+}
