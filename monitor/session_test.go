@@ -62,9 +62,11 @@ func TestSessionSignal(t *testing.T) {
 	exit := s.watch(c, "s1")
 	must(t, b.equip(theirs[:]...))
 	closeAll(theirs[:])
-	if _, err := bufio.NewReader(ours.Stdout).ReadString('\n'); err != nil {
-		t.Fatal(err)
-	}
+	line, err := bufio.NewReader(ours.Stdout).ReadString('\n')
+	must(t, err)
+	child, err := strconv.Atoi(strings.TrimSpace(line))
+	must(t, err)
+	defer func() { _ = unix.Kill(child, unix.SIGKILL) }() // nobody else ends it
 	must(t, c.Signal("s1", unix.SIGKILL))
 	if e := exit(); e.Signal != 9 {
 		t.Errorf("exit %+v", e)
