@@ -119,20 +119,33 @@ func (c *Client) PushBlob(ctx context.Context, r ref.Ref, desc v1.Descriptor, op
 
 // try is one attempt: it takes up an open session or begins one.
 func (u *upload) try(ctx context.Context) error {
-	if u.at != nil && u.resume(ctx) != nil {
-		u.at = nil
-	}
-	if u.at == nil {
-		if err := u.begin(ctx); err != nil {
+	if u.at != nil && u.resume(ctx) == nil {
+		if err := u.rest(ctx); !stale(err) {
 			return err
 		}
 	}
+	u.at = nil
+	if err := u.begin(ctx); err != nil {
+		return err
+	}
+	return u.rest(ctx)
+}
+
+// rest sends what is missing and ends the session.
+func (u *upload) rest(ctx context.Context) error {
 	if u.offset < u.desc.Size {
 		if err := u.send(ctx); err != nil {
 			return err
 		}
 	}
 	return u.commit(ctx)
+}
+
+// stale reports that a registry does not know a session any more as it told of
+// it: it may have still been writing what came of the request that was cut off.
+func stale(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Status == http.StatusNotFound || e.Status == http.StatusBadRequest || e.Status == http.StatusRequestedRangeNotSatisfiable)
 }
 
 func (u *upload) call(method string) call {
