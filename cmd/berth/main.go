@@ -20,6 +20,9 @@ import (
 	"berth/settings"
 )
 
+// memoryLimit is where the collector begins to work hard, in bytes.
+const memoryLimit = 48 << 20
+
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == image.WorkerWord {
 		os.Exit(image.Worker(os.Args[2:]))
@@ -36,8 +39,9 @@ func main() {
 		os.Exit(code)
 	}
 	// A verb lives for some milliseconds: the first collections cost it more than
-	// the memory is worth.
+	// the memory is worth. One that works with much collects as others do.
 	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(memoryLimit)
 	// The first interrupt lets the verb put things in order, a second one ends
 	// the program at once.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
