@@ -38,6 +38,11 @@ func TestIndex(t *testing.T) {
 	list := func() []Image { return listAll(t, s) }
 	same := func(what string, n int) { t.Helper(); sameWithout(t, s, index, what, n) }
 	same("as loaded", 40)
+	dropSummaries(t, dir)
+	list()
+	if made, err := os.ReadDir(filepath.Join(dir, "images")); err != nil || len(made) != 40 {
+		t.Errorf("%d of 40 summaries that were dropped are made again, %v", len(made), err)
+	}
 	time.Sleep(stamp.Tick)
 	list()
 	for i := range 40 { // the same size, the same folder
@@ -105,5 +110,19 @@ func sameWithout(t *testing.T, s *Store, index, what string, n int) {
 	}
 	if err := os.WriteFile(index, data, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// dropSummaries does what verbs do with a summary that holds no more.
+func dropSummaries(t *testing.T, dir string) {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(dir, "images", "*"))
+	if err != nil || len(all) != 40 {
+		t.Fatalf("%d summaries, %v", len(all), err)
+	}
+	for _, path := range all {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

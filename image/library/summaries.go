@@ -57,7 +57,10 @@ func (l *Library) summaries(targets []digest.Digest, known map[digest.Digest]sta
 func readSummary(dir int, name string, known stamped, buf []byte) (s stamped) {
 	now := time.Now()
 	seen, err := stamp.At(dir, name)
-	if err != nil || seen == known.seen {
+	if err != nil {
+		return stamped{} // it was dropped: what it said may hold no more
+	}
+	if seen == known.seen {
 		return known
 	}
 	n := readSmall(dir, name, buf)
