@@ -109,12 +109,12 @@ func (s *disk) facts(id ID) (*Facts, error) {
 		return f, nil
 	}
 	// Looked at first: a monitor does what it has to before it ends itself.
-	f.Watched = f.Started.Monitor.Alive()
+	f.Watched = f.Started.Monitor.alive()
 	f.Orphaned = !f.Watched
 	if f.Exit != nil {
 		return f, nil
 	}
-	f.Alive = f.Started.Process.Alive()
+	f.Alive = f.Started.Process.alive()
 	f.Exit, err = s.readExit(id)
 	return f, err
 }
@@ -132,8 +132,8 @@ func (s *disk) readExit(id ID) (*Exit, error) {
 	return &e, nil
 }
 
-// Alive reports whether the process is still that one and has not ended.
-func (p Process) Alive() bool {
+// alive reports whether the process is still that one and has not ended.
+func (p Process) alive() bool {
 	if p.PID <= 0 {
 		return false
 	}

@@ -61,11 +61,11 @@ func Commit(ctx context.Context, e *Engine, r CommitRequest) (digest.Digest, err
 // packLayer writes what becomes the layer, while the container stands still.
 func packLayer(ctx context.Context, e *Engine, rec *container.Record, r *CommitRequest, w io.Writer) (err error) {
 	if r.Pause {
-		err := Pause(ctx, e, string(rec.ID))
-		if err == nil {
+		failed := Pause(ctx, e, string(rec.ID))
+		if failed == nil {
 			defer func() { err = errors.Join(err, Unpause(context.WithoutCancel(ctx), e, string(rec.ID))) }()
-		} else if !fault.Is(err, fault.Conflict) && !fault.Is(err, fault.Unsupported) {
-			return err // it does not run, is paused, or is an ordinary user's without a cgroup
+		} else if !fault.Is(failed, fault.Conflict) && !fault.Is(failed, fault.Unsupported) {
+			return failed // the others do not run, are paused, or are an ordinary user's without a cgroup
 		}
 	}
 	l, err := rootLayers(ctx, e, rec)

@@ -77,14 +77,8 @@ func Exec(ctx context.Context, e *Engine, r ExecRequest) (_ *Session, err error)
 	if err != nil {
 		return nil, err
 	}
-	switch facts.State() {
-	case container.StateRunning:
-	case container.StatePaused:
-		return nil, fault.New(fault.Conflict, "Container %s is paused, unpause the container before exec", r.Container)
-	case container.StateRestarting:
-		return nil, fault.New(fault.Conflict, "Container %s is restarting, wait until the container is running", rec.ID)
-	default:
-		return nil, fault.New(fault.Conflict, "Container %s is not running", rec.ID)
+	if err := enterable(r.Container, rec.ID, facts); err != nil {
+		return nil, err
 	}
 	s := &Session{ID: string(ids.New())}
 	if s.Conn, err = monitor.Dial(e.Containers.RunDir(rec.ID)); err != nil {
@@ -97,7 +91,7 @@ func Exec(ctx context.Context, e *Engine, r ExecRequest) (_ *Session, err error)
 	}()
 	e.tell(rec, "exec_create: "+strings.Join(r.Args, " "), map[string]string{"execID": s.ID})
 	if err := spawn(ctx, e, rec, &r, s); err != nil {
-		return nil, metChange(ctx, e, rec.ID, err)
+		return nil, metChange(ctx, e, r.Container, rec.ID, err)
 	}
 	e.tell(rec, "exec_start: "+strings.Join(r.Args, " "), map[string]string{"execID": s.ID})
 	s.ended = func(code int) {
@@ -106,13 +100,14 @@ func Exec(ctx context.Context, e *Engine, r ExecRequest) (_ *Session, err error)
 	return s, nil
 }
 
-// enterable refuses a container that takes no further process, in docker's words.
-func enterable(id container.ID, facts *container.Facts) error {
+// enterable refuses a container, called name, that takes no further process, in
+// docker's words.
+func enterable(name string, id container.ID, facts *container.Facts) error {
 	switch facts.State() {
 	case container.StateRunning:
 		return nil
 	case container.StatePaused:
-		return fault.New(fault.Conflict, "Container %s is paused, unpause the container before exec", id)
+		return fault.New(fault.Conflict, "Container %s is paused, unpause the container before exec", name)
 	case container.StateRestarting:
 		return fault.New(fault.Conflict, "Container %s is restarting, wait until the container is running", id)
 	}
@@ -121,7 +116,7 @@ func enterable(id container.ID, facts *container.Facts) error {
 
 // metChange words an error of an exec whose container was paused or ended under
 // it: no lock is held meanwhile.
-func metChange(ctx context.Context, e *Engine, id container.ID, err error) error {
+func metChange(ctx context.Context, e *Engine, name string, id container.ID, err error) error {
 	facts, failed := e.Containers.Facts(ctx, id)
 	if fault.Is(failed, fault.NotFound) {
 		return failed
@@ -129,7 +124,7 @@ func metChange(ctx context.Context, e *Engine, id container.ID, err error) error
 	if failed != nil {
 		return err
 	}
-	if changed := enterable(id, facts); changed != nil {
+	if changed := enterable(name, id, facts); changed != nil {
 		return changed
 	}
 	if !facts.Alive { // its monitor is about to say how it ended

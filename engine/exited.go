@@ -89,6 +89,14 @@ func release(ctx context.Context, e *Engine, rec *container.Record, ids *contain
 	if err := e.Networks.Detach(ctx, rec.ID); err != nil {
 		return err
 	}
+	if err := detachVolumes(ctx, e, rec); err != nil {
+		return err
+	}
+	return e.Ranges.Give(string(rec.ID), ids)
+}
+
+// detachVolumes lets go of the volumes that startMounts attached.
+func detachVolumes(ctx context.Context, e *Engine, rec *container.Record) error {
 	for _, m := range rec.Mounts {
 		if m.Kind != config.MountVolume {
 			continue
@@ -97,7 +105,7 @@ func release(ctx context.Context, e *Engine, rec *container.Record, ids *contain
 			return err
 		}
 	}
-	return e.Ranges.Give(string(rec.ID), ids)
+	return nil
 }
 
 // volumeRunners tells which running containers use a volume, besides one.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"os"
@@ -121,19 +122,12 @@ func OpenFiles(ctx context.Context, e *Engine, r FilesRequest) (_ *Files, err er
 	}
 	f.close = func() error {
 		err := f.Visit.Close()
-		detachVolumes(context.WithoutCancel(ctx), e, rec)
-		return firstError(err, unlock())
+		if err := detachVolumes(context.WithoutCancel(ctx), e, rec); err != nil {
+			e.warn(err)
+		}
+		return cmp.Or(err, unlock())
 	}
 	return f, nil
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // rootLayers are the folders of a container's root, without what is mounted in it.
@@ -172,15 +166,4 @@ func stoppedLayers(ctx context.Context, e *Engine, rec *container.Record) (*file
 		}
 	}
 	return l, nil
-}
-
-// detachVolumes lets go of what startMounts attached.
-func detachVolumes(ctx context.Context, e *Engine, rec *container.Record) {
-	for i := range rec.Mounts {
-		if m := &rec.Mounts[i]; m.Kind == config.MountVolume {
-			if err := e.Volumes.Detach(ctx, m.Name, e.volumeRunners(ctx, rec.ID)); err != nil && !fault.Is(err, fault.NotFound) {
-				e.warn(err)
-			}
-		}
-	}
 }

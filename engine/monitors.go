@@ -50,21 +50,19 @@ func monitorConfig(e *Engine, rec *container.Record, runDir string) (cfg monitor
 		cfg.Words.Health, cfg.Words.HealthAfter = word(HealthWord, string(rec.ID)), h.Wait(true, 0)
 	}
 	switch {
-	case c.Log.Driver == "json-file":
-		cfg.Log = logOf(&c.Log, rec)
-		if cfg.Log.Attrs, err = attrsOf(rec); err != nil {
-			return cfg, err
-		}
 	case keepsFile(c.Log.Driver):
 		cfg.Log = logOf(&c.Log, rec)
+		if c.Log.Driver == "json-file" {
+			cfg.Log.Attrs, err = attrsOf(rec)
+		}
 	case monitor.SendsLog(c.Log.Driver):
 		cfg.Log = cacheOf(&c.Log, e.Containers.Home(rec.ID))
 		cfg.Log.Send = word(SendWord)
 		if cfg.Log.Head, err = monitor.LogHead(c.Log.Driver, logInfo(rec)); err != nil {
-			return cfg, fmt.Errorf("failed to initialize logging driver: %w", err)
+			err = fmt.Errorf("failed to initialize logging driver: %w", err)
 		}
 	}
-	return cfg, nil
+	return cfg, err
 }
 
 func startMonitor(ctx context.Context, e *Engine, cfg monitor.Config) (*monitor.Conn, error) {

@@ -82,24 +82,39 @@ func replaceMonitor(ctx context.Context, e *Engine, l *container.Locked, f *cont
 
 // takeOver gives a running container a new monitor.
 func takeOver(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, f *container.Facts) error {
+	err := rewatch(ctx, e, l, rec, func(cfg *monitor.Config) {
+		cfg.Lost = &monitor.Process{PID: f.Started.PID, StartTime: f.Started.StartTime}
+	}, len(f.Started.Ports) > 0)
+	if errors.Is(err, unix.ESRCH) { // it has ended in this moment
+		return nil
+	}
+	return err
+}
+
+// awaitAgain has a new monitor wait for the moment of a restart.
+func awaitAgain(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, r *container.Restarting) error {
+	return rewatch(ctx, e, l, rec, func(cfg *monitor.Config) { cfg.AgainIn = max(time.Until(r.At), time.Millisecond) }, false)
+}
+
+// rewatch starts another monitor for the run of a container, with what is to be
+// told it besides, and has it hold the run's ports. Error: ESRCH if that ended at
+// once.
+func rewatch(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, tell func(*monitor.Config), ports bool) error {
 	cfg, err := monitorConfig(e, rec, e.Containers.RunDir(rec.ID))
 	if err != nil {
 		return err
 	}
-	cfg.Lost = &monitor.Process{PID: f.Started.PID, StartTime: f.Started.StartTime}
+	tell(&cfg)
 	conn, err := startMonitor(ctx, e, cfg)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	watcher, err := identify(conn)
-	if errors.Is(err, unix.ESRCH) { // it has ended in this moment
-		return nil
-	}
 	if err != nil {
 		return err
 	}
-	if len(f.Started.Ports) > 0 {
+	if ports {
 		// What another has taken meanwhile is its own; the firewall still leads it here.
 		if held, err := e.Networks.Hold(rec.ID); err != nil {
 			e.warn(err)
@@ -109,25 +124,6 @@ func takeOver(ctx context.Context, e *Engine, l *container.Locked, rec *containe
 				return err
 			}
 		}
-	}
-	return l.Rewatched(watcher)
-}
-
-// awaitAgain has a new monitor wait for the moment of a restart.
-func awaitAgain(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, r *container.Restarting) error {
-	cfg, err := monitorConfig(e, rec, e.Containers.RunDir(rec.ID))
-	if err != nil {
-		return err
-	}
-	cfg.AgainIn = max(time.Until(r.At), time.Millisecond)
-	conn, err := startMonitor(ctx, e, cfg)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	watcher, err := identify(conn)
-	if err != nil {
-		return err
 	}
 	return l.Rewatched(watcher)
 }

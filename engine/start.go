@@ -175,11 +175,7 @@ func (s *start) watchOver(ctx context.Context, e *Engine, u *undo.Stack) (err er
 	if !e.Defaults.Rootless || e.host().NoCgroup {
 		return nil
 	}
-	status, err := s.monitor.Status()
-	if err != nil {
-		return err
-	}
-	return runtime.OwnScope(ctx, "berth-monitor-"+string(s.rec.ID), status.Monitor)
+	return runtime.OwnScope(ctx, "berth-monitor-"+string(s.rec.ID), s.monitor.PID())
 }
 
 // gather finds what the first process needs while the monitor comes up.
@@ -347,7 +343,7 @@ func (s *start) fact(pid int) (*container.Started, error) {
 	if err != nil {
 		return nil, err
 	}
-	watcher, err := identify(s.monitor)
+	watcher, err := s.watcher()
 	if err != nil {
 		return nil, err
 	}
@@ -361,7 +357,15 @@ func (s *start) fact(pid int) (*container.Started, error) {
 	return f, nil
 }
 
-// identify names a monitor's process.
+// watcher names the monitor's process; one that is of the last run is asked.
+func (s *start) watcher() (container.Process, error) {
+	if s.monitor.PID() == 0 {
+		return identify(s.monitor)
+	}
+	return container.Identify(s.monitor.PID())
+}
+
+// identify asks a monitor for its process.
 func identify(conn *monitor.Conn) (container.Process, error) {
 	status, err := conn.Status()
 	if err != nil {

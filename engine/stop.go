@@ -111,9 +111,6 @@ func beginStop(ctx context.Context, e *Engine, id container.ID, signal string) (
 			err = nil
 		}
 	}
-	if fault.Is(err, fault.Conflict) {
-		err = nil // it has just ended by itself
-	}
 	if err != nil {
 		if w != nil {
 			w.Close()
