@@ -11,7 +11,6 @@ import (
 	"berth/base/fault"
 	"berth/base/undo"
 	"berth/sys/mount"
-	"berth/sys/thread"
 )
 
 // Show mounts layers read-only on path in the caller's mount namespace, which is
@@ -60,14 +59,7 @@ func (l *Layers) detached() (int, error) {
 	lower, params := append([]string{l.Upper}, l.Lower...), append(opts.Data, opts.Flags...)
 	fd, err := mount.Overlay(lower, params, attr)
 	if mount.NeedsOldOverlay(err) {
-		thread.Apart(func() {
-			if err = unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
-				return
-			}
-			if err = mount.SetPropagation("/", unix.MS_PRIVATE); err == nil {
-				fd, err = mount.OldOverlay(l.Store, lower, params, attr)
-			}
-		})
+		fd, err = mount.OldOverlayApart(l.Store, lower, params, attr)
 	}
 	if err != nil {
 		return -1, fmt.Errorf("mount %d layers: %w", len(lower), err)

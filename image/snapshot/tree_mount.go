@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"berth/base/fault"
@@ -34,7 +32,7 @@ func MountTree(ctx context.Context, mounts []mount.Mount) (fd int, err error) {
 		case "bind":
 			fd, err = bindTree(m.Source, opts)
 		case "overlay":
-			fd, err = overlayTree(m.Source, layers, opts)
+			fd, err = overlayTree(layers, opts)
 		default:
 			err = refuse(fault.Unsupported, "no such type")
 		}
@@ -73,132 +71,24 @@ func bindTree(source string, opts *sysmount.Options) (int, error) {
 	return fd, nil
 }
 
-// overlayTree gives the layers to the kernel one by one (Linux 6.8: lowerdir+),
-// so their number is not bounded by a page. Older kernels get them by mount(2).
-func overlayTree(source string, layers []string, opts *sysmount.Options) (int, error) {
-	fd, err := overlayByOne(source, layers, opts)
-	var fail *sysmount.Error
-	if errors.As(err, &fail) && strings.HasPrefix(fail.Op, "option lowerdir+") && fail.Err == unix.EINVAL {
-		return overlayAtOnce(source, layers, opts)
+// overlayTree mounts any number of layers; kernels before 6.8 get them all at once.
+func overlayTree(layers []string, opts *sysmount.Options) (int, error) {
+	fd, err := sysmount.Overlay(layers, overlayParams(opts), opts.Attr.Set)
+	if sysmount.NeedsOldOverlay(err) && len(layers) > 0 {
+		return overlayAtOnce(layers, opts)
 	}
 	return fd, err
 }
 
-// longParam is what fsconfig(2) takes of a string.
-const longParam = 255
-
-func overlayByOne(source string, layers []string, opts *sysmount.Options) (int, error) {
-	var params []sysmount.Param
-	for _, l := range layers {
-		params = append(params, sysmount.Param{Key: "lowerdir+", Value: l})
-	}
-	params = append(append(params, opts.Data...), opts.Flags...)
-	var open []*os.File
-	defer func() {
-		for _, f := range open {
-			f.Close()
-		}
-	}()
-	for i := range params {
-		if len(params[i].Value) <= longParam {
-			continue
-		}
-		f, err := os.OpenFile(params[i].Value, unix.O_PATH|unix.O_DIRECTORY, 0)
-		if err != nil {
-			return -1, err
-		}
-		open = append(open, f)
-		params[i].Value = "/proc/" + sysmount.FDPath(int(f.Fd()))
-	}
-	return sysmount.New("overlay", source, params, opts.Attr.Set)
+func overlayParams(opts *sysmount.Options) []sysmount.Param {
+	return append(opts.Data[:len(opts.Data):len(opts.Data)], opts.Flags...)
 }
 
-// overlayAtOnce does it by mount(2) in a mount namespace that only one thread
-// sees, with paths relative to the layers' common folder.
-func overlayAtOnce(source string, layers []string, opts *sysmount.Options) (int, error) {
-	if len(layers) == 0 {
-		return -1, unix.EINVAL
-	}
-	ns, err := os.Open("/proc/thread-self/ns/mnt")
-	if err != nil {
-		return -1, err
-	}
-	defer ns.Close()
-	fd := -1
-	apart(func() { fd, err = overlayApart(int(ns.Fd()), source, layers, opts) })
-	return fd, err
-}
-
-// apart runs f on a thread of its own, which ends with f. That is not the main
-// thread, which never ends: /proc/self would show what f did to it.
-func apart(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			apart(f) // on another thread, as we keep this one
-			runtime.UnlockOSThread()
-			return
-		}
-		f()
-	}()
-	<-done
-}
-
-func overlayApart(ns int, source string, layers []string, opts *sysmount.Options) (int, error) {
-	if err := unix.Unshare(unix.CLONE_FS); err != nil {
-		return -1, fmt.Errorf("unshare the working folder: %w", err)
-	}
-	if err := enter(ns); err != nil {
-		return -1, fmt.Errorf("enter the caller's mount namespace: %w", err)
-	}
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return -1, fmt.Errorf("make a mount namespace: %w", err)
-	}
-	if err := sysmount.SetPropagation("/", unix.MS_PRIVATE); err != nil {
-		return -1, fmt.Errorf("make its mounts private: %w", err)
-	}
+func overlayAtOnce(layers []string, opts *sysmount.Options) (int, error) {
 	common := filepath.Dir(filepath.Dir(layers[0])) // of …/d/ID/fs
-	if err := unix.Chdir(common); err != nil {
-		return -1, fmt.Errorf("change to %s: %w", common, err)
+	fd, err := sysmount.OldOverlayApart(common, layers, overlayParams(opts), opts.Attr.Set)
+	if errors.Is(err, unix.E2BIG) {
+		return -1, fault.Wrap(fault.Unsupported, err)
 	}
-	near := func(path string) string { return strings.TrimPrefix(path, common+"/") }
-	short := make([]string, len(layers))
-	for i, l := range layers {
-		short[i] = near(l)
-	}
-	params := append([]sysmount.Param(nil), opts.Data...)
-	for i := range params {
-		params[i].Value = near(params[i].Value)
-	}
-	params = append(params, sysmount.Param{Key: "lowerdir", Value: strings.Join(short, ":")})
-	data := sysmount.Data(params)
-	if len(data) >= os.Getpagesize() {
-		return -1, refuse(fault.Unsupported, "%d layers are too many for a kernel before 6.8", len(layers))
-	}
-	if err := unix.Mount(source, common, "overlay", uintptr(sysmount.OldFlags(opts.Attr.Set)), data); err != nil {
-		return -1, fmt.Errorf("mount %d layers: %w", len(layers), err)
-	}
-	fd, err := sysmount.ClonePath(common, false)
-	if err != nil {
-		return -1, fmt.Errorf("detach the mount: %w", err)
-	}
-	return fd, nil
-}
-
-// enter enters a mount namespace unless the thread is in it: a locked goroutine
-// may be in another one than the rest of the program.
-func enter(ns int) error {
-	var want, have unix.Stat_t
-	if err := unix.Fstat(ns, &want); err != nil {
-		return err
-	}
-	if err := unix.Stat("/proc/thread-self/ns/mnt", &have); err != nil {
-		return err
-	}
-	if want.Ino == have.Ino {
-		return nil
-	}
-	return unix.Setns(ns, unix.CLONE_NEWNS)
+	return fd, err
 }

@@ -6,10 +6,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
+	"berth/sys/thread"
 	"berth/test/leak"
 
 	"github.com/containerd/containerd/v2/core/mount"
@@ -68,7 +67,7 @@ func TestOldKernel(t *testing.T) {
 	}
 	layers, opts, err := splitOptions(mounts[0].Options)
 	must(t, err)
-	fd, err := overlayAtOnce("overlay", layers, opts)
+	fd, err := overlayAtOnce(layers, opts)
 	must(t, err)
 	piled(t, fd, n)
 	unix.Close(fd)
@@ -121,7 +120,7 @@ func TestNotInHost(t *testing.T) {
 		func() (int, error) {
 			layers, opts, err := splitOptions(mounts[0].Options)
 			must(t, err)
-			return overlayAtOnce("overlay", layers, opts)
+			return overlayAtOnce(layers, opts)
 		},
 	} {
 		fd, err := make()
@@ -140,29 +139,13 @@ func TestNotInHost(t *testing.T) {
 	must(t, o.Remove(t.Context(), "box"))
 }
 
-// TestApart keeps the main thread as it is, even when the caller is on it.
-func TestApart(t *testing.T) {
-	var wg sync.WaitGroup
-	for range 50 {
-		wg.Go(func() {
-			apart(func() {
-				if unix.Gettid() == unix.Getpid() {
-					t.Error("on the main thread")
-				}
-				time.Sleep(time.Millisecond)
-			})
-		})
-	}
-	wg.Wait()
-}
-
 // TestOtherNamespace mounts in the namespace of a locked goroutine: it sees a
 // store that the rest of the program does not.
 func TestOtherNamespace(t *testing.T) {
 	needMounts(t)
 	dir := t.TempDir()
 	done := make(chan error)
-	go apart(func() {
+	go thread.Apart(func() {
 		done <- func() error {
 			if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 				return err
@@ -179,7 +162,7 @@ func TestOtherNamespace(t *testing.T) {
 				return err
 			}
 			for _, mk := range []func() (int, error){
-				func() (int, error) { return overlayAtOnce("overlay", layers, opts) },
+				func() (int, error) { return overlayAtOnce(layers, opts) },
 				func() (int, error) { return MountTree(t.Context(), mounts) },
 			} {
 				fd, err := mk()

@@ -161,7 +161,7 @@ func (l *layers) open(h *plan.Host) (*os.File, error) {
 	if !l.user {
 		fd, err = l.mount()
 		if mount.NeedsOldOverlay(err) {
-			thread.Apart(func() { fd, err = l.mountAlone() })
+			fd, err = mount.OldOverlayApart(l.o.Store, l.o.Lower, l.params(), l.opt.Attr.Set)
 		}
 	} else {
 		thread.Apart(func() { fd, err = l.mountMapped(h) })
@@ -185,17 +185,6 @@ func (l *layers) mountOld() (int, error) {
 
 func (l *layers) params() []mount.Param {
 	return append(l.opt.Data[:len(l.opt.Data):len(l.opt.Data)], l.opt.Flags...)
-}
-
-// mountAlone mounts for an old kernel, in a mount namespace of this thread.
-func (l *layers) mountAlone() (int, error) {
-	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return -1, fmt.Errorf("make a mount namespace: %w", err)
-	}
-	if err := mount.SetPropagation("/", unix.MS_PRIVATE); err != nil {
-		return -1, fmt.Errorf("make its mounts private: %w", err)
-	}
-	return l.mountOld()
 }
 
 // mountMapped mounts in the container's mount namespace, whose mounts the kernel

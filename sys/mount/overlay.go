@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"berth/sys/thread"
 )
 
 // Overlay makes a detached overlay mount of the layers lower, the topmost
@@ -78,4 +80,49 @@ func OldOverlay(folder string, lower []string, params []Param, attr uint64) (int
 		return -1, &Error{Type: "overlay", Op: "detach it from " + folder, Err: err}
 	}
 	return fd, nil
+}
+
+// OldOverlayApart is OldOverlay for a caller whose mount namespace others see, too:
+// in one that ends with the call. Paths are looked up in the calling thread's.
+func OldOverlayApart(folder string, lower []string, params []Param, attr uint64) (fd int, err error) {
+	ns, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &Error{Type: "overlay", Op: "open the mount namespace", Err: err}
+	}
+	defer unix.Close(ns)
+	fd = -1
+	thread.Apart(func() {
+		if err = leaveTo(ns); err == nil {
+			fd, err = OldOverlay(folder, lower, params, attr)
+		}
+	})
+	return fd, err
+}
+
+// leaveTo gives this thread a private copy of a mount namespace.
+func leaveTo(ns int) error {
+	fail := func(op string, err error) error { return &Error{Type: "overlay", Op: op, Err: err} }
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fail("unshare the working folder", err)
+	}
+	// A locked goroutine may be in another one than the rest of the program.
+	var want, have unix.Stat_t
+	if err := unix.Fstat(ns, &want); err != nil {
+		return fail("look at the mount namespace", err)
+	}
+	if err := unix.Stat("/proc/thread-self/ns/mnt", &have); err != nil {
+		return fail("look at the mount namespace", err)
+	}
+	if want.Ino != have.Ino {
+		if err := unix.Setns(ns, unix.CLONE_NEWNS); err != nil {
+			return fail("enter the caller's mount namespace", err)
+		}
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fail("make a mount namespace", err)
+	}
+	if err := SetPropagation("/", unix.MS_PRIVATE); err != nil {
+		return fail("make its mounts private", err)
+	}
+	return nil
 }
