@@ -15,7 +15,6 @@
 package rootless
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"strconv"
@@ -24,6 +23,7 @@ import (
 
 	"berth/base/fault"
 	"berth/runtime"
+	"berth/sys/proc"
 )
 
 // The words between berth outside and inside.
@@ -35,17 +35,12 @@ const (
 // UID is the id of the user who called berth, inside its namespace too.
 func UID() int {
 	n, err := strconv.Atoi(os.Getenv(uidName))
-	if err == nil && n > 0 && os.Geteuid() == 0 && Inside() {
-		return n
+	if err == nil && n > 0 && os.Geteuid() == 0 {
+		if inside, _ := proc.InUserNamespace(); inside {
+			return n
+		}
 	}
 	return os.Getuid()
-}
-
-// Inside reports whether this process is in a user namespace that is not the
-// host's: the host's maps every id to itself, user_namespaces(7).
-func Inside() bool {
-	b, err := os.ReadFile("/proc/self/uid_map")
-	return err == nil && !bytes.Equal(bytes.Join(bytes.Fields(b), []byte(" ")), []byte("0 0 4294967295"))
 }
 
 // Enter goes on inside if the caller is an ordinary user: entered is true and

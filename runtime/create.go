@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -126,17 +125,13 @@ func (rt *Runtime) begin() {
 // rootless reports whether the caller lacks root's rights on the host.
 func (rt *Runtime) rootless() bool {
 	if rt.Rootless == nil {
-		user := os.Geteuid() != 0 || inUserNamespace()
+		user := os.Geteuid() != 0
+		if !user {
+			user, _ = proc.InUserNamespace()
+		}
 		rt.Rootless = &user
 	}
 	return *rt.Rootless
-}
-
-// inUserNamespace reports whether root is root of a user namespace only: the
-// first one maps every id to itself, user_namespaces(7).
-func inUserNamespace() bool {
-	b, err := os.ReadFile("/proc/self/uid_map")
-	return err == nil && strings.Join(strings.Fields(string(b)), " ") != "0 0 4294967295"
 }
 
 // reserve makes the container's folder and takes its lock.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/base/atomicfile"
+	"berth/sys/proc"
 )
 
 // Host is what Spec and the choice of a user namespace need to know of the
@@ -41,7 +42,7 @@ func Probe() Host {
 		h.MaxFiles = lim.Max
 		// Who may raise limits is bounded by the kernel's own; root of a user
 		// namespace may not.
-		if h.Caps>>unix.CAP_SYS_RESOURCE&1 == 1 && !inUserns() {
+		if inside, _ := proc.InUserNamespace(); h.Caps>>unix.CAP_SYS_RESOURCE&1 == 1 && !inside {
 			if b, err := atomicfile.ReadCapped("/proc/sys/fs/nr_open", 64); err == nil {
 				if n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64); err == nil {
 					h.MaxFiles = n
@@ -57,13 +58,6 @@ func Probe() Host {
 		h.Thermal, _ = filepath.Glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle")
 	}
 	return h
-}
-
-// inUserns reports whether this process is root of a user namespace alone: the
-// initial one maps every id to itself, user_namespaces(7).
-func inUserns() bool {
-	text, err := atomicfile.ReadCapped("/proc/self/uid_map", 1<<16)
-	return err == nil && strings.Join(strings.Fields(string(text)), " ") != "0 0 4294967295"
 }
 
 // MemoryNodes is how many memory nodes there are, 0 unknown.

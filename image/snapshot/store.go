@@ -3,17 +3,15 @@ package snapshot
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"berth/base/atomicfile"
 	"berth/base/clock"
 	"berth/base/fault"
 	"berth/base/flock"
+	"berth/sys/proc"
 
 	"golang.org/x/sys/unix"
 )
@@ -81,7 +79,7 @@ func Open(store string, opts ...Option) (*Overlay, error) {
 	if o.boot, err = clock.BootID(); err != nil {
 		return nil, fmt.Errorf("open snapshots in %s: %w", store, err)
 	}
-	if o.userNS, err = inUserNS(); err != nil {
+	if o.userNS, err = proc.InUserNamespace(); err != nil {
 		return nil, fmt.Errorf("open snapshots in %s: %w", store, err)
 	}
 	if err := o.make(); err != nil {
@@ -110,19 +108,6 @@ func (o *shelf) make() error {
 		}
 	}
 	return nil
-}
-
-// inUserNS reports whether this process is in a user namespace other than the
-// first one, by its id map (user_namespaces(7)).
-func inUserNS() (bool, error) {
-	data, err := atomicfile.ReadCapped("/proc/self/uid_map", 64<<10)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil // a kernel without them
-	}
-	if err != nil {
-		return false, err
-	}
-	return strings.Join(strings.Fields(string(data)), " ") != "0 0 4294967295", nil
 }
 
 // OpaqueXattr names the xattr of an opaque folder: overlay reads trusted.* only

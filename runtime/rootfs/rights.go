@@ -1,19 +1,17 @@
 package rootfs
 
 import (
-	"bytes"
-	"os"
-
 	"golang.org/x/sys/unix"
+
+	"berth/sys/proc"
 )
 
 // OwnRights finds out what the caller may do.
 func OwnRights() Rights {
-	// Only the initial user namespace maps every id to itself.
-	text, err := os.ReadFile("/proc/self/uid_map")
-	r := Rights{Confined: err == nil && !bytes.Equal(bytes.Join(bytes.Fields(text), []byte(" ")), []byte("0 0 4294967295"))}
+	var r Rights
+	r.Confined, _ = proc.InUserNamespace()
 	// The rights are checked before the empty path is refused: open_tree(2).
-	_, err = unix.OpenTree(unix.AT_FDCWD, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	_, err := unix.OpenTree(unix.AT_FDCWD, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	r.Mount = err == unix.ENOENT
 	if !r.Mount {
 		return r

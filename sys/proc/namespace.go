@@ -1,10 +1,32 @@
 package proc
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
+	"strings"
+
+	"berth/base/atomicfile"
 )
+
+// maxMap is more than an id map has in bytes: 340 lines, user_namespaces(7).
+const maxMap = 64 << 10
+
+// InUserNamespace reports whether the caller is in a user namespace other than
+// the first one, which maps every id to itself (user_namespaces(7)). On a kernel
+// without them nobody is.
+func InUserNamespace() (bool, error) {
+	text, err := atomicfile.ReadCapped("/proc/self/uid_map", maxMap)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at the user namespace: %w", err)
+	}
+	return strings.Join(strings.Fields(string(text)), " ") != "0 0 4294967295", nil
+}
 
 // InNamespace lists the living processes that are in a namespace, as far as the
 // caller may look: kind is a file of /proc/PID/ns, and name what readlink(2) says

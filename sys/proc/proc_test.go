@@ -97,3 +97,19 @@ func FuzzParseStat(f *testing.F) {
 		}
 	})
 }
+
+// A process in a user namespace of its own says so; how this one is, the kernel's
+// map says.
+func TestInUserNamespace(t *testing.T) {
+	inside, err := InUserNamespace()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if whole := strings.Fields(string(text)); inside == (len(whole) == 3 && whole[2] == "4294967295") {
+		t.Errorf("inside %v, with the map %q", inside, text)
+	}
+}
