@@ -181,7 +181,7 @@ func (l *Layers) mount(readOnly bool) error {
 		return err
 	}
 	defer unix.Close(tree)
-	if err := becomeRoot(tree); err != nil {
+	if err := mount.BecomeRoot(tree); err != nil {
 		return err
 	}
 	order := make([]int, len(l.Mounts))
@@ -287,28 +287,6 @@ func tmpfs(path, top string) error {
 	}
 	defer unix.Close(at)
 	return mount.Attach(fd, at)
-}
-
-// becomeRoot leaves nothing of the host in this thread's mount namespace.
-func becomeRoot(tree int) error {
-	old, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(old)
-	if err := mount.Attach(tree, old); err != nil {
-		return fmt.Errorf("attach the root: %w", err)
-	}
-	if err := unix.Fchdir(tree); err != nil {
-		return fmt.Errorf("enter the root: %w", err)
-	}
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return fmt.Errorf("pivot_root: %w", err)
-	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("leave the host's root: %w", err)
-	}
-	return nil
 }
 
 // attach mounts a source at a target that is looked up inside the root.

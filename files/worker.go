@@ -3,12 +3,9 @@ package files
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 	"strconv"
-	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -37,7 +34,7 @@ func Main(args []string) int {
 	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err == nil {
 		w.root = root
-		err = drop()
+		err = confine.Worker(confine.FileCaps)
 	}
 	if err != nil {
 		_ = w.out.Encode(&reply{Fail: failure(err)})
@@ -70,27 +67,6 @@ func number(s string) int {
 		return -1
 	}
 	return fd
-}
-
-// keptCaps are for files of any owner and mode, in a user namespace that gives
-// them weight over what is inside alone.
-const keptCaps = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID | 1<<unix.CAP_SETFCAP
-
-// drop gives up all else, for good.
-func drop() error {
-	if err := confine.NoNewPrivs(confine.AllThreads); err != nil {
-		return fmt.Errorf("set no_new_privs: %w", err)
-	}
-	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	d := [2]unix.CapUserData{{Effective: keptCaps, Permitted: keptCaps}}
-	_, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&d[0])), 0)
-	if e != 0 {
-		return fmt.Errorf("drop capabilities: %w", e)
-	}
-	if err := confine.Forbid(confine.AllThreads, &confine.Calls{}); err != nil {
-		return fmt.Errorf("confine with seccomp: %w", err)
-	}
-	return nil
 }
 
 // worker is a visit, seen from inside.

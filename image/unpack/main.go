@@ -7,8 +7,6 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
-	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -71,14 +69,10 @@ func isSocket(fd int) bool {
 	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK
 }
 
-// keptCaps are for making files of any owner and mode, in a user namespace that
-// gives them weight over files alone that the worker has a descriptor of.
-const keptCaps = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID | 1<<unix.CAP_SETFCAP
-
 // confineMaker gives up all that making files does not need. Landlock comes with
 // each layer, thread by thread: a rule for all of them would forbid hard links
 // between the folders of layers yet to come.
-func confineMaker() error { return confineSelf(keptCaps) }
+func confineMaker() error { return confineSelf(confine.FileCaps) }
 
 // confineReader gives up all files, too: it has a stream to read and one to write.
 func confineReader() error {
@@ -96,19 +90,7 @@ func confineSelf(caps uint32) error {
 	if err := emptyRoot(); err != nil {
 		return err
 	}
-	if err := confine.NoNewPrivs(confine.AllThreads); err != nil {
-		return fmt.Errorf("set no_new_privs: %w", err)
-	}
-	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	d := [2]unix.CapUserData{{Effective: caps, Permitted: caps}}
-	_, _, e := syscall.AllThreadsSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&d[0])), 0)
-	if e != 0 {
-		return fmt.Errorf("drop capabilities: %w", e)
-	}
-	if err := confine.Forbid(confine.AllThreads, &confine.Calls{}); err != nil {
-		return fmt.Errorf("confine with seccomp: %w", err)
-	}
-	return nil
+	return confine.Worker(caps)
 }
 
 // emptyRoot makes an empty, read-only file system the root of the worker's own
@@ -123,24 +105,7 @@ func emptyRoot() error {
 		return err
 	}
 	defer unix.Close(tree)
-	old, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open /: %w", err)
-	}
-	defer unix.Close(old)
-	if err := mount.Attach(tree, old); err != nil {
-		return fmt.Errorf("attach the empty root: %w", err)
-	}
-	if err := unix.Fchdir(tree); err != nil {
-		return fmt.Errorf("enter the empty root: %w", err)
-	}
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return fmt.Errorf("pivot_root to the empty root: %w", err)
-	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("leave the host's root: %w", err)
-	}
-	return nil
+	return mount.BecomeRoot(tree)
 }
 
 // serveReader decompresses one stream.

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
+	"berth/sys/confine"
 )
 
 func gnuTar(t testing.TB, dir string, args []string) []byte {
@@ -34,7 +35,7 @@ func TestConfined(t *testing.T) {
 	w := startWorker(t, Options{})
 	reader, err := w.reader()
 	must(t, err)
-	t.Run("maker", func(t *testing.T) { isConfined(t, w.PID(), keptCaps) })
+	t.Run("maker", func(t *testing.T) { isConfined(t, w.PID(), confine.FileCaps) })
 	t.Run("reader", func(t *testing.T) { isConfined(t, reader.cmd.Process.Pid, 0) })
 }
 

@@ -15,6 +15,7 @@ package confine
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strconv"
 	"syscall"
@@ -48,6 +49,33 @@ func (s Scope) call(name string, trap, a1, a2, a3 uintptr) error {
 // NoNewPrivs sets no_new_privs: execve(2) grants nothing any more.
 func NoNewPrivs(s Scope) error {
 	return s.call("prctl", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0)
+}
+
+// FileCaps are for files of any owner and mode, in a user namespace that gives
+// them weight over what is in reach there alone: capabilities(7).
+const FileCaps = 1<<unix.CAP_CHOWN | 1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_FOWNER | 1<<unix.CAP_FSETID | 1<<unix.CAP_SETFCAP
+
+// KeepCaps gives up all capabilities but the first 32 of them that caps has.
+func KeepCaps(s Scope, caps uint32) error {
+	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	d := [2]unix.CapUserData{{Effective: caps, Permitted: caps}}
+	return s.call("capset", unix.SYS_CAPSET, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&d[0])), 0)
+}
+
+// Worker makes of the whole process one that works with foreign bytes: no
+// privileges from programs, only caps, and no call that Forbid forbids. It has read
+// no foreign byte yet.
+func Worker(caps uint32) error {
+	if err := NoNewPrivs(AllThreads); err != nil {
+		return fmt.Errorf("set no_new_privs: %w", err)
+	}
+	if err := KeepCaps(AllThreads, caps); err != nil {
+		return fmt.Errorf("drop capabilities: %w", err)
+	}
+	if err := Forbid(AllThreads, &Calls{}); err != nil {
+		return fmt.Errorf("confine with seccomp: %w", err)
+	}
+	return nil
 }
 
 // Access is what a Path allows on a file, or on all below a folder.

@@ -259,3 +259,27 @@ func OldFlags(attr uint64) uint64 {
 	}
 	return flags
 }
+
+// BecomeRoot makes a detached tree the root of the calling thread's mount namespace
+// and leaves what was there behind: pivot_root(2), NOTES. The namespace's mounts
+// propagate nowhere.
+func BecomeRoot(tree int) error {
+	old, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &Error{Type: "root", Op: "open /", Err: err}
+	}
+	defer unix.Close(old)
+	if err := Attach(tree, old); err != nil {
+		return &Error{Type: "root", Op: "attach the root", Err: err}
+	}
+	if err := unix.Fchdir(tree); err != nil {
+		return &Error{Type: "root", Op: "enter the root", Err: err}
+	}
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return &Error{Type: "root", Op: "pivot_root", Err: err}
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return &Error{Type: "root", Op: "leave the host's root", Err: err}
+	}
+	return nil
+}
