@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"path/filepath"
-	"time"
 
 	"berth/base/atomicfile"
 	"berth/base/codec"
@@ -15,7 +14,7 @@ import (
 // summaryForm begins a summary's file: another form is made again from the
 // record. It is coded, not JSON, as a list of a thousand would spend more time on
 // JSON than on all else.
-const summaryForm = "summary 1\n"
+const summaryForm = "summary 2\n"
 
 // encode gives the bytes of a summary's file: the form, the fields, a checksum,
 // as nobody waits for the file to be on the disk.
@@ -45,9 +44,7 @@ func (s *Summary) code(c *codec.Coder) {
 	c.Int(&s.Version)
 	c.Str((*string)(&s.ID))
 	c.Str(&s.Name)
-	at := s.Created.UnixNano()
-	c.I64(&at)
-	s.Created = time.Unix(0, at).UTC()
+	c.Time(&s.Created)
 	c.Str(&s.Image)
 	c.Str(&s.ImageID)
 	c.Strs(&s.Command)

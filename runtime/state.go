@@ -67,9 +67,7 @@ func (r *record) wire(c *codec.Coder) {
 	c.Int(&r.PID)
 	c.U64(&r.StartTime)
 	c.Str(&r.BootID)
-	made := r.Created.UnixNano()
-	c.I64(&made)
-	r.Created = time.Unix(0, made).UTC()
+	c.Time(&r.Created)
 	c.Int(&r.Owner)
 	g := &r.Cgroup
 	c.Str(&g.Mode)
@@ -85,7 +83,7 @@ func (r *record) wire(c *codec.Coder) {
 	c.Map(&r.Annots)
 }
 
-const recordVersion = 1
+const recordVersion = 2
 
 // container is an open container folder.
 type container struct {

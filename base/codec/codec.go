@@ -9,6 +9,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 )
 
 // ErrTruncated says that a value goes on after the end of the bytes.
@@ -177,6 +178,16 @@ func Optional[T any](c *Coder, v **T, elem func(*Coder, *T)) {
 	}
 	if *v != nil {
 		elem(c, *v)
+	}
+}
+
+// Time codes a time of any year, to the nanosecond; what is read is in UTC.
+func (c *Coder) Time(v *time.Time) {
+	sec, nsec := v.Unix(), int64(v.Nanosecond())
+	c.I64(&sec)
+	c.I64(&nsec)
+	if c.decoding {
+		*v = time.Unix(sec, nsec).UTC()
 	}
 }
 

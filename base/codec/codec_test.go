@@ -3,6 +3,7 @@ package codec
 import (
 	"reflect"
 	"testing"
+	"time"
 )
 
 type all struct {
@@ -20,6 +21,8 @@ type all struct {
 	Some *string
 	None *string
 	Map  map[string]string
+	At   time.Time
+	Zero time.Time
 }
 
 func (a *all) wire(c *Coder) {
@@ -37,13 +40,15 @@ func (a *all) wire(c *Coder) {
 	Optional(c, &a.Some, (*Coder).Str)
 	Optional(c, &a.None, (*Coder).Str)
 	c.Map(&a.Map)
+	c.Time(&a.At)
+	c.Time(&a.Zero)
 }
 
 // What was written is read again, over whatever was there.
 func TestRoundTrip(t *testing.T) {
 	some := "there"
 	want := all{1<<64 - 1, -1 << 63, -1, 1<<32 - 1, 1<<16 - 1, true, []byte{0, 255}, "s\x00", []string{"", "b"}, []uint32{0, 7}, []uint64{1 << 63},
-		&some, nil, map[string]string{"a": "", "b": "c"}}
+		&some, nil, map[string]string{"a": "", "b": "c"}, time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), time.Time{}}
 	to := new(Coder)
 	want.wire(to)
 	got := all{S: "old", None: &some, Map: map[string]string{"old": ""}, List: []string{"old"}}

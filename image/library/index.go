@@ -109,8 +109,8 @@ func wireIndex(c *codec.Coder, named *[]names.Listed, made *[]madeSummary) {
 		wireDigest(c, &n.Target.Digest)
 		c.I64(&n.Target.Size)
 		c.Map(&n.Labels)
-		wireTime(c, &n.CreatedAt)
-		wireTime(c, &n.UpdatedAt)
+		c.Time(&n.CreatedAt)
+		c.Time(&n.UpdatedAt)
 	})
 	codec.List(c, made, func(c *codec.Coder, s *madeSummary) {
 		wireDigest(c, &s.target)
@@ -118,7 +118,7 @@ func wireIndex(c *codec.Coder, named *[]names.Listed, made *[]madeSummary) {
 		c.Int(&s.Version)
 		wireDigest(c, &s.ID)
 		wireDigest(c, &s.Manifest)
-		wireTime(c, &s.Created)
+		c.Time(&s.Created)
 		c.I64(&s.summary.Size)
 		p := &s.Platform
 		for _, text := range []*string{&p.Architecture, &p.OS, &p.OSVersion, &p.Variant} {
@@ -140,12 +140,4 @@ func wireDigest(c *codec.Coder, d *digest.Digest) {
 	text := string(*d)
 	c.Str(&text)
 	*d = digest.Digest(text)
-}
-
-// wireTime codes a time of any year.
-func wireTime(c *codec.Coder, t *time.Time) {
-	sec, nsec := t.Unix(), int64(t.Nanosecond())
-	c.I64(&sec)
-	c.I64(&nsec)
-	*t = time.Unix(sec, nsec).UTC()
 }
