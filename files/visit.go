@@ -30,6 +30,9 @@ type Visit struct {
 	stop func() bool // that no longer ends it with the context
 }
 
+// maxFrame bounds what the new process may say at once.
+const maxFrame = 64
+
 // startPatience is what the process gets to come up, on a loaded machine.
 const startPatience = 60 * time.Second
 
@@ -140,7 +143,7 @@ func control(f *os.File, do func(fd int) error) error {
 func (v *Visit) ready(wantPID bool) error {
 	_ = v.sock.SetReadDeadline(time.Now().Add(startPatience))
 	for ready := false; !ready || wantPID; {
-		kind, payload, err := v.frame()
+		kind, payload, err := clone.ReadFrame(v.sock, maxFrame)
 		if err != nil {
 			return fmt.Errorf("start a process: %w", err)
 		}
@@ -154,23 +157,6 @@ func (v *Visit) ready(wantPID bool) error {
 		}
 	}
 	return nil
-}
-
-func (v *Visit) frame() (kind byte, payload []byte, err error) {
-	var head [clone.FrameHeader]byte
-	if _, err := io.ReadFull(v.sock, head[:]); err != nil {
-		return 0, nil, err
-	}
-	n := binary.NativeEndian.Uint32(head[4:])
-	if n > 64 {
-		return 0, nil, errors.New("a malformed message")
-	}
-	payload = make([]byte, n)
-	_, err = io.ReadFull(v.sock, payload)
-	if head[0] == clone.FramePID && n < 4 {
-		err = errors.New("a malformed message")
-	}
-	return head[0], payload, err
 }
 
 // sameIDs gives a new user namespace the ids of ours, as they are.

@@ -2,7 +2,6 @@ package rootless
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -80,6 +79,9 @@ func (h *home) hold(ids runtime.OwnIDs, lost []int) (_ *os.File, err error) {
 	return ns, nil
 }
 
+// maxFrame bounds what a child may say at once.
+const maxFrame = 8
+
 // child is a process made by package clone, which waits to be let go.
 type child struct{ pid, sock int }
 
@@ -116,20 +118,14 @@ func start(attr *clone.Attr) (_ *child, err error) {
 
 // ready waits for the frame that says so.
 func (c *child) ready() error {
-	var b [clone.FrameHeader + 8]byte
-	if _, err := c.read(b[:clone.FrameHeader]); err != nil {
+	kind, payload, err := clone.ReadFrame(c, maxFrame)
+	switch {
+	case err != nil:
 		return err
-	}
-	switch b[0] {
-	case clone.FrameReady:
+	case kind == clone.FrameReady:
 		return nil
-	case clone.FrameFail:
-		if binary.NativeEndian.Uint32(b[4:]) == 8 {
-			if _, err := c.read(b[clone.FrameHeader:]); err != nil {
-				return err
-			}
-			return clone.FailError(b[clone.FrameHeader:])
-		}
+	case kind == clone.FrameFail:
+		return clone.FailError(payload)
 	}
 	return errors.New("the new process sent an unexpected message")
 }
@@ -150,22 +146,20 @@ func (c *child) proceed() error {
 	return fmt.Errorf("enter a user namespace: %w", err)
 }
 
-// read fills b.
-func (c *child) read(b []byte) (int, error) {
-	n := 0
-	for n < len(b) {
-		m, err := unix.Read(c.sock, b[n:])
+// Read reads what the child says.
+func (c *child) Read(b []byte) (int, error) {
+	for {
+		n, err := unix.Read(c.sock, b)
 		switch {
 		case err == unix.EINTR:
 		case err != nil:
-			return n, os.NewSyscallError("read", err)
-		case m == 0:
-			return n, io.EOF
+			return 0, os.NewSyscallError("read", err)
+		case n == 0:
+			return 0, io.EOF
 		default:
-			n += m
+			return n, nil
 		}
 	}
-	return n, nil
 }
 
 func (c *child) close() {

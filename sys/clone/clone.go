@@ -27,6 +27,7 @@ package clone
 
 import (
 	"errors"
+	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -86,6 +87,22 @@ const (
 // FrameHeader is the size of a frame's head: type, three bytes of padding,
 // uint32 payload length in host byte order.
 const FrameHeader = 8
+
+// ReadFrame reads a frame of at most limit payload bytes. The end of the stream
+// before one is io.EOF.
+func ReadFrame(r io.Reader, limit uint32) (kind byte, payload []byte, err error) {
+	var head [FrameHeader]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, nil, err
+	}
+	n := getU32(head[4:])
+	if n > limit || head[0] == FramePID && n < 4 {
+		return 0, nil, errors.New("the new process sent a malformed message")
+	}
+	payload = make([]byte, n)
+	_, err = io.ReadFull(r, payload)
+	return head[0], payload, err
+}
 
 // stages of the child, for error texts; the numbers go over the socket.
 const (
