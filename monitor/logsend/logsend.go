@@ -87,21 +87,26 @@ func short(id string) string { return id[:min(12, len(id))] }
 // the like ask for, their keys as rename makes them.
 func (i *Info) ExtraAttributes(rename func(string) string) (map[string]string, error) {
 	out := map[string]string{}
-	env := map[string]string{}
-	for _, e := range i.ContainerEnv {
-		if k, v, ok := strings.Cut(e, "="); ok {
-			env[k] = v
-		}
-	}
 	for _, one := range []struct {
 		option string
 		from   map[string]string
-	}{{"labels", i.ContainerLabels}, {"env", env}} {
+	}{{"labels", i.ContainerLabels}, {"env", i.variables()}} {
 		if err := i.pick(one.option, one.from, rename, out); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
+}
+
+// variables is the environment by names.
+func (i *Info) variables() map[string]string {
+	out := make(map[string]string, len(i.ContainerEnv))
+	for _, e := range i.ContainerEnv {
+		if k, v, ok := strings.Cut(e, "="); ok {
+			out[k] = v
+		}
+	}
+	return out
 }
 
 func (i *Info) pick(option string, from map[string]string, rename func(string) string, out map[string]string) error {
@@ -128,14 +133,8 @@ func (i *Info) pick(option string, from map[string]string, rename func(string) s
 func (i *Info) Needed() (*Info, error) {
 	out := *i
 	out.ContainerLabels, out.ContainerEnv = map[string]string{}, nil
-	env := map[string]string{}
-	for _, e := range i.ContainerEnv {
-		if k, v, ok := strings.Cut(e, "="); ok {
-			env[k] = v
-		}
-	}
 	picked := map[string]string{}
-	if err := i.pick("env", env, nil, picked); err != nil {
+	if err := i.pick("env", i.variables(), nil, picked); err != nil {
 		return nil, err
 	}
 	for k, v := range picked {
