@@ -1,8 +1,6 @@
 package container
 
 import (
-	"encoding/binary"
-	"hash/crc32"
 	"path/filepath"
 
 	"berth/base/atomicfile"
@@ -16,26 +14,16 @@ import (
 // JSON than on all else.
 const summaryForm = "summary 2\n"
 
-// encode gives the bytes of a summary's file: the form, the fields, a checksum,
-// as nobody waits for the file to be on the disk.
+// encode gives the bytes of a summary's file.
 func (s *Summary) encode() []byte {
-	c := codec.Coder{Buf: []byte(summaryForm)}
-	s.code(&c)
-	return binary.LittleEndian.AppendUint32(c.Buf, crc32.ChecksumIEEE(c.Buf))
+	return codec.Sealed(summaryForm, s.code)
 }
 
 // decodeSummary reads encode's bytes. Error: Invalid.
 func decodeSummary(b []byte) (*Summary, error) {
-	bad := fault.New(fault.Invalid, "a summary is torn or of another form")
-	end := len(b) - 4
-	if end < len(summaryForm) || string(b[:len(summaryForm)]) != summaryForm || binary.LittleEndian.Uint32(b[end:]) != crc32.ChecksumIEEE(b[:end]) {
-		return nil, bad
-	}
 	var s Summary
-	c := codec.Decode(b[len(summaryForm):end])
-	s.code(c)
-	if c.Err != nil || len(c.Buf) > 0 {
-		return nil, bad
+	if !codec.Unsealed(summaryForm, b, s.code) {
+		return nil, fault.New(fault.Invalid, "a summary is torn or of another form")
 	}
 	return &s, nil
 }

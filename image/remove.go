@@ -217,7 +217,7 @@ func (r *removal) forget(ctx context.Context, img *library.Entry) *library.Entry
 	}
 	gone := *img
 	r.gone = append(r.gone, &gone)
-	for t := range img.Targets {
+	for _, t := range img.Targets {
 		library.RemoveSummary(r.s.lib.SummaryPath(t))
 	}
 	r.all = slices.DeleteFunc(r.all, func(n library.Entry) bool { return n.ID == gone.ID })

@@ -6,7 +6,9 @@
 package codec
 
 import (
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"maps"
 	"slices"
 	"time"
@@ -20,6 +22,7 @@ var ErrTruncated = errors.New("it is truncated")
 type Coder struct {
 	// Buf is what was encoded, or what is left to decode.
 	Buf      []byte
+	text     string // all of what Buf was, for strings to be parts of
 	decoding bool
 	// Err is the first error.
 	Err error
@@ -27,6 +30,26 @@ type Coder struct {
 
 // Decode returns a coder that takes its values from b.
 func Decode(b []byte) *Coder { return &Coder{Buf: b, decoding: true} }
+
+// Sealed gives the bytes of a file that nobody waits for on the disk: its form,
+// what write codes, and a checksum.
+func Sealed(form string, write func(*Coder)) []byte {
+	c := Coder{Buf: []byte(form)}
+	write(&c)
+	return binary.LittleEndian.AppendUint32(c.Buf, crc32.ChecksumIEEE(c.Buf))
+}
+
+// Unsealed has the bytes of Sealed read, and reports whether they were whole and
+// of that form. The strings read share memory.
+func Unsealed(form string, b []byte, read func(*Coder)) bool {
+	end := len(b) - 4
+	if end < len(form) || string(b[:len(form)]) != form || binary.LittleEndian.Uint32(b[end:]) != crc32.ChecksumIEEE(b[:end]) {
+		return false
+	}
+	c := Coder{Buf: b[len(form):end], text: string(b[len(form):end]), decoding: true}
+	read(&c)
+	return c.Err == nil && len(c.Buf) == 0
+}
 
 // Decoding tells the direction.
 func (c *Coder) Decoding() bool { return c.decoding }
@@ -138,7 +161,11 @@ func (c *Coder) Str(v *string) {
 		return
 	}
 	if *v = ""; c.Err == nil && n > 0 {
-		*v = string(c.Buf[:n])
+		if at := len(c.text) - len(c.Buf); c.text != "" {
+			*v = c.text[at : at+n]
+		} else {
+			*v = string(c.Buf[:n])
+		}
 		c.Buf = c.Buf[n:]
 	}
 }

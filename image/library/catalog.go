@@ -47,7 +47,7 @@ const (
 // Entry is an image as the catalog has it.
 type Entry struct {
 	Image
-	Targets map[digest.Digest]bool
+	Targets []digest.Digest
 	Keys    []string // names of the store, dangling ones too
 }
 
@@ -67,7 +67,8 @@ func (l *Library) Catalog(ctx context.Context) ([]Entry, error) {
 		n := all[i].Image
 		sum, ok := summaries[n.Target.Digest]
 		if !ok {
-			if n, sum, err = current(ctx, l, n); err != nil {
+			var made summary
+			if n, made, err = current(ctx, l, n); err != nil {
 				if ctx.Err() != nil {
 					return nil, ctx.Err()
 				}
@@ -76,13 +77,14 @@ func (l *Library) Catalog(ctx context.Context) ([]Entry, error) {
 				}
 				continue
 			}
+			sum = &made
 			summaries[n.Target.Digest] = sum
 		}
 		k, ok := at[sum.ID]
 		if !ok {
 			k = len(out)
 			at[sum.ID] = k
-			out = append(out, Entry{Image: sum.image(n.Target), Targets: map[digest.Digest]bool{}})
+			out = append(out, Entry{Image: sum.image(n.Target)})
 		}
 		out[k].add(n.Name, n.Target.Digest, n.Labels[SourceLabel], n.UpdatedAt)
 	}
@@ -100,36 +102,51 @@ func (l *Library) Catalog(ctx context.Context) ([]Entry, error) {
 	return out, nil
 }
 
-// listed reads the names and the summaries of what they lead to, those that
-// are there.
-func listed(ctx context.Context, l *Library) ([]names.Listed, map[digest.Digest]summary, error) {
-	x := readIndex(l)
-	all, news, err := l.Names.ListKnown(ctx, x.names)
+// listed reads the names, sorted, and the summaries of what they lead to, those
+// that are there.
+func listed(ctx context.Context, l *Library) ([]names.Listed, map[digest.Digest]*summary, error) {
+	now, x := folders(l), readIndex(l)
+	out := make(map[digest.Digest]*summary, len(x.made))
+	if x.folders == now && now != ([2]stamp.Stamp{}) {
+		for i := range x.made {
+			out[x.made[i].target] = &x.made[i].summary
+		}
+		return x.named, out, nil
+	}
+	named, made := x.known()
+	all, news, whole, err := l.Names.ListKnown(ctx, named)
 	if err != nil {
 		return nil, nil, err
 	}
-	out := make(map[digest.Digest]summary, len(all))
 	targets := make([]digest.Digest, 0, len(all))
 	for i := range all {
 		t := all[i].Target.Digest
 		if _, twice := out[t]; !twice {
-			out[t] = summary{}
+			out[t] = nil
 			targets = append(targets, t)
 		}
 	}
-	got, more := l.summaries(targets, x.summaries)
-	made := make([]madeSummary, 0, len(targets))
+	got, more := l.summaries(targets, made)
+	next := index{named: all, made: make([]madeSummary, 0, len(targets))}
 	for i, t := range targets {
 		if got[i].Version == 0 {
 			delete(out, t)
+			whole = false
 			continue
 		}
-		if out[t] = got[i].summary; got[i].seen != (stamp.Stamp{}) {
-			made = append(made, madeSummary{t, got[i]})
+		out[t] = &got[i].summary
+		if got[i].seen == (stamp.Stamp{}) {
+			whole = false
+			continue
 		}
+		next.made = append(next.made, madeSummary{t, got[i]})
 	}
-	if news+more > indexAfter+len(all)/indexPart || len(x.names) > indexAfter+2*len(all) {
-		writeIndex(l, all, made)
+	if whole {
+		next.folders = now
+	}
+	again := len(all) > indexAfter && next.folders != [2]stamp.Stamp{}
+	if again || news+more > indexAfter+len(all)/indexPart || len(x.named) > indexAfter+2*len(all) {
+		writeIndex(l, next)
 	}
 	return all, out, nil
 }
@@ -148,12 +165,12 @@ func Named(ctx context.Context, l *Library, name string) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
-	e := Entry{Image: sum.image(n.Target), Targets: map[digest.Digest]bool{}}
+	e := Entry{Image: sum.image(n.Target)}
 	e.add(n.Name, n.Target.Digest, n.Labels[SourceLabel], n.UpdatedAt)
 	return e.Image, nil
 }
 
-func (s summary) image(target ocispec.Descriptor) Image {
+func (s *summary) image(target ocispec.Descriptor) Image {
 	return Image{ID: s.ID, Target: target, Manifest: s.Manifest, Created: s.Created, Size: s.Size,
 		Platform: s.Platform, Labels: s.Labels, Layers: s.Layers}
 }
@@ -178,7 +195,9 @@ func current(ctx context.Context, l *Library, n images.Image) (images.Image, sum
 }
 
 func (n *Entry) add(name string, target digest.Digest, source string, updated time.Time) {
-	n.Targets[target] = true
+	if !slices.Contains(n.Targets, target) {
+		n.Targets = append(n.Targets, target)
+	}
 	n.Keys = append(n.Keys, name)
 	if updated.After(n.Added) {
 		n.Added = updated

@@ -8,6 +8,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 
 	"berth/base/atomicfile"
 	"berth/base/codec"
@@ -19,15 +20,17 @@ import (
 // index is STORE/index: the names and summaries that a list has read, with the
 // stamps of their files, so that the next list reads one file in place of two
 // an image. It decides nothing: what is not in it, or has another stamp, is
-// read from its own file.
+// read from its own file. If it has all, and the folders of names and summaries
+// are as they were before it was made, then nothing else is looked at.
 type index struct {
-	names     map[string]names.Listed
-	summaries map[digest.Digest]stamped
+	folders [2]stamp.Stamp // zero if it lacks something
+	named   []names.Listed // sorted
+	made    []madeSummary
 }
 
 const (
-	indexVersion = 1
-	maxIndex     = 256 << 20
+	indexForm = "index 2\n"
+	maxIndex  = 256 << 20
 	// indexAfter is how many files, and indexPart what part of all, a list has
 	// to have read itself before the index is written again.
 	indexAfter, indexPart = 32, 32
@@ -35,41 +38,55 @@ const (
 
 // readIndex is empty if there is none, or a broken one.
 func readIndex(l *Library) index {
-	data, err := atomicfile.ReadCapped(l.Path("index"), maxIndex)
-	if err != nil {
+	var x index
+	if data, err := atomicfile.ReadCapped(l.Path("index"), maxIndex); err != nil || !codec.Unsealed(indexForm, data, x.code) {
 		return index{}
-	}
-	var named []names.Listed
-	var made []madeSummary
-	c := codec.Decode(data)
-	wireIndex(c, &named, &made)
-	if c.Err != nil || len(c.Buf) > 0 {
-		return index{}
-	}
-	x := index{make(map[string]names.Listed, len(named)), make(map[digest.Digest]stamped, len(made))}
-	for _, n := range named {
-		x.names[n.File] = n
-	}
-	for _, s := range made {
-		x.summaries[s.target] = s.stamped
 	}
 	return x
 }
 
 // writeIndex keeps what has stamps; a full disk is no reason to fail a list.
-func writeIndex(l *Library, all []names.Listed, made []madeSummary) {
-	named := make([]names.Listed, 0, len(all))
+func writeIndex(l *Library, x index) {
+	all := x.named
+	x.named = make([]names.Listed, 0, len(all))
 	for _, n := range all {
 		// What few names have is left to their own files.
 		if t := n.Target; n.Stamp != (stamp.Stamp{}) && t.Platform == nil && len(t.Annotations)+len(t.URLs)+len(t.Data)+len(t.ArtifactType) == 0 {
-			named = append(named, n)
+			x.named = append(x.named, n)
 		}
 	}
-	c := &codec.Coder{Buf: make([]byte, 0, 512*(len(named)+1))}
-	wireIndex(c, &named, &made)
-	if err := atomicfile.Write(l.Path("index"), c.Buf, 0o600); err != nil && !fault.Is(err, fault.NoSpace) && !errors.Is(err, fs.ErrPermission) {
+	if len(x.named) < len(all) {
+		x.folders = [2]stamp.Stamp{}
+	}
+	if err := atomicfile.Write(l.Path("index"), codec.Sealed(indexForm, x.code), 0o600); err != nil && !fault.Is(err, fault.NoSpace) && !errors.Is(err, fs.ErrPermission) {
 		l.warn(err)
 	}
+}
+
+// folders are the stamps of the folders of names and summaries, which any change
+// of a file in them changes; zero if a change just now could leave no trace.
+func folders(l *Library) (seen [2]stamp.Stamp) {
+	now := time.Now()
+	for i, path := range []string{l.Path("names"), l.Path("images")} {
+		s, err := stamp.At(unix.AT_FDCWD, path)
+		if err != nil || !s.Settled(now) {
+			return [2]stamp.Stamp{}
+		}
+		seen[i] = s
+	}
+	return seen
+}
+
+// known gives the index by files and targets.
+func (x *index) known() (map[string]names.Listed, map[digest.Digest]stamped) {
+	named, made := make(map[string]names.Listed, len(x.named)), make(map[digest.Digest]stamped, len(x.made))
+	for _, n := range x.named {
+		named[n.File] = n
+	}
+	for _, s := range x.made {
+		made[s.target] = s.stamped
+	}
+	return named, made
 }
 
 // Foresee does what the first list of many new images would do: a load of a
@@ -95,13 +112,11 @@ type madeSummary struct {
 	stamped
 }
 
-func wireIndex(c *codec.Coder, named *[]names.Listed, made *[]madeSummary) {
-	version := uint64(indexVersion)
-	if c.U64(&version); version != indexVersion {
-		c.Err = errors.Join(c.Err, errors.ErrUnsupported)
-		return
+func (x *index) code(c *codec.Coder) {
+	for i := range x.folders {
+		wireStamp(c, &x.folders[i])
 	}
-	codec.List(c, named, func(c *codec.Coder, n *names.Listed) {
+	codec.List(c, &x.named, func(c *codec.Coder, n *names.Listed) {
 		c.Str(&n.File)
 		wireStamp(c, &n.Stamp)
 		c.Str(&n.Name)
@@ -112,7 +127,7 @@ func wireIndex(c *codec.Coder, named *[]names.Listed, made *[]madeSummary) {
 		c.Time(&n.CreatedAt)
 		c.Time(&n.UpdatedAt)
 	})
-	codec.List(c, made, func(c *codec.Coder, s *madeSummary) {
+	codec.List(c, &x.made, func(c *codec.Coder, s *madeSummary) {
 		wireDigest(c, &s.target)
 		wireStamp(c, &s.seen)
 		c.Int(&s.Version)

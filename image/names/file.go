@@ -197,24 +197,29 @@ type Listed struct {
 
 // ListKnown lists all names, sorted. It reads only files that are not in known,
 // by their File, or are others since; news is how many of these have a stamp.
-func (s *Store) ListKnown(ctx context.Context, known map[string]Listed) (all []Listed, news int, err error) {
+// whole says that each file was read and has one.
+func (s *Store) ListKnown(ctx context.Context, known map[string]Listed) (all []Listed, news int, whole bool, err error) {
 	if known == nil {
 		known = map[string]Listed{}
 	}
 	all, problems, err := scan(ctx, s, known)
 	if err != nil {
-		return nil, 0, fmt.Errorf("list images: %w", err)
+		return nil, 0, false, fmt.Errorf("list images: %w", err)
 	}
 	for _, p := range problems {
 		s.bad(p.Err)
 	}
+	whole = len(problems) == 0
 	for i := range all {
-		if seen := all[i].Stamp; seen != (stamp.Stamp{}) && known[all[i].File].Stamp != seen {
+		switch seen := all[i].Stamp; {
+		case seen == (stamp.Stamp{}):
+			whole = false
+		case known[all[i].File].Stamp != seen:
 			news++
 		}
 	}
 	slices.SortFunc(all, func(a, b Listed) int { return strings.Compare(a.Name, b.Name) })
-	return all, news, nil
+	return all, news, whole, nil
 }
 
 // scan reads all names but the known ones. Without any, stamps are not looked for.

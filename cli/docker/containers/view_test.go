@@ -73,7 +73,7 @@ func TestListForms(t *testing.T) {
 		"-q|--no-trunc": one[0].ID + "\n",
 		"--format|{{.Names}} {{.Label \"b\"}} {{.Mounts}} {{.LocalVolumes}}": "e1 2 data,/a/very/long/p… 1\n",
 		"--format|table {{.ID}}\t{{.Label \"com.x.a\"}}":                     "CONTAINER ID   a\nda96cb561469   1\n",
-		"--format|{{.Foo}}": "failed to execute template: template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type containers.Row",
+		"--format|{{.Foo}}": "failed to execute template: template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type *containers.Row",
 		"--format|{{":       "failed to parse template: template: :1: unclosed action",
 		"--format|json": `{"Command":"\"sh -c 'echo out; ec…\"","CreatedAt":"2026-11-30 15:12:00 +0000 UTC","ID":"da96cb561469","Image":"img",` +
 			`"Labels":"b=2,com.x.a=1","LocalVolumes":"1","Mounts":"data,/a/very/long/p…","Names":"e1","Networks":"none","Ports":"",` +

@@ -52,7 +52,7 @@ func Rows[T any](w io.Writer, f Form, head T, rows []T) error {
 	source = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(source)
 	funcs := functions()
 	funcs["json"] = func(v any) (string, error) {
-		_, isRow := v.(T)
+		_, isRow := v.(*T)
 		data, err := marshal(v, isRow)
 		return string(data), err
 	}
@@ -61,8 +61,8 @@ func Rows[T any](w io.Writer, f Form, head T, rows []T) error {
 		return err
 	}
 	var b bytes.Buffer
-	for _, row := range rows {
-		if err := t.Execute(&b, row); err != nil {
+	for i := range rows {
+		if err := t.Execute(&b, &rows[i]); err != nil {
 			return fmt.Errorf("template parsing error: %w", err)
 		}
 		b.WriteByte('\n')

@@ -70,21 +70,17 @@ func (v *List) Run(ctx context.Context, c *command.Call, words []string) error {
 	if c.Podman() && (v.format == "json" || v.format == "{{json .}}") && !v.quiet {
 		return podmanJSON(c, e, list)
 	}
-	rows := v.rows(c, e, list)
+	f := v.form(c)
+	rows := v.rows(c, e, list, v.history || f.Source != "" && f.Source != "table")
 	v.order(rows)
 	if v.quiet {
 		return v.ids(c, rows)
 	}
-	f := v.form(c)
-	plain := make([]Row, 0, len(rows))
-	for _, r := range rows {
-		plain = append(plain, r.Row)
-	}
-	return format.Rows(c.Out, f, heading(c), plain)
+	return format.Rows(c.Out, f, heading(c), rows)
 }
 
 // ids prints each id once in podman's words, once for each name in docker's.
-func (v *List) ids(c *command.Call, rows []imageRow) error {
+func (v *List) ids(c *command.Call, rows []Row) error {
 	last := ""
 	for _, r := range rows {
 		if c.Podman() && r.ID == last {
@@ -131,6 +127,7 @@ type Row struct {
 	UniqueSize   string
 	VirtualSize  string
 	podmanRow
+	bytes int64 // what Size says
 }
 
 // podmanRow is what podman's templates have beside.
@@ -144,12 +141,6 @@ type podmanRow struct {
 	Labels   string   `json:"-"`
 }
 
-// imageRow is a row and what it is sorted by.
-type imageRow struct {
-	Row
-	img *image.Image
-}
-
 func heading(c *command.Call) Row {
 	r := Row{
 		Containers: "CONTAINERS", CreatedAt: "CREATED AT", CreatedSince: "CREATED", Digest: "DIGEST", ID: "IMAGE ID",
@@ -160,15 +151,18 @@ func heading(c *command.Call) Row {
 	return r
 }
 
-func (v *List) order(rows []imageRow) {
-	slices.SortStableFunc(rows, func(a, b imageRow) int {
+func (v *List) order(rows []Row) {
+	if v.sort == "created" { // they are
+		return
+	}
+	slices.SortStableFunc(rows, func(a, b Row) int {
 		switch v.sort {
 		case "id":
 			return cmp.Compare(a.ID, b.ID)
 		case "repository":
 			return cmp.Compare(a.Repository, b.Repository)
 		case "size":
-			return cmp.Compare(a.img.Size, b.img.Size)
+			return cmp.Compare(a.bytes, b.bytes)
 		case "tag":
 			return cmp.Compare(a.Tag, b.Tag)
 		}
@@ -176,29 +170,29 @@ func (v *List) order(rows []imageRow) {
 	})
 }
 
-// rows makes a line of each name of each image.
-func (v *List) rows(c *command.Call, e *engine.Engine, list []image.Image) []imageRow {
-	var out []imageRow
+// rows makes a line of each name of each image, with what only templates show.
+func (v *List) rows(c *command.Call, e *engine.Engine, list []image.Image, whole bool) []Row {
+	out := make([]Row, 0, len(list))
 	digests := v.digests || strings.Contains(v.format, ".Digest") || v.format == "json"
 	for i := range list {
 		img := &list[i]
-		base := v.row(c, e, img)
+		base := v.row(c, e, img, whole)
 		for _, n := range names(e, img, digests) {
 			r := base
 			r.Repository, r.Tag, r.Digest = n.repository, n.tag, n.digest
-			out = append(out, imageRow{r, img})
+			out = append(out, r)
 		}
 	}
 	return out
 }
 
-func (v *List) row(c *command.Call, e *engine.Engine, img *image.Image) Row {
-	r := Row{
-		Containers: "N/A", SharedSize: "N/A", UniqueSize: "N/A",
-		CreatedAt: img.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"), CreatedSince: since(c, img.Created),
-		ID: showID(c, img.ID, v.noTrunc), Size: size(c, img.Size),
-		VirtualSize: size(c, img.Size),
+func (v *List) row(c *command.Call, e *engine.Engine, img *image.Image, whole bool) Row {
+	r := Row{CreatedSince: since(c, img.Created), ID: showID(c, img.ID, v.noTrunc), Size: size(c, img.Size), bytes: img.Size}
+	if !whole {
+		return r
 	}
+	r.Containers, r.SharedSize, r.UniqueSize, r.VirtualSize = "N/A", "N/A", "N/A", r.Size
+	r.CreatedAt = img.Created.Local().Format("2006-01-02 15:04:05 -0700 MST")
 	r.Created, r.Id, r.ParentId = r.CreatedSince, hexOf(img.ID), hexOf(img.Parent)
 	r.Names = familiarAll(e, img.Names)
 	r.History = strings.Join(r.Names, ", ")
