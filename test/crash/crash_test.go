@@ -6,8 +6,8 @@
 // left.
 //
 // By default it takes a seeded sample of 200 calls; with BERTH_SWEEP=1 all, in
-// a random order, for at most BERTH_CRASH_MINUTES (20). BERTH_SEED=n repeats a
-// sample. The program is $BERTH, or bin/berth. It belongs to the tests,
+// a random order, for at most BERTH_CRASH_MINUTES (20), from point
+// BERTH_CRASH_FROM (0) on. BERTH_SEED=n repeats a sample. The program is $BERTH, or bin/berth. It belongs to the tests,
 // outside the rows.
 package crash
 
@@ -80,6 +80,16 @@ func budget() time.Duration {
 		return time.Duration(n) * time.Minute
 	}
 	return 20 * time.Minute
+}
+
+// start is the first point of a sweep, in its order: those before were tried
+// with the same seed by a run whose time was up.
+func start() int {
+	n, err := strconv.Atoi(os.Getenv("BERTH_CRASH_FROM"))
+	if err != nil || !sweep() {
+		return 0
+	}
+	return n
 }
 
 // random is seeded by BERTH_SEED, else by the clock; the seed is logged.
