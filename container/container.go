@@ -12,6 +12,7 @@
 //	RUN/containers/ID/life.json         facts of this boot: pid, start time, boot id
 //	RUN/containers/ID/exit.json         the exit, written by the monitor
 //	RUN/containers/ID/…                 record.json and all else of a container with --rm
+//	RUN/containers.index                what lists have read; see index
 //	RUN/exits/ID                        exits, kept for five minutes after the removal
 //	RUN/locks/containers/ID             held by the verb that changes the container
 //

@@ -100,7 +100,12 @@ func (s *disk) facts(id ID) (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Facts{
+	return s.derive(id, kept)
+}
+
+// derive looks up what the facts on file do not tell.
+func (s *disk) derive(id ID, kept *life) (f *Facts, err error) {
+	f = &Facts{
 		Started: kept.Started, Exit: kept.Exit, Paused: kept.Paused, Restarting: kept.Restarting,
 		Stopped: kept.Stopped, Restarts: kept.Restarts, Removing: kept.Removing, Health: kept.Health,
 	}

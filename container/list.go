@@ -6,38 +6,52 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+
+	"berth/sys/stamp"
 )
 
 // List returns all containers, newest first, with their facts. One that cannot
 // be read is skipped and told to Options.Warn.
 func (s *Store) List(ctx context.Context) ([]Summary, error) {
-	kept, passing, err := s.present()
+	kept, passing, ran, err := s.everywhere()
 	if err != nil {
 		return nil, err
 	}
-	all := append(kept, passing...)
-	found := make([]*Summary, len(all))
-	const share = 64 // more of them are read by several threads
+	at, err := s.openFolders()
+	if err != nil {
+		return nil, err
+	}
+	defer at.close()
+	all, known := append(kept, passing...), s.readIndex()
+	found := make([]*indexed, len(all))
 	var wait sync.WaitGroup
 	var lock sync.Mutex
-	for from := 0; from < len(all); from += share {
+	var news atomic.Int64
+	workers := min(readers, len(all)/share+1)
+	for w := range workers {
 		wait.Go(func() {
-			for i := from; i < min(from+share, len(all)); i++ {
-				sum, err := s.look(all[i], i < len(kept))
+			for i := w; i < len(all); i += workers {
+				one, err := s.read(at, all[i], i < len(kept), ran[all[i]], known[all[i]])
 				if err != nil && !gone(err) {
 					lock.Lock()
 					s.opts.Warn(err)
 					lock.Unlock()
 				}
-				found[i] = sum
+				if found[i] = one; one != nil && one.home != (stamp.Stamp{}) && one != known[all[i]] {
+					news.Add(1)
+				}
 			}
 		})
 	}
 	wait.Wait()
+	if n := int(news.Load()); n > indexAfter+len(all)/indexPart || len(known) > indexAfter+2*len(all) {
+		s.writeIndex(found)
+	}
 	out := make([]Summary, 0, len(all))
-	for _, sum := range found {
-		if sum != nil {
-			out = append(out, *sum)
+	for _, one := range found {
+		if one != nil {
+			out = append(out, one.sum)
 		}
 	}
 	slices.SortFunc(out, func(a, b Summary) int {
@@ -49,20 +63,35 @@ func (s *Store) List(ctx context.Context) ([]Summary, error) {
 	return out, ctx.Err()
 }
 
-// look reads one container for a list.
-func (s *Store) look(id ID, kept bool) (*Summary, error) {
+// Lists are made by this many threads, if there are more than share containers
+// for each of them.
+const readers, share = 4, 64
+
+// read reads one container for a list, unless it is the one that is known.
+func (s *Store) read(at *folders, id ID, kept, ran bool, known *indexed) (*indexed, error) {
+	one := &indexed{}
 	home := s.RunDir(id)
 	if kept {
 		home = filepath.Join(s.kept(), string(id))
+		one.home, one.run = at.look(id, ran)
 	}
-	sum, err := readSummary(home, id)
+	if known != nil && one.home != (stamp.Stamp{}) && one.home == known.home && one.run == known.run {
+		one = known
+	} else {
+		sum, err := readSummary(home, id)
+		if err != nil {
+			return nil, err
+		}
+		l, err := s.readLife(id)
+		if err != nil {
+			return nil, err
+		}
+		one.sum, one.life = *sum, *l
+	}
+	f, err := s.derive(id, &one.life)
 	if err != nil {
 		return nil, err
 	}
-	f, err := s.facts(id)
-	if err != nil {
-		return nil, err
-	}
-	sum.Facts = *f
-	return sum, nil
+	one.sum.Facts = *f
+	return one, nil
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"berth/base/atomicfile"
@@ -167,8 +166,14 @@ func (s *disk) MountPoint(id ID) string { return filepath.Join(s.opts.Run, "moun
 // present lists the ids of all containers: kept ones, and passing ones, which
 // are in the run folder alone. Few of the latter may be folders without a record.
 func (s *disk) present() (kept, passing []ID, err error) {
+	kept, passing, _, err = s.everywhere()
+	return kept, passing, err
+}
+
+// everywhere is present, and ran: the kept ones that are in the run folder, too.
+func (s *disk) everywhere() (kept, passing []ID, ran map[ID]bool, err error) {
 	if kept, err = idsIn(s.kept()); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	known := make(map[ID]bool, len(kept))
 	for _, id := range kept {
@@ -176,9 +181,17 @@ func (s *disk) present() (kept, passing []ID, err error) {
 	}
 	all, err := idsIn(s.running())
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return kept, slices.DeleteFunc(all, func(id ID) bool { return known[id] }), nil
+	ran = make(map[ID]bool, len(all))
+	for _, id := range all {
+		if known[id] {
+			ran[id] = true
+		} else {
+			passing = append(passing, id)
+		}
+	}
+	return kept, passing, ran, nil
 }
 
 // idsIn lists the entries of a folder that are ids.

@@ -1,0 +1,163 @@
+package container
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"berth/base/atomicfile"
+	"berth/base/codec"
+	"berth/base/fault"
+	"berth/sys/stamp"
+)
+
+// index is RUN/containers.index: what a list has read of kept containers, with
+// the stamps of their folders, so that the next list looks at each folder and
+// reads one file in place of three a container. It decides nothing: what is not
+// in it, or has another stamp, is read from its own files.
+type index map[ID]*indexed
+
+// indexed is one container. A file in a folder is only ever replaced as a whole,
+// which changes the folder's stamp.
+type indexed struct {
+	home, run stamp.Stamp // run is zero if the folder is not there
+	sum       Summary
+	life      life // without Before
+}
+
+const (
+	indexForm = "containers 1\n"
+	maxIndex  = 64 << 20
+	// indexAfter is how many containers, and indexPart what part of all, a list
+	// has to have read itself before the index is written again.
+	indexAfter, indexPart = 32, 32
+)
+
+func (s *disk) indexPath() string { return filepath.Join(s.opts.Run, "containers.index") }
+
+// readIndex is empty if there is none, or a broken one.
+func (s *disk) readIndex() index {
+	data, err := atomicfile.ReadCapped(s.indexPath(), maxIndex)
+	if err != nil {
+		return nil
+	}
+	var all []indexed
+	if !codec.Unsealed(indexForm, data, func(c *codec.Coder) { codec.List(c, &all, codeIndexed) }) {
+		return nil
+	}
+	x := make(index, len(all))
+	for i := range all {
+		x[all[i].sum.ID] = &all[i]
+	}
+	return x
+}
+
+// writeIndex keeps what has stamps; a full run folder is no reason to fail a list.
+func (s *disk) writeIndex(all []*indexed) {
+	var kept []indexed
+	for _, one := range all {
+		if one != nil && one.home != (stamp.Stamp{}) {
+			kept = append(kept, *one)
+		}
+	}
+	data := codec.Sealed(indexForm, func(c *codec.Coder) { codec.List(c, &kept, codeIndexed) })
+	if err := atomicfile.Write(s.indexPath(), data, 0o600); err != nil && !fault.Is(err, fault.NoSpace) && !errors.Is(err, fs.ErrPermission) {
+		s.opts.Warn(err)
+	}
+}
+
+func codeIndexed(c *codec.Coder, x *indexed) {
+	for _, seen := range []*stamp.Stamp{&x.home, &x.run} {
+		c.U64(&seen.Inode)
+		c.I64(&seen.Ctime)
+		c.I64(&seen.Size)
+	}
+	x.sum.code(c)
+	l := &x.life
+	codec.Optional(c, &l.Started, codeStarted)
+	codec.Optional(c, &l.Exit, func(c *codec.Coder, e *Exit) {
+		c.Int(&e.Code)
+		c.Int(&e.Signal)
+		c.Bool(&e.OOM)
+		c.Time(&e.Time)
+		c.Str(&e.Error)
+	})
+	codec.Optional(c, &l.Restarting, func(c *codec.Coder, r *Restarting) {
+		c.Time(&r.At)
+		c.I64((*int64)(&r.Delay))
+	})
+	codec.Optional(c, &l.Health, func(c *codec.Coder, h *HealthFact) {
+		c.Str(&h.Status)
+		c.Int(&h.Failing)
+	})
+	for _, b := range []*bool{&l.Paused, &l.Stopped, &l.Removing} {
+		c.Bool(b)
+	}
+	c.Int(&l.Restarts)
+}
+
+func codeStarted(c *codec.Coder, s *Started) {
+	for _, p := range []*Process{&s.Process, &s.Monitor} {
+		c.Int(&p.PID)
+		c.U64(&p.StartTime)
+	}
+	c.Str(&s.BootID)
+	c.Time(&s.At)
+	codec.List(c, &s.Addresses, func(c *codec.Coder, a *Address) {
+		for _, text := range []*string{&a.Network, &a.IPv4, &a.IPv6, &a.MAC, &a.Gateway} {
+			c.Str(text)
+		}
+	})
+	codec.List(c, &s.Ports, codePort)
+	codec.Optional(c, &s.Range, func(c *codec.Coder, r *Range) {
+		c.U32(&r.First)
+		for _, ids := range []*[]specs.LinuxIDMapping{&r.UIDs, &r.GIDs} {
+			codec.List(c, ids, func(c *codec.Coder, m *specs.LinuxIDMapping) {
+				for _, n := range []*uint32{&m.ContainerID, &m.HostID, &m.Size} {
+					c.U32(n)
+				}
+			})
+		}
+	})
+}
+
+// folders are those of kept containers and of what runs, for stamps.
+type folders struct{ home, run *os.File }
+
+func (s *disk) openFolders() (*folders, error) {
+	home, err := os.Open(s.kept())
+	if err != nil {
+		return nil, err
+	}
+	run, err := os.Open(s.running())
+	if err != nil {
+		home.Close()
+		return nil, err
+	}
+	return &folders{home, run}, nil
+}
+
+func (f *folders) close() {
+	f.home.Close()
+	f.run.Close()
+}
+
+// look stamps a container's folders; the zero Stamps if a change just now could
+// leave no trace.
+func (f *folders) look(id ID, ran bool) (home, run stamp.Stamp) {
+	now := time.Now()
+	home, err := stamp.At(int(f.home.Fd()), string(id))
+	if err == nil && ran {
+		if run, err = stamp.At(int(f.run.Fd()), string(id)); err == nil && !run.Settled(now) {
+			err = fs.ErrInvalid
+		}
+	}
+	if err != nil || !home.Settled(now) {
+		return stamp.Stamp{}, stamp.Stamp{}
+	}
+	return home, run
+}
