@@ -192,7 +192,13 @@ func (p point) ended(rep report, r result) error {
 	if err := gone(rep.Seen); err != nil {
 		return err
 	}
-	text := strings.TrimRight(r.errors, "\n")
+	text := ""
+	for line := range strings.Lines(r.errors) {
+		if !strings.HasPrefix(line, "WARNING: ") { // what went on all the same
+			text += line
+		}
+	}
+	text = strings.TrimRight(text, "\n")
 	switch {
 	case r.code == -1:
 		return errors.New("it hangs")

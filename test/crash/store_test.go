@@ -70,16 +70,20 @@ func (s store) must(words ...string) error { return s.do(words...).err() }
 
 // under runs a command by another one, the tracer.
 func (s store) under(by []string, words ...string) result {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	all := append(append(slices.Clone(by), berth), s.args(words)...)
 	cmd := exec.CommandContext(ctx, all[0], all[1:]...)
-	cmd.Env, cmd.Dir, cmd.WaitDelay = s.env(), s.dir, time.Second
+	cmd.Env, cmd.Dir, cmd.WaitDelay = s.env(), s.dir, 5*time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	// What hangs says where.
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGQUIT) }
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
+	if ctx.Err() != nil && cmd.Process != nil {
+		_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
+	}
 	r := result{words: words, out: out.String(), errors: errs.String()}
 	if err != nil {
 		r.code = -1
