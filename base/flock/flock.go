@@ -32,16 +32,22 @@ type Held struct {
 
 // Lock waits until it holds the lock at path. The file is made with mode
 // 0600 when it is missing; its folder must exist.
-func Lock(path string) (*Held, error) { return acquire(path, syscall.LOCK_EX) }
+func Lock(path string) (*Held, error) { return acquire(path, syscall.LOCK_EX, syscall.O_CREAT) }
 
 // TryLock is Lock without waiting: kind Busy when another holds the lock.
 func TryLock(path string) (*Held, error) {
-	return acquire(path, syscall.LOCK_EX|syscall.LOCK_NB)
+	return acquire(path, syscall.LOCK_EX|syscall.LOCK_NB, syscall.O_CREAT)
+}
+
+// TryFound is TryLock of a file that is there already: kind NotFound when it is
+// not.
+func TryFound(path string) (*Held, error) {
+	return acquire(path, syscall.LOCK_EX|syscall.LOCK_NB, 0)
 }
 
 // Shared waits until it holds the lock at path together with any number of
 // other shared holders and no exclusive one. Its holder must not Remove it.
-func Shared(path string) (*Held, error) { return acquire(path, syscall.LOCK_SH) }
+func Shared(path string) (*Held, error) { return acquire(path, syscall.LOCK_SH, syscall.O_CREAT) }
 
 // Make makes lock files that are missing: beforehand, for verbs that free space
 // and must not need any for a lock.
@@ -60,9 +66,9 @@ func Make(paths ...string) error {
 
 // acquire takes the lock by bare system calls: os.File adds as many again, and
 // verbs take thousands of locks.
-func acquire(path string, how int) (*Held, error) {
+func acquire(path string, how, create int) (*Held, error) {
 	for {
-		fd, err := open(path)
+		fd, err := open(path, create)
 		if err != nil {
 			return nil, fmt.Errorf("open lock %s: %w", path, err)
 		}
@@ -85,10 +91,10 @@ func acquire(path string, how int) (*Held, error) {
 	}
 }
 
-// open opens or makes the lock file.
-func open(path string) (int, error) {
+// open opens the lock file; create says to make it.
+func open(path string, create int) (int, error) {
 	for {
-		fd, err := syscall.Open(path, syscall.O_RDWR|syscall.O_CREAT|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o600)
+		fd, err := syscall.Open(path, syscall.O_RDWR|create|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o600)
 		if err != syscall.EINTR {
 			return fd, err
 		}
@@ -115,6 +121,19 @@ func names(path string, fd int) (bool, error) {
 		return false, nil
 	}
 	return held.Dev == now.Dev && held.Ino == now.Ino, err
+}
+
+// Note puts a few bytes into the lock file in the place of what is there: for
+// whoever finds the lock free because its holder was killed.
+func (l *Held) Note(b []byte) error {
+	err := syscall.Ftruncate(l.fd, 0)
+	if err == nil && len(b) > 0 {
+		_, err = syscall.Pwrite(l.fd, b, 0)
+	}
+	if err != nil {
+		return fmt.Errorf("write into lock %s: %w", l.path, err)
+	}
+	return nil
 }
 
 // Unlock gives the lock back and leaves the file. A second call does nothing.

@@ -167,6 +167,39 @@ func waitBlocked(t *testing.T, path string) {
 	t.Fatal("the second Lock never waited")
 }
 
+// What a holder wrote is there for whoever finds the lock free.
+func TestNote(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	if _, err := flock.TryFound(path); !fault.Is(err, fault.NotFound) {
+		t.Errorf("missing: %v, want kind NotFound", err)
+	}
+	l, err := flock.Lock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"a long text", "short", ""} {
+		if err := l.Note([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(path); err != nil || string(b) != text {
+			t.Errorf("in the file: %q, %v; want %q", b, err, text)
+		}
+	}
+	if _, err := flock.TryFound(path); !fault.Is(err, fault.Busy) {
+		t.Errorf("held: %v, want kind Busy", err)
+	}
+	if err := l.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	found, err := flock.TryFound(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := found.Unlock(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestSymlinkIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "lock")
