@@ -5,32 +5,40 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"berth/base/fault"
-	"berth/base/flock"
 )
 
 // Finding is one thing that is wrong in the store.
 type Finding struct {
 	Path     string
 	Problem  string
+	Harm     bool // something does not work; else it only takes space
 	Repaired bool
 }
 
-// Check looks at every record and name. With repair it takes away what killed
-// verbs left, and makes names again; a broken record is only told.
-func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
-	out, err := s.names.tidyNames(repair)
+// Check looks at every record and name, and for what killed verbs left, which
+// drop has others take away first, see Sweep. With a nil drop it only looks. It
+// disturbs no verb that is at work; a broken record is only told.
+func (s *Store) Check(ctx context.Context, drop func(ID, Intent) error) ([]Finding, error) {
+	out, err := s.Sweep(ctx, drop)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	for _, dir := range []string{s.kept(), s.running()} {
+	names, err := s.names.tidyNames(drop != nil)
+	if err != nil {
+		return out, err
+	}
+	out = append(out, names...)
+	for _, dir := range []string{s.kept(), s.running(), s.exits()} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
-			return nil, err
+			return out, err
 		}
 		for _, e := range entries {
-			if f := s.checkEntry(dir, e.Name(), repair); f != nil {
+			f := dropStale(filepath.Join(dir, e.Name()), drop != nil && !e.IsDir())
+			if f == nil && dir != s.exits() {
+				f = s.checkEntry(dir, e.Name())
+			}
+			if f != nil {
 				out = append(out, *f)
 			}
 		}
@@ -38,48 +46,23 @@ func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
 	return out, ctx.Err()
 }
 
-func (s *Store) checkEntry(dir, name string, repair bool) *Finding {
+// checkEntry looks at one entry; what has no record is the sweep's.
+func (s *Store) checkEntry(dir, name string) *Finding {
 	path := filepath.Join(dir, name)
-	id, staged := strings.CutPrefix(name, hidden)
 	switch {
-	case name == bootFile:
+	case name == bootFile, strings.HasPrefix(name, hidden):
 		return nil
-	case staged && isID(id):
-		return s.leftOver(path, ID(id), "left by a create or remove that was killed", repair)
 	case !isID(name):
 		return &Finding{Path: path, Problem: "not a container's folder"}
-	case dir == s.running() && !s.exists(ID(name)):
-		return s.leftOver(path, ID(name), "run folder without a container", repair)
-	case dir == s.running() && s.Home(ID(name)) != path:
-		return nil // the run folder of a kept one
+	case s.Home(ID(name)) != path || !s.exists(ID(name)):
+		return nil // the run folder of a kept one; or it goes just now
 	}
-	if _, err := readRecord(path, ID(name)); err != nil {
-		return &Finding{Path: path, Problem: err.Error()}
+	_, err := readRecord(path, ID(name))
+	if err == nil {
+		_, err = s.facts(ID(name))
 	}
-	if _, err := s.facts(ID(name)); err != nil {
-		return &Finding{Path: path, Problem: err.Error()}
+	if err != nil && !gone(err) {
+		return &Finding{Path: path, Problem: err.Error(), Harm: true}
 	}
 	return nil
-}
-
-// leftOver is a folder that belongs to no container, unless somebody who holds
-// the lock is at work on it.
-func (s *Store) leftOver(path string, id ID, problem string, repair bool) *Finding {
-	lock, err := flock.TryLock(s.lockPath(id))
-	if fault.Is(err, fault.Busy) {
-		return nil
-	}
-	f := &Finding{Path: path, Problem: problem}
-	if err != nil {
-		f.Problem = err.Error()
-		return f
-	}
-	defer func() { _ = s.names.dropLock(lock, id) }()
-	if filepath.Base(path) == string(id) && s.exists(id) {
-		return nil // made meanwhile
-	}
-	if repair {
-		f.Repaired = os.RemoveAll(path) == nil
-	}
-	return f
 }

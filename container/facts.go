@@ -16,7 +16,9 @@ type Facts struct {
 	Stopped    bool        // a user's verb ended it: the restart policy rests
 	Restarts   int         // by the policy, since a user's verb started it
 	Removing   bool        // its removal has begun
-	Health     *HealthFact
+	// RemovingVolumes: its anonymous volumes go with it.
+	RemovingVolumes bool
+	Health          *HealthFact
 	// Alive and Watched are looked up in the kernel: the first process, and the
 	// monitor.
 	Alive   bool
@@ -24,6 +26,11 @@ type Facts struct {
 	// Orphaned: the monitor of this boot's last run has died before it did all that
 	// it had to; the next verb makes another one.
 	Orphaned bool
+	// Unfinished: its create is at work or was killed; if it was, the next verb takes it
+	// away.
+	Unfinished bool
+	// Forgotten: it was frozen for a verb that was killed; the next one thaws it.
+	Forgotten bool
 	// ThisBoot tells whether Started is of this boot.
 	ThisBoot bool
 }

@@ -72,7 +72,7 @@ func TestChecked(t *testing.T) {
 	if _, _, ok, err := l.Checked(h, f.Started.At.Add(-time.Second), HealthResult{Code: 1}); ok || err != nil {
 		t.Errorf("a result of another run: %t, %v", ok, err)
 	}
-	if err := l.Paused(true); err != nil {
+	if err := l.Paused(true, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, ok, err := l.Checked(h, f.Started.At, HealthResult{Code: 1}); ok || err != nil {

@@ -30,7 +30,7 @@ type indexed struct {
 }
 
 const (
-	indexForm = "containers 1\n"
+	indexForm = "containers 2\n"
 	maxIndex  = 64 << 20
 	// indexAfter is how many containers, and indexPart what part of all, a list
 	// has to have read itself before the index is written again.
@@ -94,16 +94,21 @@ func codeIndexed(c *codec.Coder, x *indexed) {
 		c.Str(&h.Status)
 		c.Int(&h.Failing)
 	})
-	for _, b := range []*bool{&l.Paused, &l.Stopped, &l.Removing} {
+	for _, b := range []*bool{&l.Paused, &l.Stopped, &l.Removing, &l.RemovingVolumes} {
 		c.Bool(b)
 	}
 	c.Int(&l.Restarts)
+	codec.Optional(c, &l.PausedBy, codeProcess)
+}
+
+func codeProcess(c *codec.Coder, p *Process) {
+	c.Int(&p.PID)
+	c.U64(&p.StartTime)
 }
 
 func codeStarted(c *codec.Coder, s *Started) {
 	for _, p := range []*Process{&s.Process, &s.Monitor} {
-		c.Int(&p.PID)
-		c.U64(&p.StartTime)
+		codeProcess(c, p)
 	}
 	c.Str(&s.BootID)
 	c.Time(&s.At)

@@ -26,7 +26,11 @@ type life struct {
 	// Delay is the last one of the restart policy.
 	Delay    time.Duration `json:"delay,omitempty"`
 	Removing bool          `json:"removing,omitempty"`
-	Health   *HealthFact   `json:"health,omitempty"`
+	// RemovingVolumes: with its anonymous volumes.
+	RemovingVolumes bool `json:"removingVolumes,omitempty"`
+	// PausedBy is who thaws it again, nil for a person.
+	PausedBy *Process    `json:"pausedBy,omitempty"`
+	Health   *HealthFact `json:"health,omitempty"`
 }
 
 // readLife reads what is known of a container's runs: this boot's, else the last's.
@@ -107,8 +111,9 @@ func (s *disk) facts(id ID) (*Facts, error) {
 func (s *disk) derive(id ID, kept *life) (f *Facts, err error) {
 	f = &Facts{
 		Started: kept.Started, Exit: kept.Exit, Paused: kept.Paused, Restarting: kept.Restarting,
-		Stopped: kept.Stopped, Restarts: kept.Restarts, Removing: kept.Removing, Health: kept.Health,
+		Stopped: kept.Stopped, Restarts: kept.Restarts, Removing: kept.Removing, RemovingVolumes: kept.RemovingVolumes, Health: kept.Health,
 	}
+	f.Unfinished = f.Started == nil && f.Exit == nil && s.unfinished(id)
 	f.ThisBoot = f.Started != nil && f.Started.BootID == s.boot
 	if !f.ThisBoot || f.Removing || f.Exit != nil && f.Restarting == nil {
 		return f, nil
@@ -120,6 +125,7 @@ func (s *disk) derive(id ID, kept *life) (f *Facts, err error) {
 		return f, nil
 	}
 	f.Alive = f.Started.Process.alive()
+	f.Forgotten = f.Paused && f.Alive && kept.PausedBy != nil && !kept.PausedBy.alive()
 	f.Exit, err = s.readExit(id)
 	return f, err
 }

@@ -75,11 +75,11 @@ func TestStates(t *testing.T) {
 	if _, err := l.Prepare(true); !fault.Is(err, fault.Conflict) {
 		t.Errorf("start of a running one: %v", err)
 	}
-	if err := l.Paused(true); err != nil {
+	if err := l.Paused(true, nil); err != nil {
 		t.Fatal(err)
 	}
 	expect(StatePaused)
-	if err := l.Paused(false); err != nil {
+	if err := l.Paused(false, nil); err != nil {
 		t.Fatal(err)
 	}
 	expect(StateRunning)
@@ -106,7 +106,7 @@ func TestStates(t *testing.T) {
 	if f, _ := s.Facts(t.Context(), rec.ID); f.Restarts != 1 {
 		t.Errorf("%d restarts", f.Restarts)
 	}
-	if err := l.Removing(); err != nil {
+	if err := l.Removing(false); err != nil {
 		t.Fatal(err)
 	}
 	expect(StateRemoving)

@@ -78,9 +78,12 @@ func (s *Store) read(at *folders, id ID, kept, ran bool, known *indexed) (*index
 	if known != nil && one.home != (stamp.Stamp{}) && one.home == known.home && one.run == known.run {
 		one = known
 	} else {
-		sum, err := readSummary(home, id)
+		sum, made, err := readOrMake(home, id)
 		if err != nil {
 			return nil, err
+		}
+		if made {
+			mendSummary(s.disk, home, id)
 		}
 		l, err := s.readLife(id)
 		if err != nil {

@@ -20,15 +20,6 @@ type Locked struct {
 
 func (s *disk) lockPath(id ID) string { return filepath.Join(s.locks(), string(id)) }
 
-// hold takes the lock of an id, whether there is a container or not.
-func (s *Store) hold(id ID) (*Locked, error) {
-	lock, err := flock.Lock(s.lockPath(id))
-	if err != nil {
-		return nil, err
-	}
-	return &Locked{ID: id, s: s, lock: lock}, nil
-}
-
 // Lock waits until the caller alone may change the container. NotFound if it is
 // gone by then. It is not to be held while waiting for others.
 func (s *Store) Lock(ctx context.Context, id ID) (*Locked, error) {
@@ -49,7 +40,7 @@ func (s *Store) lockWith(id ID, take func(string) (*flock.Held, error)) (*Locked
 		return nil, err
 	}
 	if !s.exists(id) {
-		_ = lock.Remove()
+		_ = s.dropLock(lock, id)
 		return nil, noSuch(string(id))
 	}
 	return &Locked{ID: id, s: s, lock: lock}, nil
@@ -142,42 +133,37 @@ func (l *Locked) Remove() error {
 	if err != nil {
 		l.s.opts.Warn(fmt.Errorf("remove container %s: its exit code: %w", l.ID, err))
 	}
-	name := ""
-	if sum, err := readSummary(l.s.Home(l.ID), l.ID); err == nil {
-		name = sum.Name
+	if err := l.lock.Note(nil); err != nil { // its volumes are not the create's any more
+		return err
 	}
-	if err := l.vanish(); err != nil {
+	// The name first: while there is a record, the removal can be taken up again.
+	if err := l.Unmake(); err != nil {
 		return fmt.Errorf("remove container %s: %w", l.ID, err)
-	}
-	if name != "" {
-		if err := l.s.names.release(name, l.ID); err != nil {
-			return fmt.Errorf("remove the name of container %s: %w", l.ID, err)
-		}
 	}
 	return l.lock.Remove()
 }
 
 // vanish makes the container's folders disappear in one step each, the kept one
 // durably, before what is in them is deleted.
-func (l *Locked) vanish() error {
-	for _, dir := range []string{l.s.kept(), l.s.running()} {
-		staged := filepath.Join(dir, hidden+string(l.ID))
-		if err := os.RemoveAll(staged); err != nil {
+func (s *disk) vanish(id ID) error {
+	for _, dir := range []string{s.kept(), s.running()} {
+		staged := filepath.Join(dir, hidden+string(id))
+		if err := removeAll(staged); err != nil {
 			return err
 		}
-		err := os.Rename(filepath.Join(dir, string(l.ID)), staged)
+		err := os.Rename(filepath.Join(dir, string(id)), staged)
 		if os.IsNotExist(err) {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		if dir == l.s.kept() {
+		if dir == s.kept() {
 			if err := atomicfile.SyncDir(dir); err != nil {
 				return err
 			}
 		}
-		if err := os.RemoveAll(staged); err != nil {
+		if err := removeAll(staged); err != nil {
 			return err
 		}
 	}

@@ -3,16 +3,14 @@ package container
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
-	"berth/base/atomicfile"
 	"berth/base/fault"
 	"berth/base/flock"
-	"berth/base/ids"
 )
 
 // maxName bounds a name to what a file's name can be.
@@ -67,10 +65,32 @@ func (s book) readName(name string) (ID, error) {
 	return h.ID, nil
 }
 
-// stageName writes a name's file under another name.
-func (s book) stageName(id ID) (string, error) {
-	path := filepath.Join(s.namesDir(), hidden+ids.Hex(8))
-	if err := writeJSON(path, holder{Version: 1, ID: id}); err != nil {
+// stagedName is a name's file before it has its name: of one container there is
+// one at most, as whoever makes it has the lock.
+func (s book) stagedName(id ID) string { return filepath.Join(s.namesDir(), hidden+string(id)) }
+
+// stageName writes it.
+func (s book) stageName(id ID) (path string, err error) {
+	path = s.stagedName(id)
+	text, err := json.Marshal(holder{Version: 1, ID: id})
+	if err != nil {
+		return "", err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if os.IsExist(err) { // a killed verb's; it may be linked to a name
+		if err = os.Remove(path); err == nil {
+			f, err = os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("reserve a name: %w", err)
+	}
+	_, err = f.Write(text)
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		_ = os.Remove(path)
 		return "", fmt.Errorf("reserve a name: %w", err)
 	}
 	return path, nil
@@ -130,14 +150,6 @@ func (s book) claim(name string, id ID) error {
 	}
 }
 
-// dropLock gives back a lock that was taken on what may be no container.
-func (s book) dropLock(lock *flock.Held, id ID) error {
-	if s.exists(id) {
-		return lock.Unlock()
-	}
-	return lock.Remove()
-}
-
 // hasName reports whether a container is there and has this name.
 func (s book) hasName(id ID, name string) bool {
 	sum, err := readSummary(s.Home(id), id)
@@ -171,11 +183,7 @@ func (s book) mendName(name string) error {
 	if !ok {
 		return removeFile(s.namePath(name))
 	}
-	staged, err := s.stageName(id)
-	if err != nil {
-		return err
-	}
-	return os.Rename(staged, s.namePath(name))
+	return writeJSON(s.namePath(name), holder{Version: 1, ID: id})
 }
 
 // named looks for the container of a name in all records.
@@ -190,73 +198,6 @@ func (s book) named(name string) (ID, bool) {
 		}
 	}
 	return "", false
-}
-
-// tidyNames compares the names with the records. It is for a moment when nobody
-// makes or renames a container, or (repair false) only looks.
-func (s book) tidyNames(repair bool) ([]Finding, error) {
-	kept, passing, err := s.present()
-	if err != nil {
-		return nil, err
-	}
-	want := map[string]ID{}
-	for _, id := range append(kept, passing...) {
-		if sum, err := readSummary(s.Home(id), id); err == nil {
-			if first, twice := want[sum.Name]; !twice || first > id {
-				want[sum.Name] = id
-			}
-		}
-	}
-	var out []Finding
-	entries, err := os.ReadDir(s.namesDir())
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		id, err := s.readName(e.Name())
-		if err == nil && want[e.Name()] == id {
-			delete(want, e.Name())
-			continue
-		}
-		removed := false
-		if repair {
-			if removed, err = s.dropName(e.Name(), id); err != nil {
-				return out, err
-			}
-		}
-		if !strings.HasPrefix(e.Name(), hidden) && !atomicfile.IsStaged(e.Name()) {
-			out = append(out, Finding{Path: s.namePath(e.Name()), Problem: "a name without its container", Repaired: removed})
-		}
-	}
-	for name, id := range want {
-		out = append(out, Finding{Path: s.namePath(name), Problem: "container " + string(id) + " without its name", Repaired: repair})
-		if !repair {
-			continue
-		}
-		if err := s.claim(name, id); err != nil {
-			return out, err
-		}
-	}
-	return out, nil
-}
-
-// dropName removes a name's file whose container is not there, unless that is
-// being made just now.
-func (s book) dropName(name string, owner ID) (bool, error) {
-	if owner != "" {
-		lock, err := flock.TryLock(s.lockPath(owner))
-		if fault.Is(err, fault.Busy) {
-			return false, nil
-		}
-		if err != nil {
-			return false, err
-		}
-		defer func() { _ = s.dropLock(lock, owner) }()
-		if s.hasName(owner, name) {
-			return false, nil
-		}
-	}
-	return true, removeFile(s.namePath(name))
 }
 
 // pickName reserves a random name; after many collisions it gets a number.

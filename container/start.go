@@ -38,7 +38,7 @@ func (l *Locked) Prepare(byUser bool) (runDir string, err error) {
 	if byUser {
 		now.Restarts, now.Delay, now.Stopped = 0, 0, false
 	}
-	now.Restarting, now.Paused, now.Health = nil, false, nil
+	now.Restarting, now.Paused, now.PausedBy, now.Health = nil, false, nil, nil
 	if err := l.write(now); err != nil {
 		return "", err
 	}
@@ -61,7 +61,7 @@ func (l *Locked) Started(st Started) error {
 	if st.At.IsZero() {
 		st.At = time.Now().UTC()
 	}
-	f.Before, f.Started, f.Exit, f.Restarting, f.Paused = f.Started, &st, nil, nil, false
+	f.Before, f.Started, f.Exit, f.Restarting, f.Paused, f.PausedBy = f.Started, &st, nil, nil, false, nil
 	if err := l.writeBoth(f); err != nil {
 		return fmt.Errorf("note the start of container %s: %w", l.ID, err)
 	}
@@ -95,14 +95,15 @@ func (l *Locked) Failed(code int, cause error) error {
 	if f.Started != nil && f.Exit == nil {
 		f.Started = f.Before
 	}
-	f.Before, f.Restarting, f.Paused = nil, nil, false
+	f.Before, f.Restarting, f.Paused, f.PausedBy = nil, nil, false, nil
 	f.Exit = &Exit{Code: code, Error: cause.Error(), Time: time.Now().UTC()}
 	return l.writeBoth(f)
 }
 
-// Paused notes that the container was frozen or thawed.
-func (l *Locked) Paused(paused bool) error {
-	return l.change(func(f *life) { f.Paused = paused })
+// Paused notes that the container is frozen or was thawed: before the one and after
+// the other. With by, it is to be thawed when that process has ended.
+func (l *Locked) Paused(paused bool, by *Process) error {
+	return l.change(func(f *life) { f.Paused, f.PausedBy = paused, by })
 }
 
 // Stopped notes that a user ended it, before the signal is sent: the restart
@@ -120,14 +121,14 @@ func (l *Locked) Stopped() error {
 	return l.writeBoth(f, opts...)
 }
 
-// Removing marks the container: its removal has begun, and goes on with the next
-// verb if this one dies.
-func (l *Locked) Removing() error {
+// Removing marks the container: its removal has begun, with its anonymous volumes
+// or without, and goes on with the next verb if this one dies.
+func (l *Locked) Removing(volumes bool) error {
 	f, err := l.s.readLife(l.ID)
 	if err != nil {
 		return err
 	}
-	f.Removing = true
+	f.Removing, f.RemovingVolumes = true, f.RemovingVolumes || volumes
 	return l.writeBoth(f)
 }
 
@@ -164,7 +165,7 @@ func (l *Locked) Settle() (*Settled, error) {
 	if err != nil {
 		return nil, err
 	}
-	f.Exit, f.Before, f.Paused = &exit, nil, false
+	f.Exit, f.Before, f.Paused, f.PausedBy = &exit, nil, false, nil
 	out := &Settled{Exit: exit, First: true}
 	if restartRule(rec.Config.Restart, exit.Code, f.Stopped, f.Restarts) && !f.Removing {
 		f.Delay = backOff(f.Delay, exit.Time.Sub(f.Started.At))

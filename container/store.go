@@ -196,12 +196,7 @@ func (s *disk) everywhere() (kept, passing []ID, ran map[ID]bool, err error) {
 
 // idsIn lists the entries of a folder that are ids.
 func idsIn(dir string) ([]ID, error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
+	names, err := namesIn(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -184,7 +184,7 @@ func TestOneGetsTheName(t *testing.T) {
 			}
 		}
 	}
-	if found, err := s.Check(t.Context(), false); err != nil || len(found) > 0 {
+	if found, err := s.Check(t.Context(), nil); err != nil || len(found) > 0 {
 		t.Errorf("check: %v, %v", found, err)
 	}
 	if left, _ := os.ReadDir(s.locks()); len(left) != 1 {
@@ -209,14 +209,14 @@ func TestKilledVerbs(t *testing.T) {
 	if err := os.Remove(s.names.namePath("there")); err != nil {
 		t.Fatal(err)
 	}
-	if found, err := s.Check(t.Context(), false); err != nil || len(found) != 5 {
+	if found, err := s.Check(t.Context(), nil); err != nil || len(found) != 3 {
 		t.Errorf("check: %v, %v", found, err)
 	}
 	create(t, s, "half") // taken over
-	if _, err := s.Check(t.Context(), true); err != nil {
+	if _, err := s.Check(t.Context(), func(ID, Intent) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if found, err := s.Check(t.Context(), false); err != nil || len(found) != 0 {
+	if found, err := s.Check(t.Context(), nil); err != nil || len(found) != 0 {
 		t.Errorf("check after repair: %v, %v", found, err)
 	}
 	if got, err := s.Get(t.Context(), "there"); err != nil || got.ID != rec.ID {
@@ -237,7 +237,7 @@ func TestBadRecord(t *testing.T) {
 	if list, err := s.List(t.Context()); err != nil || len(list) != 1 || list[0].Name != "good" {
 		t.Errorf("list: %+v, %v", list, err)
 	}
-	if found, err := s.Check(t.Context(), false); err != nil || len(found) != 2 {
+	if found, err := s.Check(t.Context(), nil); err != nil || len(found) != 1 || !found[0].Harm {
 		t.Errorf("check: %+v, %v", found, err)
 	}
 	if err := locked(t, s, bad.ID).Remove(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"berth/base/atomicfile"
 	"berth/base/codec"
 	"berth/base/fault"
+	"berth/base/flock"
 	"berth/container/config"
 )
 
@@ -63,17 +64,33 @@ func writeSummary(home string, s *Summary) error {
 // readSummary reads what lists show, from the record if the summary is missing,
 // torn or of another form.
 func readSummary(home string, id ID) (*Summary, error) {
+	sum, _, err := readOrMake(home, id)
+	return sum, err
+}
+
+func readOrMake(home string, id ID) (sum *Summary, made bool, err error) {
 	b, err := atomicfile.ReadCapped(filepath.Join(home, summaryFile), maxFacts)
 	if err == nil {
 		if sum, err := decodeSummary(b); err == nil && sum.ID == id && sum.Version == recordVersion {
-			return sum, nil
+			return sum, false, nil
 		}
 	}
 	rec, err := readRecord(home, id)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	made := rec.summary()
-	_ = writeSummary(home, made) // else the next list makes it again
-	return made, nil
+	return rec.summary(), true, nil
+}
+
+// mendSummary writes the summary anew, unless a verb that may change the record is
+// at work: then the next list does.
+func mendSummary(s *disk, home string, id ID) {
+	lock, err := flock.TryLock(s.lockPath(id))
+	if err != nil {
+		return
+	}
+	defer func() { _ = s.dropLock(lock, id) }()
+	if sum, made, err := readOrMake(home, id); err == nil && made {
+		_ = writeSummary(home, sum)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -61,7 +62,11 @@ func Commit(ctx context.Context, e *Engine, r CommitRequest) (digest.Digest, err
 // packLayer writes what becomes the layer, while the container stands still.
 func packLayer(ctx context.Context, e *Engine, rec *container.Record, r *CommitRequest, w io.Writer) (err error) {
 	if r.Pause {
-		failed := Pause(ctx, e, string(rec.ID))
+		me, err := container.Identify(os.Getpid())
+		if err != nil {
+			return err
+		}
+		failed := pause(ctx, e, string(rec.ID), &me)
 		if failed == nil {
 			defer func() { err = errors.Join(err, Unpause(context.WithoutCancel(ctx), e, string(rec.ID))) }()
 		} else if !fault.Is(failed, fault.Conflict) && !fault.Is(failed, fault.Unsupported) {

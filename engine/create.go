@@ -11,6 +11,7 @@ import (
 
 	"berth/base/atomicfile"
 	"berth/base/fault"
+	"berth/base/ids"
 	"berth/base/journal"
 	"berth/base/undo"
 	"berth/container"
@@ -51,14 +52,22 @@ func Create(ctx context.Context, e *Engine, r CreateRequest) (id container.ID, e
 	}
 	var u undo.Stack
 	defer u.Unwind(&err)
-	if err := provideVolumes(ctx, e, rec, &u); err != nil {
-		return "", err
-	}
-	locked, err := e.Containers.Create(ctx, rec)
+	locked, err := e.Containers.Begin(rec)
 	if err != nil {
 		return "", err
 	}
-	u.Push("remove the container's record", locked.Remove)
+	u.Push("give the container's lock back", locked.Abandon)
+	if err := provideVolumes(ctx, e, locked, rec, &u); err != nil {
+		return "", err
+	}
+	err = locked.Make(rec)
+	if fault.Is(err, fault.Conflict) && freeName(ctx, e, rec.Name) {
+		err = locked.Make(rec)
+	}
+	if err != nil {
+		return "", err
+	}
+	u.Push("remove the container's record", locked.Unmake)
 	if _, err := e.Writables.Prepare(ctx, rec.Snapshot, base.Image); err != nil {
 		return "", err
 	}
@@ -69,9 +78,12 @@ func Create(ctx context.Context, e *Engine, r CreateRequest) (id container.ID, e
 	if err := writeIDFile(r.Config.Life.CIDFile, rec.ID); err != nil {
 		return "", err
 	}
-	e.tell(rec, "create", nil)
+	if err := locked.Finish(); err != nil {
+		return "", err
+	}
 	u.Release()
-	return rec.ID, locked.Unlock()
+	e.tell(rec, "create", nil)
+	return rec.ID, nil
 }
 
 // freeIDFile refuses a file for the id that is there already.
@@ -177,7 +189,7 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 		Image: container.ImageUsed{ID: string(base.ID), Name: c.Image.Name, Digest: string(base.Manifest), Platform: platformOf(base)},
 	}
 	rec.ID = newID()
-	rec.Snapshot = "container-" + string(rec.ID)
+	rec.Snapshot = snapshotOf(rec.ID)
 	if rec.Userns, err = usernsOf(e, &c, resolved, mounts); err != nil {
 		return nil, err
 	}
@@ -271,9 +283,25 @@ func joinable(ctx context.Context, e *Engine, c *config.Config, must bool) error
 	return nil
 }
 
-// provideVolumes makes the volumes that are missing; anonymous ones go again if
-// the create fails.
-func provideVolumes(ctx context.Context, e *Engine, rec *container.Record, u *undo.Stack) error {
+// provideVolumes makes the volumes that are missing; they go again if the create
+// fails. Which ones they are is written down before, so that they are known to be
+// in use, and anonymous ones do not outlive a create that is killed.
+func provideVolumes(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, u *undo.Stack) error {
+	var plan container.Intent
+	for i := range rec.Mounts {
+		m := &rec.Mounts[i]
+		switch {
+		case m.Kind != config.MountVolume:
+		case m.Name == "":
+			m.Name = ids.Hex(32)
+			plan.Made = append(plan.Made, m.Name)
+		default:
+			plan.Uses = append(plan.Uses, m.Name)
+		}
+	}
+	if err := l.Intend(plan); err != nil {
+		return err
+	}
 	for i := range rec.Mounts {
 		m := &rec.Mounts[i]
 		if m.Kind != config.MountVolume {

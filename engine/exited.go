@@ -50,6 +50,14 @@ func settleLocked(ctx context.Context, e *Engine, l *container.Locked) (*contain
 	if err != nil {
 		return nil, err
 	}
+	if facts.Forgotten {
+		if err := thaw(ctx, e, l); err != nil {
+			return nil, err
+		}
+		if facts, err = l.Facts(); err != nil {
+			return nil, err
+		}
+	}
 	if facts.Orphaned {
 		if facts, err = replaceMonitor(ctx, e, l, facts); err != nil {
 			return nil, err
@@ -66,7 +74,7 @@ func settleLocked(ctx context.Context, e *Engine, l *container.Locked) (*contain
 	if err != nil {
 		return nil, err
 	}
-	if err := release(ctx, e, rec, facts.Started.Range); err != nil {
+	if err := release(ctx, e, rec, facts.Started.Range, e.Networks.Detach); err != nil {
 		return nil, err
 	}
 	if settled.Again == nil {
@@ -80,13 +88,13 @@ func settleLocked(ctx context.Context, e *Engine, l *container.Locked) (*contain
 }
 
 // release gives back what a run held besides its files. ids are those it had,
-// nil if that is not known.
-func release(ctx context.Context, e *Engine, rec *container.Record, ids *container.Range) error {
+// nil if that is not known; leave is how it leaves its networks.
+func release(ctx context.Context, e *Engine, rec *container.Record, ids *container.Range, leave func(context.Context, container.ID) error) error {
 	ctx = context.WithoutCancel(ctx)
 	if err := e.Runtime.Delete(ctx, string(rec.ID), true); err != nil {
 		return err
 	}
-	if err := e.Networks.Detach(ctx, rec.ID); err != nil {
+	if err := leave(ctx, rec.ID); err != nil {
 		return err
 	}
 	if err := detachVolumes(ctx, e, rec); err != nil {

@@ -60,7 +60,7 @@ func sendSignal(ctx context.Context, e *Engine, l *container.Locked, rec *contai
 		if err := e.Runtime.Resume(ctx, string(rec.ID)); err != nil {
 			return err
 		}
-		if err := l.Paused(false); err != nil {
+		if err := l.Paused(false, nil); err != nil {
 			return err
 		}
 	}

@@ -19,32 +19,52 @@ import (
 //	it has ended, nobody settled it    it is settled; the restart policy has it started again
 //	it waited to be started again      a new monitor waits for the rest of the time
 
-// facts looks at a container for a verb; a monitor that was lost is replaced.
+// facts looks at a container for a verb; what a dead one should have done is done:
+// a monitor that was lost is replaced, a removal finished, a freeze thawed.
 func (e *Engine) facts(ctx context.Context, id container.ID) (*container.Facts, error) {
 	f, err := e.Containers.Facts(ctx, id)
-	if err != nil || !f.Orphaned {
+	if err != nil || !undone(f) {
 		return f, err
 	}
-	if err := adoptOrphan(ctx, e, id); err != nil && !fault.Is(err, fault.NotFound) {
+	lock := e.Containers.Lock
+	if f.Removing || f.Unfinished { // nobody waits for one that is at work
+		lock = e.Containers.TryLock
+	}
+	l, err := lock(ctx, id)
+	if err == nil {
+		err = adoptLocked(ctx, e, l)
+		_ = l.Unlock()
+	}
+	if err != nil && !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Busy) {
 		return nil, err
 	}
 	return e.Containers.Facts(ctx, id)
 }
 
-// adoptOrphan does for a container what its lost monitor would have done.
-func adoptOrphan(ctx context.Context, e *Engine, id container.ID) error {
-	l, err := e.Containers.Lock(ctx, id)
+// undone tells that a verb or a monitor that was killed left something to be done,
+// or is doing it.
+func undone(f *container.Facts) bool { return f.Orphaned || f.Forgotten || f.Removing || f.Unfinished }
+
+// doomed tells of a container whose lock the caller has that it is to go: who
+// removed it, or was making it, was killed.
+func doomed(f *container.Facts) bool { return f.Removing || f.Unfinished }
+
+// adoptLocked does for a container what its lost monitor, or a verb that was
+// killed, would have done.
+func adoptLocked(ctx context.Context, e *Engine, l *container.Locked) error {
+	settled, err := settleLocked(ctx, e, l)
 	if err != nil {
 		return err
 	}
-	defer l.Unlock()
-	return adoptLocked(ctx, e, l)
-}
-
-func adoptLocked(ctx context.Context, e *Engine, l *container.Locked) error {
-	settled, err := settleLocked(ctx, e, l)
-	if err != nil || settled == nil || !settled.First {
+	facts, err := l.Facts()
+	if err != nil {
 		return err
+	}
+	if doomed(facts) {
+		return finishRemoval(ctx, e, l, facts)
+	}
+	if settled == nil || !settled.First {
+		return nil
 	}
 	rec, err := l.Record()
 	if err != nil {

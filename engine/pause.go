@@ -2,13 +2,17 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"berth/base/fault"
 	"berth/container"
 )
 
 // Pause freezes all processes of a container.
-func Pause(ctx context.Context, e *Engine, name string) error {
+func Pause(ctx context.Context, e *Engine, name string) error { return pause(ctx, e, name, nil) }
+
+// pause is Pause; with by, the container is thawed again when that process has ended.
+func pause(ctx context.Context, e *Engine, name string, by *container.Process) error {
 	return change(ctx, e, name, func(l *container.Locked, rec *container.Record, f *container.Facts) error {
 		switch f.State() {
 		case container.StatePaused:
@@ -20,15 +24,17 @@ func Pause(ctx context.Context, e *Engine, name string) error {
 		if e.host().NoCgroup {
 			return fault.New(fault.Unsupported, "pause container %s: %s", rec.Name, needCgroup)
 		}
-		err := e.Runtime.Pause(ctx, string(rec.ID))
-		if fault.Is(err, fault.Conflict) { // it has just ended
-			return fault.New(fault.Conflict, "Container %s is not running", rec.ID)
-		}
-		if err != nil {
+		// The fact first: what is frozen without one nobody would thaw.
+		if err := l.Paused(true, by); err != nil {
 			return err
 		}
-		if err := l.Paused(true); err != nil {
-			return err
+		if err := e.Runtime.Pause(ctx, string(rec.ID)); err != nil {
+			if fault.Is(err, fault.Conflict) { // it has just ended
+				err = fault.New(fault.Conflict, "Container %s is not running", rec.ID)
+			} else {
+				_ = e.Runtime.Resume(ctx, string(rec.ID)) // half of it may be frozen
+			}
+			return errors.Join(err, l.Paused(false, nil))
 		}
 		e.tell(rec, "pause", nil)
 		return nil
@@ -41,10 +47,7 @@ func Unpause(ctx context.Context, e *Engine, name string) error {
 		if f.State() != container.StatePaused {
 			return fault.New(fault.Conflict, "Container %s is not paused", rec.ID)
 		}
-		if err := e.Runtime.Resume(ctx, string(rec.ID)); err != nil {
-			return err
-		}
-		if err := l.Paused(false); err != nil {
+		if err := thaw(ctx, e, l); err != nil {
 			return err
 		}
 		e.tell(rec, "unpause", nil)
@@ -52,9 +55,32 @@ func Unpause(ctx context.Context, e *Engine, name string) error {
 	})
 }
 
+// thaw lets a container go on. One that is not frozen, as its pause or its thaw was
+// killed, is what was wanted.
+func thaw(ctx context.Context, e *Engine, l *container.Locked) error {
+	err := e.Runtime.Resume(ctx, string(l.ID))
+	if err != nil && !fault.Is(err, fault.Conflict) && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	return l.Paused(false, nil)
+}
+
 // change does something to one container under its lock, with what is known of
-// it brought up to date.
+// it brought up to date. One whose create or removal was killed is removed: it is not there.
 func change(ctx context.Context, e *Engine, name string, do func(*container.Locked, *container.Record, *container.Facts) error) error {
+	return reach(ctx, e, name, func(l *container.Locked, rec *container.Record, facts *container.Facts) error {
+		if doomed(facts) {
+			if err := finishRemoval(ctx, e, l, facts); err != nil {
+				return err
+			}
+			return fault.New(fault.NotFound, "No such container: %s", name)
+		}
+		return do(l, rec, facts)
+	})
+}
+
+// reach is change of one that is being removed, too.
+func reach(ctx context.Context, e *Engine, name string, do func(*container.Locked, *container.Record, *container.Facts) error) error {
 	id, err := e.Containers.Find(ctx, name)
 	if err != nil {
 		return err

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
 	"berth/container"
@@ -24,7 +25,7 @@ type RemoveRequest struct {
 
 // Remove removes a container with all that is its own.
 func Remove(ctx context.Context, e *Engine, r RemoveRequest) error {
-	return change(ctx, e, r.Container, func(l *container.Locked, rec *container.Record, facts *container.Facts) error {
+	err := reach(ctx, e, r.Container, func(l *container.Locked, rec *container.Record, facts *container.Facts) error {
 		if s := facts.State(); s.Live() || s == container.StateRestarting {
 			if !r.Force {
 				verb := "Stop the container before attempting removal or force remove"
@@ -37,13 +38,17 @@ func Remove(ctx context.Context, e *Engine, r RemoveRequest) error {
 				return err
 			}
 		}
-		return removeLocked(ctx, e, l, rec, r.Volumes)
+		return removeLocked(ctx, e, l, rec, r.Volumes || facts.RemovingVolumes || facts.Unfinished)
 	})
+	if fault.Is(err, fault.NotFound) { // or what a killed command left of it
+		e.sweep(ctx)
+	}
+	return err
 }
 
 // endLocked kills a running container and settles it; its restart policy rests.
 func endLocked(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record) error {
-	if err := l.Stopped(); err != nil {
+	if err := l.Stopped(); err != nil && !full(err) {
 		return err
 	}
 	facts, err := l.Facts()
@@ -65,7 +70,7 @@ func endLocked(ctx context.Context, e *Engine, l *container.Locked, rec *contain
 			return err
 		}
 	}
-	if _, err := settleLocked(ctx, e, l); err != nil {
+	if _, err := settleLocked(ctx, e, l); err != nil && !full(err) {
 		return err
 	}
 	if facts.State() == container.StateRestarting {
@@ -87,16 +92,17 @@ func dismiss(runDir string, limit time.Duration) {
 	_ = conn.Dismiss(limit)
 }
 
+// full tells that there is no room. A removal goes on without what it cannot write
+// down: it gives room.
+func full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
 // removeLocked removes a container that does not run. It can be repeated after
 // a crash at any point.
 func removeLocked(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, volumes bool) error {
-	if err := l.Removing(); err != nil {
+	if err := l.Removing(volumes); err != nil && !full(err) {
 		return err
 	}
-	if err := release(ctx, e, rec, nil); err != nil {
-		return err
-	}
-	if err := e.Networks.Release(ctx, rec.ID); err != nil {
+	if err := release(ctx, e, rec, nil, e.Networks.Release); err != nil {
 		return err
 	}
 	if err := files.Hide(e.Containers.MountPoint(rec.ID), true); err != nil {
@@ -127,27 +133,6 @@ func removeLocked(ctx context.Context, e *Engine, l *container.Locked, rec *cont
 	}
 	e.tell(rec, "destroy", nil)
 	return failed
-}
-
-// volumeUsersBut tells which containers use a volume, besides one.
-func (e *Engine) volumeUsersBut(ctx context.Context, but container.ID) func(string) []string {
-	return e.usersOfVolume(ctx, but, func(*container.Summary) bool { return true })
-}
-
-func (e *Engine) usersOfVolume(ctx context.Context, but container.ID, counts func(*container.Summary) bool) func(string) []string {
-	return func(name string) []string {
-		all, err := e.Containers.List(ctx)
-		if err != nil {
-			return []string{err.Error()} // then nothing is removed
-		}
-		var users []string
-		for i := range all {
-			if all[i].ID != but && slices.Contains(all[i].Volumes, name) && counts(&all[i]) {
-				users = append(users, string(all[i].ID))
-			}
-		}
-		return users
-	}
 }
 
 // dropHalf takes away what a start that was killed before it was written down has

@@ -45,11 +45,15 @@ func Start(ctx context.Context, e *Engine, r StartRequest) (container.ID, error)
 	if err != nil {
 		return id, err
 	}
+	if doomed(facts) {
+		if err := finishRemoval(ctx, e, l, facts); err != nil {
+			return id, err
+		}
+		return id, fault.New(fault.NotFound, "No such container: %s", r.Container)
+	}
 	switch facts.State() {
 	case container.StatePaused:
 		return id, fault.New(fault.Conflict, "cannot start a paused container, try unpause instead")
-	case container.StateRemoving:
-		return id, fault.New(fault.Conflict, "container is marked for removal and cannot be started")
 	case container.StateRunning:
 		// The verb that started it may have died before its program ran.
 		if err := e.Runtime.Start(ctx, string(id)); !fault.Is(err, fault.Conflict) {

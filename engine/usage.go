@@ -14,8 +14,3 @@ func DiskUsage(ctx context.Context, e *Engine) (image.Usage, error) {
 	}
 	return e.Images.Usage(ctx, users)
 }
-
-// Check verifies the whole store; with repair it mends what it can.
-func Check(ctx context.Context, e *Engine, repair bool) ([]image.Finding, error) {
-	return e.Images.Check(ctx, repair)
-}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"berth/base/fault"
+	"berth/container"
 	"berth/volume"
 )
 
@@ -29,6 +30,7 @@ func VolumeCreate(ctx context.Context, e *Engine, r volume.CreateRequest) (strin
 
 // Volumes lists the volumes that pass the filters: name, driver, label, dangling.
 func Volumes(ctx context.Context, e *Engine, filters map[string][]string) ([]VolumeInfo, error) {
+	e.sweep(ctx)
 	all, err := e.Volumes.List()
 	if err != nil {
 		return nil, err
@@ -117,6 +119,7 @@ func VolumePrune(ctx context.Context, e *Engine, filters map[string][]string) (v
 	if _, err := volumeFits(&VolumeInfo{}, rest); err != nil {
 		return volume.Pruned{}, err
 	}
+	e.sweep(ctx)
 	return e.Volumes.Prune(ctx, all, e.volumeUsersBut(ctx, ""), func(v *volume.Volume) bool {
 		fits, err := volumeFits(&VolumeInfo{Volume: *v}, rest)
 		return err != nil || !fits
@@ -126,4 +129,39 @@ func VolumePrune(ctx context.Context, e *Engine, filters map[string][]string) (v
 // VolumeRename gives a volume that nobody uses another name.
 func VolumeRename(ctx context.Context, e *Engine, name, to string) error {
 	return e.Volumes.Rename(ctx, name, to, e.volumeUsersBut(ctx, ""))
+}
+
+// volumeUsersBut tells which containers use a volume, besides one: those that are
+// being made, too.
+func (e *Engine) volumeUsersBut(ctx context.Context, but container.ID) func(string) []string {
+	users := e.usersOfVolume(ctx, but, func(*container.Summary) bool { return true })
+	return func(name string) []string {
+		coming, err := e.Containers.Intents()
+		if err != nil {
+			return []string{err.Error()} // then nothing is removed
+		}
+		var out []string
+		for id, i := range coming {
+			if id != but && (slices.Contains(i.Made, name) || slices.Contains(i.Uses, name)) {
+				out = append(out, string(id))
+			}
+		}
+		return append(out, users(name)...) // asked last: one of those may be made by now
+	}
+}
+
+func (e *Engine) usersOfVolume(ctx context.Context, but container.ID, counts func(*container.Summary) bool) func(string) []string {
+	return func(name string) []string {
+		all, err := e.Containers.List(ctx)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		var users []string
+		for i := range all {
+			if all[i].ID != but && slices.Contains(all[i].Volumes, name) && counts(&all[i]) {
+				users = append(users, string(all[i].ID))
+			}
+		}
+		return users
+	}
 }

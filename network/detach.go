@@ -2,8 +2,11 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+
+	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
 	"berth/base/ids"
@@ -112,16 +115,19 @@ func (s *Store) leave(container ids.ID, release bool) error {
 // the file of its addresses, keep, or nothing if that is nil.
 func (s *Store) takeAway(c *netlink.Conn, e, keep *endpointFile) error {
 	e.State = stateLeaving
-	if err := s.put("endpoints", e.Container, e); err != nil {
+	err := s.put("endpoints", e.Container, e)
+	if err != nil && (keep != nil || !errors.Is(err, unix.ENOSPC)) { // all that goes gives room
 		return fmt.Errorf("write the endpoints of %s: %w", e.Container, err)
 	}
-	if len(e.Ports) > 0 {
-		if err := s.change(nil, e.elements()); err != nil {
-			return err
-		}
-	} else if err := s.put("gone", e.Endpoints[0].EndpointID, e); err != nil {
+	if len(e.Ports) == 0 {
 		// What a port that is no more may claim can wait: a removal keeps the
 		// kernel's firewall busy for some 10 ms.
+		err = s.put("gone", e.Endpoints[0].EndpointID, e)
+	}
+	if len(e.Ports) > 0 || errors.Is(err, unix.ENOSPC) {
+		err = s.change(nil, e.elements())
+	}
+	if err != nil {
 		return err
 	}
 	for _, a := range e.Endpoints {

@@ -161,6 +161,9 @@ func ownPrefix(id string) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom16(b), 64)
 }
 
+// unlinked begins the name of a record that has no other yet.
+const unlinked = ".new-"
+
 // save writes a new record: complete, durable, then linked to its name.
 func (s *records) save(n *Network) error {
 	data, err := json.Marshal(n)
@@ -170,7 +173,7 @@ func (s *records) save(n *Network) error {
 	if err := os.MkdirAll(s.root, 0o700); err != nil {
 		return err
 	}
-	staged := filepath.Join(s.root, ".new-"+n.ID)
+	staged := filepath.Join(s.root, unlinked+n.ID)
 	if err := atomicfile.Write(staged, data, 0o600, atomicfile.Sync); err != nil {
 		return err
 	}

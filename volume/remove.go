@@ -4,12 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"berth/base/atomicfile"
 	"berth/base/fault"
-	"berth/base/flock"
 )
 
 // InUse tells which containers use a volume, by id. It is asked under the
@@ -28,6 +26,10 @@ func (s *Store) Remove(ctx context.Context, name string, inUse InUse) error {
 	}
 	defer s.unlock(lock, name)
 	if _, err := os.Lstat(s.home(name)); os.IsNotExist(err) {
+		// A removal that was killed had come that far.
+		if err := os.RemoveAll(s.home(hidden + name)); err != nil {
+			return fmt.Errorf("remove volume %s: %w", name, err)
+		}
 		return noSuch("get", name)
 	}
 	if users := inUse(name); len(users) > 0 {
@@ -68,7 +70,7 @@ type Pruned struct {
 // ones, too, and what killed verbs left. keep, which may be nil, holds some back.
 func (s *Store) Prune(ctx context.Context, all bool, inUse InUse, keep func(*Volume) bool) (Pruned, error) {
 	var out Pruned
-	if err := s.dropStaged(); err != nil {
+	if _, err := s.debris(true); err != nil {
 		return out, err
 	}
 	list, err := s.List()
@@ -132,31 +134,4 @@ func (s *Store) Rename(ctx context.Context, from, to string, inUse InUse) error 
 		return fmt.Errorf("rename volume %s: %w", from, err)
 	}
 	return atomicfile.SyncDir(s.dir())
-}
-
-// dropStaged removes what a create or a removal that was killed has left.
-func (s *Store) dropStaged() error {
-	entries, err := os.ReadDir(s.dir())
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		name, staged := strings.CutPrefix(e.Name(), hidden)
-		if !staged {
-			continue
-		}
-		lock, err := flock.TryLock(s.lockf(name))
-		if fault.Is(err, fault.Busy) {
-			continue // somebody is at work on it
-		}
-		if err != nil {
-			return err
-		}
-		err = os.RemoveAll(filepath.Join(s.dir(), e.Name()))
-		s.unlock(lock, name)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -8,9 +8,9 @@
 //	ROOT/volumes/NAME/filling       there while an image's files are copied into it
 //	RUN/locks/volumes/NAME          held while one is made, changed or removed
 //
-// A container's record, which names its volumes, is written before they are
-// made, and Remove asks who uses one under its lock: so none is taken away from
-// a container that is being made.
+// A create writes down which volumes it is about to use before it has them made,
+// and Remove asks who uses one under its lock: so none is taken away from a
+// container that is being made.
 package volume
 
 import (
@@ -149,7 +149,7 @@ func (s *Store) Get(name string) (*Volume, error) {
 	return v, nil
 }
 
-// List returns all, by name. One that cannot be read is skipped and told to
+// List returns all, by name, and takes away what killed verbs left. One that cannot be read is skipped and told to
 // Options.Warn.
 func (s *Store) List() ([]Volume, error) {
 	entries, err := os.ReadDir(s.dir())
@@ -157,8 +157,15 @@ func (s *Store) List() ([]Volume, error) {
 		return nil, fmt.Errorf("list volumes: %w", err)
 	}
 	var out []Volume
+	swept := false
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), ".") {
+			if !swept {
+				swept = true
+				if _, err := s.debris(true); err != nil {
+					s.opts.Warn(err)
+				}
+			}
 			continue
 		}
 		v, err := s.Get(e.Name())

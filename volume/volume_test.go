@@ -111,6 +111,63 @@ func TestLife(t *testing.T) {
 	}
 }
 
+// What a killed create or removal left goes with the next removal, prune or repair;
+// what is at work is left alone.
+func TestKilledVerbs(t *testing.T) {
+	s := open(t)
+	create(t, s, CreateRequest{Name: "data"})
+	staged := s.home(hidden + "half")
+	half := func() {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Join(staged, dataFolder), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone := func() {
+		t.Helper()
+		if _, err := os.Lstat(staged); !os.IsNotExist(err) {
+			t.Errorf("it is still there: %v", err)
+		}
+	}
+	half()
+	lock, err := s.lock("half")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, err := s.Check(true); err != nil || len(found) > 0 {
+		t.Errorf("at work: %+v, %v", found, err)
+	}
+	if err := lock.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := s.Check(false); err != nil || len(found) != 1 || found[0].Repaired || found[0].Harm {
+		t.Errorf("looked at: %+v, %v", found, err)
+	}
+	if found, err := s.Check(true); err != nil || len(found) != 1 || !found[0].Repaired {
+		t.Errorf("repaired: %+v, %v", found, err)
+	}
+	gone()
+	half()
+	if err := s.Remove(t.Context(), "half", nobody); !fault.Is(err, fault.NotFound) {
+		t.Errorf("remove: %v", err)
+	}
+	gone()
+	half()
+	if pruned, err := s.Prune(t.Context(), false, nobody, nil); err != nil || len(pruned.Names) > 0 {
+		t.Errorf("prune: %v, %v", pruned, err)
+	}
+	gone()
+	if locks, _ := os.ReadDir(s.locks()); len(locks) != 1 {
+		t.Errorf("locks left: %v", locks)
+	}
+	if err := os.Remove(filepath.Join(s.home("data"), recordFile)); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := s.Check(true); err != nil || len(found) != 1 || !found[0].Harm || found[0].Repaired {
+		t.Errorf("without its record: %+v, %v", found, err)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	s := open(t)
 	for want, r := range map[string]CreateRequest{

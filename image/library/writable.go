@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
@@ -93,10 +94,42 @@ func (w *Writables) tree(mounts []mount.Mount) (Writable, error) {
 // space is free when it returns.
 func (w *Writables) Remove(ctx context.Context, key string) error {
 	err := w.L.Layers.Remove(ctx, key)
-	if errdefs.IsNotFound(err) {
-		return nil
+	if !errdefs.IsNotFound(err) {
+		return err
 	}
-	return err
+	w.Cleanup(ctx) // who made or removed it may have been killed
+	return nil
+}
+
+// Cleanup takes away folders without a record: verbs that were killed left them.
+func (w *Writables) Cleanup(ctx context.Context) {
+	if err := w.L.Layers.Cleanup(ctx); err != nil {
+		w.L.warn(err)
+	}
+}
+
+// Old lists the keys of all trees that were made before this boot.
+func (w *Writables) Old(ctx context.Context) (keys []string, err error) {
+	up, err := upSince()
+	if err != nil {
+		return nil, err
+	}
+	err = w.L.Layers.Walk(ctx, func(_ context.Context, i snapshots.Info) error {
+		if i.Kind == snapshots.KindActive && i.Labels["containerd.io/gc.root"] == writableLabel && i.Created.Before(up) {
+			keys = append(keys, i.Name)
+		}
+		return nil
+	})
+	return keys, err
+}
+
+// upSince is when the machine was started, by the clock as it is now.
+func upSince() (time.Time, error) {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		return time.Time{}, fmt.Errorf("read the clock: %w", err)
+	}
+	return time.Now().Add(-time.Duration(t.Nano())), nil
 }
 
 // Usage counts what the tree of a key holds above its image, in bytes

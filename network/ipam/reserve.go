@@ -41,7 +41,10 @@ type Range struct {
 // ownerLimit is more than any owner file has, in bytes.
 const ownerLimit = 4096
 
-func (b *Book) ownerFile(owner string) string { return filepath.Join(b.Dir, "owners", owner) }
+// Owners is the folder of the owners' files.
+func (b *Book) Owners() string { return filepath.Join(b.Dir, "owners") }
+
+func (b *Book) ownerFile(owner string) string { return filepath.Join(b.Owners(), owner) }
 
 func (b *Book) addressFile(network string, a netip.Addr) string {
 	return filepath.Join(b.Dir, network, a.String())
