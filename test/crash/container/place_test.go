@@ -1,0 +1,179 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"berth/test/berth"
+)
+
+// place is a store that is used again and again: what a disturbed verb leaves in
+// it would be seen.
+type place struct {
+	*berth.Berth
+	links []string // of the network that it is in, when nothing runs
+	mount string   // of the test itself, in the place
+}
+
+func newPlace(dir string) (*place, error) {
+	b, err := berth.Make(dir)
+	if err != nil {
+		return nil, err
+	}
+	p := &place{Berth: b}
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("lo: %w: %s", err, out)
+	}
+	// Once, so that the image and the bridge are there.
+	if err := p.Do("run", "--rm", "berth/base", "true").Err(); err != nil {
+		return nil, errors.Join(err, b.Remove())
+	}
+	p.links, err = links()
+	return p, err
+}
+
+func (p *place) remove() error {
+	_, err := p.Empty()
+	return errors.Join(err, p.Remove())
+}
+
+func links() ([]string, error) {
+	all, err := net.Interfaces()
+	var out []string
+	for _, i := range all {
+		out = append(out, i.Name)
+	}
+	slices.Sort(out)
+	return out, err
+}
+
+// clean looks for everything that a place without containers may not have. A list
+// takes away what killed commands left, and what follows an exit is done by others,
+// so it is done again for some time.
+func (p *place) clean() error {
+	var err error
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if err = p.look(); err == nil || time.Now().After(end) {
+			break
+		}
+	}
+	if err != nil {
+		return err
+	}
+	// A file that was being written nobody can know from one that is: it goes with
+	// check, a minute later.
+	if err := p.age(); err != nil {
+		return err
+	}
+	for _, words := range [][]string{{"image", "prune", "-f"}, {"check", "--repair", "-q"}} {
+		if r := p.Do(words...); r.Code != 0 || r.Errors != "" {
+			return fmt.Errorf("%s", r)
+		}
+	}
+	staged, err := p.staged()
+	if err == nil && len(staged) > 0 {
+		err = fmt.Errorf("left behind: %q", staged)
+	}
+	if r := p.Do("check"); r.Code != 0 || r.Errors != "" || r.Out != "The store is whole.\n" {
+		err = errors.Join(err, fmt.Errorf("%s", r))
+	}
+	return err
+}
+
+// staged are the files that were being written.
+func (p *place) staged() (all []string, err error) {
+	for _, dir := range []string{p.Run, p.Root() + "/containers", p.Root() + "/volumes", p.Root() + "/networks"} {
+		if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && strings.HasPrefix(d.Name(), ".stage-") {
+				all = append(all, path)
+			}
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// age makes them a day old.
+func (p *place) age() error {
+	all, err := p.staged()
+	for _, path := range all {
+		then := time.Now().Add(-24 * time.Hour)
+		if failed := os.Chtimes(path, then, then); failed != nil && !os.IsNotExist(failed) {
+			err = errors.Join(err, failed)
+		}
+	}
+	return err
+}
+
+func (p *place) look() error {
+	for _, words := range [][]string{{"ps", "-aq"}, {"volume", "ls", "-q"}} {
+		if r := p.Do(words...); r.Code != 0 || r.Out != "" || r.Errors != "" {
+			return fmt.Errorf("%s", r)
+		}
+	}
+	var left []string
+	for _, pattern := range []string{
+		"root/containers/d/*", "root/containers/names/*", "root/volumes/*", "root/snapshots/trash/*", "run/containers/[0-9a-f]*", "run/containers/.stage-*", "run/oci/*", "run/ids/[0-9a-f]*",
+		"run/mounts/*", "run/network/endpoints/*", "run/network/ports/*", "run/network/addresses/owners/*", "run/network/addresses/*/*.*",
+		"run/locks/containers/[0-9a-f]*", "run/locks/volumes/*",
+	} {
+		where, rest, _ := strings.Cut(pattern, "/")
+		found, _ := filepath.Glob(map[string]string{"root": p.Root(), "run": p.Run}[where] + "/" + rest)
+		left = append(left, found...)
+	}
+	left = slices.DeleteFunc(left, func(path string) bool { // see clean
+		st, err := os.Lstat(path)
+		return err == nil && st.Mode().IsRegular() && strings.HasPrefix(filepath.Base(path), ".stage-")
+	})
+	left = append(left, p.Cgroups()...)
+	left = append(left, p.processes()...)
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if p.mount != "" && strings.Contains(line, " "+p.mount+" ") {
+			continue
+		}
+		if strings.Contains(line, " "+p.Dir+"/") || strings.Contains(line, " "+p.Run+"/") {
+			left = append(left, line)
+		}
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("left behind: %.1500q", left)
+	}
+	now, err := links()
+	if err == nil && !slices.Equal(now, p.links) {
+		err = fmt.Errorf("links are %q, were %q", now, p.links)
+	}
+	return err
+}
+
+// processes are those that have something of the place open, monitors above all.
+func (p *place) processes() []string {
+	var out []string
+	all, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, fd := range all {
+		to, err := os.Readlink(fd)
+		if err != nil || !strings.HasPrefix(to, p.Run+"/") && !strings.HasPrefix(to, p.Dir+"/") {
+			continue
+		}
+		words := strings.Split(fd, "/")
+		cmdline, _ := os.ReadFile("/proc/" + words[2] + "/cmdline")
+		if strings.HasPrefix(words[2], fmt.Sprint(os.Getpid())) || len(cmdline) == 0 {
+			continue
+		}
+		out = append(out, fmt.Sprintf("process %s %q has %s", words[2], cmdline, to))
+	}
+	return out
+}

@@ -1,0 +1,199 @@
+package container
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/test/berth"
+	"berth/test/netns"
+)
+
+// point is one disturbance of one verb.
+type point struct {
+	verb verb
+	what string // kill, ENOSPC, EIO
+	call int
+}
+
+func (p point) String() string { return fmt.Sprintf("%s, %s at call %d", p.verb.name, p.what, p.call) }
+
+// perVerb is how many points a verb gets when not all are taken.
+var perVerb = []struct {
+	what string
+	n    int
+}{{"kill", 7}, {"ENOSPC", 2}, {"EIO", 2}}
+
+// report is the tracer's.
+type report struct {
+	Calls, Files int
+	Hit          string
+	Exit         int
+	Seen         []string
+}
+
+// TestDisturbed kills or fails each call of each verb, or a sample of them.
+func TestDisturbed(t *testing.T) {
+	netns.Need(t)
+	rng := random(t)
+	begin := time.Now()
+	counts := counted(t)
+	var all []point
+	for i, v := range verbs() {
+		all = append(all, v.points(rng, counts[i])...)
+	}
+	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	if one := os.Getenv("BERTH_CRASH_POINT"); one != "" {
+		all = chosen(t, one)
+	}
+	done := 0
+	inPlaces(t, len(all), func(p *place, i int) error {
+		if time.Since(begin) > budget() {
+			return nil
+		}
+		done = max(done, i+1)
+		if err := all[i].try(p); err != nil {
+			return fmt.Errorf("%s: %w", all[i], err)
+		}
+		return nil
+	})
+	t.Logf("%d of %d points in %v", done, len(all), time.Since(begin).Round(time.Second))
+}
+
+// chosen is one point, ten times.
+func chosen(t *testing.T, words string) []point {
+	t.Helper()
+	var name string
+	var x point
+	if _, err := fmt.Sscanf(words, "%s %s %d", &name, &x.what, &x.call); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(verbs(), func(v verb) bool { return v.name == name })
+	if i < 0 {
+		t.Fatalf("no verb %s", name)
+	}
+	x.verb = verbs()[i]
+	return slices.Repeat([]point{x}, 10)
+}
+
+// counted runs each verb undisturbed.
+func counted(t *testing.T) []report {
+	t.Helper()
+	p, err := newPlace(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.remove()
+	var out []report
+	for _, v := range verbs() {
+		err := v.begin(p)
+		var rep report
+		var r berth.Result
+		if err == nil {
+			rep, r, err = v.traced(p, "count", 0)
+		}
+		if err == nil {
+			err = r.Err()
+		}
+		if err == nil {
+			err = errors.Join(v.after(p), p.clean())
+		}
+		if err != nil {
+			t.Fatalf("%s, undisturbed: %v", v.name, err)
+		}
+		t.Logf("%s: %d calls that others can see, %d of them on files", v.name, rep.Calls, rep.Files)
+		out = append(out, rep)
+	}
+	return out
+}
+
+func (v *verb) points(rng *rand.Rand, counted report) (all []point) {
+	for _, k := range perVerb {
+		of := counted.Files
+		if k.what == "kill" {
+			of = counted.Calls
+		}
+		order := rng.Perm(of)
+		if !sweep() {
+			order = order[:min(k.n, of)]
+		}
+		for _, i := range order {
+			all = append(all, point{*v, k.what, i + 1})
+		}
+	}
+	return all
+}
+
+// traced runs the verb under the tracer.
+func (v *verb) traced(p *place, what string, call int) (report, berth.Result, error) {
+	file := filepath.Join(p.Dir, "report")
+	var rep report
+	r := p.Under([]string{tracer, file, what, strconv.Itoa(call)}, v.words...)
+	p.Note()
+	data, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(data, &rep)
+	}
+	if err != nil {
+		return rep, r, fmt.Errorf("the tracer: %w: %s", err, r)
+	}
+	r.Code = rep.Exit
+	return rep, r, os.Remove(file)
+}
+
+// try disturbs the verb at the point and looks at what is left.
+func (x point) try(p *place) error {
+	if err := x.verb.begin(p); err != nil {
+		return err
+	}
+	rep, r, err := x.verb.traced(p, x.what, x.call)
+	if err != nil {
+		return err
+	}
+	if rep.Hit != "" { // else it made fewer calls this time
+		err = x.ended(r)
+	}
+	if err == nil && r.Out != "" && x.verb.done != nil && (rep.Hit == "" || strings.Contains(rep.Hit, "of process 0 of")) {
+		err = x.verb.done(p, r)
+	}
+	if err == nil {
+		err = x.verb.after(p)
+	}
+	if err == nil {
+		err = p.clean()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: exit %d, said %.400q: %w", rep.Hit, r.Code, r.Errors, err)
+	}
+	return nil
+}
+
+// ended looks at how the disturbed command ended: by the kill, or by itself with
+// one line; a warning before is a line more.
+func (x point) ended(r berth.Result) error {
+	var lines []string
+	for line := range strings.Lines(r.Errors) {
+		if !strings.HasPrefix(line, "WARNING: ") && !strings.HasPrefix(line, "See '") && !strings.HasPrefix(line, "Error: failed to start containers") && strings.TrimSpace(line) != "" {
+			lines = append(lines, line)
+		}
+	}
+	switch {
+	case r.Code == -1:
+		return errors.New("it hangs")
+	case r.Code == 137:
+		return nil
+	case r.Code != 0 && len(lines) != 1:
+		return errors.New("wanted one line that says why")
+	case r.Code == 0 && len(lines) > 0 && x.verb.name != "exec":
+		return errors.New("it ended well and complained")
+	}
+	return nil
+}

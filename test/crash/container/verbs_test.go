@@ -1,0 +1,126 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"berth/test/berth"
+)
+
+// verb is one command that is disturbed, on the container "one".
+type verb struct {
+	name    string
+	words   []string
+	prepare []string // before it, one command; nil for none
+	again   []string // what the same command, run again, may say in place of success
+	// done looks whether what the command has said is so.
+	done func(p *place, said berth.Result) error
+}
+
+const (
+	here = "is already in use" // the disturbed one was far enough
+	gone = "No such container"
+	dead = "is not running"
+)
+
+// verbs: the first words of each are after the container's options, so that
+// each network and volumes are met.
+func verbs() []verb {
+	sleep := []string{"berth/base", "sleep", "100000"}
+	run := func(words ...string) []string { return append(words, sleep...) }
+	return []verb{
+		{name: "create", words: run("create", "--name", "one", "-v", "/data"), again: []string{here}, done: there},
+		{name: "run", words: []string{"run", "--rm", "--name", "one", "-v", "/data", "berth/base", "echo", "hello"}, again: []string{here}},
+		{name: "run-d", words: run("run", "-d", "--name", "one", "--network", "none"), again: []string{here}, done: runs},
+		{name: "start", words: []string{"start", "one"}, prepare: run("create", "--name", "one", "-p", "127.0.0.1::80"), done: runs},
+		{name: "exec", words: []string{"exec", "one", "echo", "hello"}, prepare: run("run", "-d", "--name", "one", "--network", "none"), again: []string{dead}},
+		{name: "commit", words: []string{"commit", "one", "made"}, prepare: run("run", "-d", "--name", "one", "--network", "none"), done: committed},
+		{name: "stop", words: []string{"stop", "-t", "0", "one"}, prepare: run("run", "-d", "--name", "one", "-p", "127.0.0.1::80"), done: stopped},
+		{name: "rm", words: []string{"rm", "-v", "one"}, prepare: run("create", "--name", "one", "-v", "/data"), again: []string{gone}, done: removed},
+		{name: "rm-f", words: []string{"rm", "-f", "-v", "one"}, prepare: run("run", "-d", "--name", "one", "-v", "/data", "--restart", "always"), again: []string{gone}, done: removed},
+	}
+}
+
+// begin brings the place to where the verb begins.
+func (v *verb) begin(p *place) error {
+	if v.prepare == nil {
+		return nil
+	}
+	if err := p.Do(v.prepare...).Err(); err != nil {
+		return fmt.Errorf("before: %w", err)
+	}
+	return nil
+}
+
+// there: the id that create printed is a container's.
+func there(p *place, said berth.Result) error {
+	return p.Do("inspect", strings.TrimSpace(said.Out)).Err()
+}
+
+func runs(p *place, _ berth.Result) error { return p.state("running") }
+
+func stopped(p *place, _ berth.Result) error { return p.state("exited") }
+
+func (p *place) state(want string) error {
+	r := p.Do("inspect", "-f", "{{.State.Status}}", "one")
+	if strings.TrimSpace(r.Out) != want {
+		return fmt.Errorf("it said that it was done, and the state is not %s: %s", want, r)
+	}
+	return nil
+}
+
+func removed(p *place, _ berth.Result) error {
+	if r := p.Do("inspect", "one"); r.Code == 0 || !strings.Contains(r.Errors, "No such") {
+		return fmt.Errorf("it said that it was done: %s", r)
+	}
+	return nil
+}
+
+// committed: the image that commit named can be used.
+func committed(p *place, said berth.Result) error {
+	return p.Do("run", "--rm", "--network", "none", strings.TrimSpace(said.Out), "true").Err()
+}
+
+// after does what a person would do next: looks, tries again, and removes it.
+func (v *verb) after(p *place) error {
+	if r := p.Do("ps", "-a"); r.Code != 0 || r.Errors != "" {
+		return fmt.Errorf("next: %s", r)
+	}
+	again := p.Do(v.words...)
+	if again.Code != 0 && !excused(again, v.again) {
+		return fmt.Errorf("the second time: %s", again)
+	}
+	if strings.HasPrefix(v.name, "run") && again.Code != 0 || v.name == "start" || v.name == "exec" || v.name == "commit" {
+		if err := v.usable(p, again); err != nil {
+			return err
+		}
+	}
+	for range 2 { // the second time it is not there
+		if r := p.Do("rm", "-f", "-v", "one"); r.Code != 0 && !excused(r, []string{gone}) {
+			return fmt.Errorf("in the end: %s", r)
+		}
+	}
+	if v.name == "commit" {
+		return p.Do("rmi", "made").Err()
+	}
+	return nil
+}
+
+// usable asks that what is there can be used: a container that was killed in its
+// middle can be started, one that runs can be entered.
+func (v *verb) usable(p *place, again berth.Result) error {
+	if v.name == "run" { // it goes at its end
+		return nil
+	}
+	return errors.Join(p.Do("start", "one").Err(), p.Do("exec", "one", "true").Err(), p.Do("stop", "-t", "0", "one").Err())
+}
+
+func excused(r berth.Result, excuses []string) bool {
+	for _, e := range excuses {
+		if strings.Contains(r.Errors, e) {
+			return true
+		}
+	}
+	return false
+}
