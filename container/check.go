@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"berth/base/atomicfile"
 )
 
 // Finding is one thing that is wrong in the store.
@@ -28,14 +30,17 @@ func (s *Store) Check(ctx context.Context, drop func(ID, Intent) error) ([]Findi
 		return out, err
 	}
 	out = append(out, names...)
-	for _, dir := range []string{s.kept(), s.running(), s.exits()} {
+	for _, dir := range []string{s.kept(), s.running(), s.exits(), s.opts.Run} {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			return out, err
 		}
 		for _, e := range entries {
-			f := dropStale(filepath.Join(dir, e.Name()), drop != nil && !e.IsDir())
-			if f == nil && dir != s.exits() {
+			var f *Finding
+			switch {
+			case !e.IsDir() && atomicfile.IsStaged(e.Name()):
+				f = dropStale(filepath.Join(dir, e.Name()), drop != nil)
+			case dir == s.kept() || dir == s.running():
 				f = s.checkEntry(dir, e.Name())
 			}
 			if f != nil {

@@ -48,7 +48,7 @@ func TestIndex(t *testing.T) {
 		l := lock[id]
 		switch {
 		case i < 5:
-			err = l.Paused(true)
+			err = l.Paused(true, &self)
 		case i < 10: // as its monitor does, behind the back of all verbs
 			l.mustWriteExit(t, Exit{Code: 7, Time: time.Now()})
 		case i < 15:

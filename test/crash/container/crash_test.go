@@ -70,7 +70,7 @@ func sweep() bool { return os.Getenv("BERTH_SWEEP") == "1" }
 // budget is how long a sample and a sweep may take.
 func budget() time.Duration {
 	if !sweep() {
-		return 50 * time.Second
+		return 40 * time.Second
 	}
 	if n, err := strconv.Atoi(os.Getenv("BERTH_CRASH_MINUTES")); err == nil && n > 0 {
 		return time.Duration(n) * time.Minute
