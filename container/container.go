@@ -53,6 +53,10 @@ type (
 	Namespaces = bundle.Namespaces
 	// Files are the host's sides of /etc/hostname, hosts and resolv.conf.
 	Files = bundle.Files
+	// Secrets are what a start gives of them.
+	Secrets = bundle.Secrets
+	// SecretFile is one file of them.
+	SecretFile = bundle.SecretFile
 	// HostDevices are the host's devices that a container gets.
 	HostDevices = bundle.HostDevices
 	// Health is a healthcheck, merged.

@@ -46,6 +46,10 @@ func Create(ctx context.Context, e *Engine, r CreateRequest) (id container.ID, e
 	if err != nil {
 		return "", err
 	}
+	secrets, err := findSecrets(e, &r.Config)
+	if err != nil {
+		return "", err
+	}
 	rec, err := design(ctx, e, &r, base)
 	if err != nil {
 		return "", err
@@ -73,6 +77,9 @@ func Create(ctx context.Context, e *Engine, r CreateRequest) (id container.ID, e
 	}
 	u.Push("remove the container's files", func() error { return e.Writables.Remove(context.WithoutCancel(ctx), rec.Snapshot) })
 	if err := fillVolumes(ctx, e, rec); err != nil {
+		return "", err
+	}
+	if err := keepSecrets(e, rec, secrets); err != nil {
 		return "", err
 	}
 	if err := writeIDFile(r.Config.Life.CIDFile, rec.ID); err != nil {

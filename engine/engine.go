@@ -15,6 +15,7 @@ import (
 	"berth/image"
 	"berth/network"
 	"berth/runtime"
+	"berth/secret"
 	"berth/settings"
 	"berth/volume"
 )
@@ -30,6 +31,7 @@ type Engine struct {
 	Ranges     *container.Ranges
 	Networks   *network.Store
 	Volumes    *volume.Store
+	Secrets    *secret.Store
 	Journal    *journal.Journal
 	Runtime    *runtime.Runtime
 	machine    *container.Host // looked at when first needed

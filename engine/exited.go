@@ -100,6 +100,9 @@ func release(ctx context.Context, e *Engine, rec *container.Record, ids *contain
 	if err := detachVolumes(ctx, e, rec); err != nil {
 		return err
 	}
+	if err := dropSecrets(e, rec); err != nil {
+		return err
+	}
 	return e.Ranges.Give(string(rec.ID), ids)
 }
 

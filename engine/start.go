@@ -309,11 +309,15 @@ func (s *start) bundle(ctx context.Context, e *Engine, mounts []container.Mount)
 	if err != nil {
 		return nil, err
 	}
+	secrets, err := s.secrets(e, join.User != "")
+	if err != nil {
+		return nil, err
+	}
 	host := e.host() // which settles who makes cgroups
 	in := &container.Inputs{
 		ID: string(s.rec.ID), Hostname: s.rec.Hostname, Root: "rootfs", Join: *join, Mounts: mounts, Files: s.files,
 		Devices: devices, Host: *host, Ulimits: ulimits(e.Defaults.Ulimits), Rootless: e.Defaults.Rootless,
-		SystemdCgroup: e.Runtime.SystemdCgroup,
+		SystemdCgroup: e.Runtime.SystemdCgroup, Secrets: secrets,
 	}
 	if s.init != nil {
 		in.Init = fmt.Sprintf("/proc/self/fd/%d", s.init.Fd())

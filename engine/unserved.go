@@ -24,8 +24,6 @@ func unserved(c *config.Config, platform string) error {
 		return not("--link")
 	case strings.HasPrefix(c.Namespaces.IPC, "container:"):
 		return not("--ipc container: (its /dev/shm could not be shared)")
-	case len(c.Life.Secrets) > 0:
-		return not("--secret")
 	case c.Image.Platform != "" && !samePlatform(c.Image.Platform, platform):
 		return fault.New(fault.NotFound, "image with reference %s was found but does not match the specified platform: wanted %s, actual: %s", c.Image.Name, c.Image.Platform, platform)
 	}

@@ -38,6 +38,7 @@ func rows() []*command.Entry {
 	}
 	all = append(all, containerOnly()...)
 	all = append(all, volumeVerbs()...)
+	all = append(all, secretVerbs()...)
 	all = append(all, imageOnly()...)
 	all = append(all, hidden()...)
 	all = append(all, trustVerbs()...)

@@ -6,6 +6,7 @@ import (
 	"berth/cli/docker/command"
 	"berth/cli/docker/containers"
 	"berth/cli/docker/images"
+	"berth/cli/docker/secrets"
 	"berth/cli/docker/volumes"
 )
 
@@ -148,4 +149,22 @@ func volumeVerbs() []*command.Entry {
 		list, inspect, rm,
 		row("prune", "[OPTIONS]", "Remove all unused local volumes", exactly(0), func() command.Verb { return new(volumes.Prune) }),
 	}, more...)
+}
+
+// secretVerbs are podman's.
+func secretVerbs() []*command.Entry {
+	row := func(word, use, short string, words command.Count, make func() command.Verb) *command.Entry {
+		return &command.Entry{Path: "secret " + word, Use: use, Short: short, Words: words, Extra: true, New: make}
+	}
+	list := row("ls", "[OPTIONS]", "List secrets", exactly(0), func() command.Verb { return new(secrets.List) })
+	list.Aliases = []string{"list"}
+	rm := row("rm", "[OPTIONS] SECRET [SECRET...]", "Remove one or more secrets", atLeast(0), func() command.Verb { return new(secrets.Remove) })
+	rm.Aliases = []string{"remove"}
+	return []*command.Entry{
+		{Path: "secret", Use: "COMMAND", Short: "Manage secrets", Extra: true},
+		row("create", "[OPTIONS] NAME FILE|-", "Create a new secret", exactly(2), func() command.Verb { return new(secrets.Create) }),
+		list, rm,
+		row("inspect", "[OPTIONS] SECRET [SECRET...]", "Inspect a secret", atLeast(1), func() command.Verb { return new(secrets.Inspect) }),
+		row("exists", "SECRET", "Check if a secret exists in local storage", exactly(1), func() command.Verb { return new(secrets.Exists) }),
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"berth/network"
 	"berth/rootless"
 	"berth/runtime"
+	"berth/secret"
 	"berth/settings"
 	"berth/volume"
 )
@@ -79,6 +80,9 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 		return err
 	}
 	if e.Volumes, err = volume.Open(volume.Options{Root: s.Root, Run: s.Run, Warn: g.Warn, NoMounts: rootless.UID() != 0}); err != nil {
+		return err
+	}
+	if e.Secrets, err = secret.Open(secret.Options{Root: s.Root, Run: s.Run, Warn: g.Warn}); err != nil {
 		return err
 	}
 	e.Journal = journal.Open(filepath.Join(s.Run, "journal"))

@@ -126,6 +126,7 @@ func (m *maker) ownMounts() ([]specs.Mount, error) {
 		}
 		out = append(out, specs.Mount{Destination: f.target, Type: "bind", Source: f.source, Options: options})
 	}
+	out = append(out, m.secrets(out)...)
 	if m.c.Process.Init {
 		out = append(out, specs.Mount{Destination: m.initTarget(), Type: "bind", Source: m.in.Init, Options: []string{"bind", "ro", "exec", "nosuid", "nodev", "rprivate"}})
 	}

@@ -32,6 +32,9 @@ func (m *maker) process() error {
 		ApparmorProfile: m.in.Labels.AppArmor,
 		SelinuxLabel:    m.in.Labels.SELinux,
 	}
+	for _, e := range m.in.Secrets.Env { // whatever the image says of that name
+		p.Env = setEnv(p.Env, e)
+	}
 	m.spec.Process = p
 	if m.c.Process.Init {
 		if m.in.Init == "" {

@@ -43,6 +43,7 @@ type Inputs struct {
 	Environment []string
 	// Annotations for the runtime; an image's never get here.
 	Annotations map[string]string
+	Secrets     Secrets
 }
 
 // Labels are what AppArmor and SELinux confine with; "" where the host has them not.

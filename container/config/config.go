@@ -190,6 +190,7 @@ type Life struct {
 // Secret is podman's --secret.
 type Secret struct {
 	Name   string `json:"name"`
+	ID     string `json:"id,omitempty"`   // of the one that was found at create
 	Kind   string `json:"kind,omitempty"` // mount, env
 	Target string `json:"target,omitempty"`
 	UID    uint32 `json:"uid,omitempty"`

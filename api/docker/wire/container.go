@@ -105,6 +105,19 @@ type Config struct {
 	Labels       map[string]string   `json:"Labels"`
 	StopSignal   string              `json:"StopSignal,omitempty"`
 	StopTimeout  *int                `json:"StopTimeout,omitempty"`
+	// Secrets are podman's.
+	Secrets []Secret `json:"Secrets,omitempty"`
+}
+
+// Secret is a secret that a container was given; never what is in it.
+type Secret struct {
+	Name   string
+	ID     string
+	Type   string // mount or env
+	Target string
+	UID    uint32
+	GID    uint32
+	Mode   uint32
 }
 
 // Healthcheck is a healthcheck as configured; times in nanoseconds.

@@ -67,6 +67,9 @@ func portable(c *config.Config, f *Facts) *Config {
 	if out.Labels == nil {
 		out.Labels = map[string]string{}
 	}
+	for _, x := range c.Life.Secrets {
+		out.Secrets = append(out.Secrets, Secret{Name: x.Name, ID: x.ID, Type: x.Kind, Target: x.Target, UID: x.UID, GID: x.GID, Mode: x.Mode})
+	}
 	for _, e := range c.Network.Endpoints {
 		out.MacAddress = cmp.Or(out.MacAddress, e.MAC)
 	}
