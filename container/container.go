@@ -87,6 +87,9 @@ func Resolve(c *Config, image *ImageDefaults) (*Resolved, error) { return bundle
 // Spec makes the OCI configuration of one start. It is pure. Error: Invalid.
 func Spec(c *Config, r *Resolved, in *Inputs) (*Bundle, error) { return bundle.Spec(c, r, in) }
 
+// SharedMemory is the source of a /dev/shm that is another container's.
+const SharedMemory = bundle.SharedMemory
+
 // Devices looks up the host's devices that a container asks for.
 func Devices(c *Config) (*HostDevices, error) { return bundle.Devices(c) }
 

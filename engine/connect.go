@@ -156,7 +156,12 @@ func joinPaths(ctx context.Context, e *Engine, c *config.Config) (*container.Nam
 			return nil, err
 		}
 		if !f.State().Live() {
-			return nil, fault.New(fault.Conflict, "cannot join %s of a non running container: %s", one.kind, id)
+			return nil, notRunning(one.kind, id)
+		}
+		if one.kind == "ipc" {
+			if err := sharesIPC(ctx, e, id); err != nil {
+				return nil, err
+			}
 		}
 		*one.into = fmt.Sprintf("/proc/%d/ns/%s", f.Started.PID, one.kind)
 		if e.Defaults.Rootless { // all of them are in the one that we are in

@@ -242,8 +242,16 @@ func (s *start) create(ctx context.Context, e *Engine, u *undo.Stack) (*runtime.
 	if err != nil {
 		return nil, err
 	}
+	shm, err := sharedMemory(ctx, e, &s.rec.Config)
+	if err != nil {
+		return nil, err
+	}
+	if shm != nil {
+		defer shm.Close()
+	}
 	req := runtime.CreateRequest{
-		ID: string(s.rec.ID), Bundle: s.runDir, Spec: bundle.Spec, Parent: s.monitor, Init: s.init != nil,
+		Trees: map[string]*os.File{container.SharedMemory: shm},
+		ID:    string(s.rec.ID), Bundle: s.runDir, Spec: bundle.Spec, Parent: s.monitor, Init: s.init != nil,
 		Root:    &runtime.Overlay{Store: tree.Store, Lower: tree.Lower, Upper: tree.Upper, Work: tree.Work, Options: tree.Options},
 		Account: &runtime.Account{User: bundle.User, Groups: bundle.Groups},
 	}

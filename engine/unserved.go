@@ -22,8 +22,6 @@ func unserved(c *config.Config, platform string) error {
 		return not("--image-volume " + c.Image.Volumes)
 	case len(c.Network.Links) > 0:
 		return not("--link")
-	case strings.HasPrefix(c.Namespaces.IPC, "container:"):
-		return not("--ipc container: (its /dev/shm could not be shared)")
 	case c.Image.Platform != "" && !samePlatform(c.Image.Platform, platform):
 		return fault.New(fault.NotFound, "image with reference %s was found but does not match the specified platform: wanted %s, actual: %s", c.Image.Name, c.Image.Platform, platform)
 	}

@@ -242,7 +242,7 @@ func (d *design) rootOptions() rootfs.Options {
 	for _, dir := range d.cgroup.V1() {
 		view.V1 = append(view.V1, rootfs.Hierarchy(dir))
 	}
-	return rootfs.Options{Bundle: d.bundle, Overlay: d.req.Root, NoPivot: d.req.NoPivot, Cgroup: view, Rights: rootfs.OwnRights(), Warn: d.rt.Warn}
+	return rootfs.Options{Bundle: d.bundle, Overlay: d.req.Root, Trees: d.req.Trees, NoPivot: d.req.NoPivot, Cgroup: view, Rights: rootfs.OwnRights(), Warn: d.rt.Warn}
 }
 
 func (d *design) state(pid int, status specs.ContainerState) *specs.State {

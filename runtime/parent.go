@@ -12,6 +12,7 @@ import (
 	"berth/runtime/cgroup"
 	"berth/runtime/helper"
 	"berth/runtime/initproc"
+	"berth/runtime/rootfs"
 	"berth/sys/clone"
 )
 
@@ -113,6 +114,10 @@ func InitFile() (*os.File, error) {
 	}
 	return helper.Installed()
 }
+
+// TreeOf clones what another container, whose first process is pid, has mounted on a
+// folder of its root, for CreateRequest.Trees. Error: Conflict if there is no tmpfs.
+func TreeOf(pid int, path string) (*os.File, error) { return rootfs.TreeOf(pid, path) }
 
 // Account names the user that a process runs as, looked up in the container's
 // own passwd and group files.

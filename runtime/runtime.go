@@ -42,6 +42,9 @@ type CreateRequest struct {
 	// the folder in which hooks inside the container's mount namespace find it,
 	// where that can be reached.
 	Root *Overlay
+	// Trees are detached mounts that binds of Spec have as their source, by that
+	// name, complete with their attributes. They stay the caller's.
+	Trees map[string]*os.File
 	// Account, if set, says who the process runs as; the ids of process.user are
 	// not used then.
 	Account *Account

@@ -39,6 +39,9 @@ type Layers struct {
 	Options     []string
 }
 
+// SharedMemory is the source of /dev/shm that is another container's: no path.
+const SharedMemory = "shm"
+
 // How a bind's ids are mapped in a private user namespace.
 const (
 	IDMapNone = ""
@@ -60,9 +63,11 @@ func (m *maker) defaultMounts() []specs.Mount {
 		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"ro", "nosuid", "noexec", "nodev"}},
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 	}
-	switch m.c.Namespaces.IPC {
-	case "none":
-	case "host":
+	switch mode := m.c.Namespaces.IPC; {
+	case mode == "none":
+	case strings.HasPrefix(mode, "container:"):
+		list = append(list, specs.Mount{Destination: "/dev/shm", Type: "bind", Source: SharedMemory, Options: []string{"bind", "rprivate"}})
+	case mode == "host":
 		list = append(list, specs.Mount{Destination: "/dev/shm", Type: "bind", Source: "/dev/shm", Options: []string{"rbind", "rprivate"}})
 	default:
 		list = append(list, specs.Mount{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=" + strconv.FormatInt(shm, 10)}})

@@ -138,7 +138,7 @@ func (m *maker) namespaces() error {
 // isIPC reports whether there is such a mode.
 func isIPC(mode string) bool {
 	return slices.Contains([]string{"", "none", "private", "shareable", "host"}, mode) ||
-		strings.HasPrefix(mode, "container:") || strings.HasPrefix(mode, "ns:")
+		strings.HasPrefix(mode, "container:") && mode != "container:" || strings.HasPrefix(mode, "ns:")
 }
 
 // own reports whether the container has a new namespace of a kind.

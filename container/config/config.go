@@ -96,6 +96,17 @@ type Namespaces struct {
 	Cgroup string `json:"cgroup,omitempty"`
 }
 
+// IPCMode is the mode of IPC with the dialect's default filled in.
+func (c *Config) IPCMode() string {
+	switch {
+	case c.Namespaces.IPC != "":
+		return c.Namespaces.IPC
+	case c.Image.Dialect == "podman":
+		return "shareable"
+	}
+	return "private"
+}
+
 // Network is how the container is reached. The network namespace is private
 // unless Mode says otherwise.
 type Network struct {

@@ -11,6 +11,7 @@ import (
 
 	"berth/runtime/idmap"
 	"berth/runtime/initproc"
+	"berth/runtime/plan"
 	"berth/sys/mount"
 )
 
@@ -272,6 +273,10 @@ func (p *planner) bind(e *entry) error {
 	if len(e.opt.Data) > 0 {
 		// Ignored, as mount(2) does.
 		p.o.Warn("%s.options: a bind mount has no file system options such as %q", e.field, e.opt.Data[0].String())
+	}
+	if tree := p.o.Trees[e.spec.Source]; tree != nil {
+		p.b.Add(&initproc.Mount{Dest: e.dest, Source: e.spec.Source, Tree: p.b.File("tree of "+e.spec.Source, plan.Copy(tree))})
+		return nil
 	}
 	source := p.hostPath(e.spec.Source)
 	props := p.propagation(e.opt.Propagation)

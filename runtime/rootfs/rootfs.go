@@ -20,6 +20,7 @@ package rootfs
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -34,6 +35,8 @@ import (
 type Options struct {
 	Bundle  string   // absolute; relative paths of the spec start there
 	Overlay *Overlay // mounted as the root, nil for a folder
+	// Trees are sources of binds that are no paths: detached mounts.
+	Trees   map[string]*os.File
 	NoPivot bool     // chroot(2) after moving the root over "/", for an initial ramfs
 	Cgroup  CgroupView
 	Rights  Rights
