@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
+	"time"
 
 	"berth/base/atomicfile"
 	"berth/base/fault"
@@ -46,6 +48,7 @@ func monitorConfig(e *Engine, rec *container.Record, runDir string) (cfg monitor
 			Exited: word(ExitedWord, string(rec.ID)), Again: word(AgainWord, string(rec.ID)), Compress: word(CompressWord), Env: e.Defaults.Environ,
 		},
 	}
+	cfg.Timeout = lifetime(rec)
 	if h := rec.Resolved.Health; h != nil {
 		cfg.Words.Health, cfg.Words.HealthAfter = word(HealthWord, string(rec.ID)), h.Wait(true, 0)
 	}
@@ -63,6 +66,12 @@ func monitorConfig(e *Engine, rec *container.Record, runDir string) (cfg monitor
 		}
 	}
 	return cfg, err
+}
+
+// lifetime is how long the first process may live, 0 for ever.
+func lifetime(rec *container.Record) time.Duration {
+	const longest = math.MaxInt64 / time.Second
+	return time.Duration(min(rec.Config.Life.Timeout, uint(longest))) * time.Second
 }
 
 func startMonitor(ctx context.Context, e *Engine, cfg monitor.Config) (*monitor.Conn, error) {

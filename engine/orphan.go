@@ -104,6 +104,7 @@ func replaceMonitor(ctx context.Context, e *Engine, l *container.Locked, f *cont
 func takeOver(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, f *container.Facts) error {
 	err := rewatch(ctx, e, l, rec, func(cfg *monitor.Config) {
 		cfg.Lost = &monitor.Process{PID: f.Started.PID, StartTime: f.Started.StartTime}
+		cfg.Left = cfg.Timeout - time.Since(f.Started.At)
 	}, len(f.Started.Ports) > 0)
 	if errors.Is(err, unix.ESRCH) { // it has ended in this moment
 		return nil

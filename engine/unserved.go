@@ -14,8 +14,6 @@ func unserved(c *config.Config, platform string) error {
 	switch {
 	case c.Image.SizeLimit > 0:
 		return not("--storage-opt size=")
-	case c.Life.Timeout > 0:
-		return not("--timeout")
 	case c.Process.ClearEnv:
 		return not("--unsetenv-all")
 	case c.Image.Volumes != "" && c.Image.Volumes != "bind":

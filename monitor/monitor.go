@@ -51,6 +51,9 @@ type Config struct {
 	// AgainIn, if set, is when a monitor without a first process has Words.Again
 	// make one: the rest of a delay in which its predecessor died.
 	AgainIn time.Duration
+	// Timeout, if set, is how long a first process may live, from Adopt: then it is
+	// killed, and its exit code is 255. Left is what the lost one has of it.
+	Timeout, Left time.Duration
 }
 
 // Process names one process of this boot.
@@ -114,6 +117,9 @@ func (c *Config) wire() *wire.Config {
 	}
 	if c.AgainIn > 0 {
 		m.AgainIn = uint64(max(c.AgainIn.Milliseconds(), 1))
+	}
+	if c.Timeout > 0 {
+		m.Life = wire.Life{Whole: uint64(max(c.Timeout.Milliseconds(), 1)), Left: uint64(max(c.Left.Milliseconds(), 1))}
 	}
 	if c.Lost != nil {
 		m.Lost, m.LostStart = c.Lost.PID, c.Lost.StartTime

@@ -214,6 +214,7 @@ func (c *conn) adopt(q *wire.Adopt, fds []int) error {
 	closeAll(m.first.oom)
 	m.first = first{run: m.first.run + 1, pid: q.PID, pidfd: -1, running: true, oom: files}
 	m.startHealth()
+	m.due.limit(m, m.cfg.Life.Whole)
 	if m.forward != nil {
 		m.forward.start()
 	}

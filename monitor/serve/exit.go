@@ -20,9 +20,13 @@ func (m *monitor) ended(ws unix.WaitStatus, lost bool) {
 	if lost {
 		f.exit.Code, f.exit.Signal, f.exit.Lost = lostCode, 0, true
 	}
+	if f.late {
+		f.exit.Code, f.exit.Signal, f.exit.Lost = lateCode, 0, false
+	}
 	f.exit.Time = time.Now().UnixNano()
 	m.loop.stop(m.due.health)
-	m.due.health = nil
+	m.loop.stop(m.due.kill)
+	m.due.health, m.due.kill = nil, nil
 	m.streams.drain()
 	f.exit.OOM = oomKilled(f.oom)
 	f.oom = nil
@@ -40,6 +44,9 @@ func (m *monitor) ended(ws unix.WaitStatus, lost bool) {
 
 // lostCode stands for an exit code that nobody saw.
 const lostCode = 255
+
+// lateCode is podman's for a process whose time was up.
+const lateCode = 255
 
 // follow has done what follows the exit, by a watcher that promised to or by the
 // word for it.
@@ -74,6 +81,33 @@ func (m *monitor) obey(again bool, after uint64) {
 			}
 		})
 	})
+}
+
+// limit kills the first process in so many ms, 0 never.
+func (d *due) limit(m *monitor, ms uint64) {
+	m.loop.stop(d.kill)
+	d.kill = nil
+	if ms == 0 {
+		return
+	}
+	const longest = uint64(1<<63-1) / uint64(time.Millisecond)
+	run := m.first.run
+	d.kill = m.loop.after(time.Duration(min(ms, longest))*time.Millisecond, func() {
+		d.kill = nil
+		if m.first.running && m.first.run == run {
+			m.first.late = true
+			m.first.kill()
+		}
+	})
+}
+
+// kill ends a process that runs.
+func (f *first) kill() {
+	if f.pidfd >= 0 {
+		_ = unix.PidfdSendSignal(f.pidfd, unix.SIGKILL, nil, 0)
+		return
+	}
+	_ = unix.Kill(f.pid, unix.SIGKILL) // not reaped yet: the pid is its own
 }
 
 // startHealth counts from the start to the first check.

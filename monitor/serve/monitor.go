@@ -41,6 +41,7 @@ type monitor struct {
 type due struct {
 	health *timer // the next check
 	again  *timer // the next start
+	kill   *timer // the first process's time is up
 	trim   *timer
 }
 
@@ -50,6 +51,7 @@ type first struct {
 	pid     int // 0 before Adopt
 	pidfd   int // of one that is no child of ours
 	running bool
+	late    bool // killed because its time was up
 	exit    wire.Exit
 	oom     []int // files that tell of its OOM kills
 }

@@ -166,12 +166,8 @@ func (m *monitor) resize(q *wire.Resize) error {
 // dismiss ends the first process, and the monitor with it, without a word.
 func (m *monitor) dismiss() {
 	m.dismissed = true
-	switch {
-	case m.first.running && m.first.pidfd >= 0:
-		_ = unix.PidfdSendSignal(m.first.pidfd, unix.SIGKILL, nil, 0)
-		return
-	case m.first.running:
-		_ = unix.Kill(m.first.pid, unix.SIGKILL) // not reaped yet: the pid is its own
+	if m.first.running {
+		m.first.kill()
 		return
 	}
 	m.end()

@@ -35,6 +35,7 @@ func (m *monitor) takeOver(pid int, start uint64) error {
 	}
 	m.first.pid, m.first.pidfd, m.first.running = pid, fd, true
 	m.startHealth()
+	m.due.limit(m, m.cfg.Life.Left)
 	if m.forward != nil {
 		m.forward.start()
 	}

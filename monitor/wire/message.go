@@ -25,7 +25,12 @@ type Config struct {
 	LostStart uint64 // its start time, see proc_pid_stat(5)
 	// AgainIn: there is no first process; Again runs in so many ms, 0 not.
 	AgainIn uint64
+	Life    Life
 }
+
+// Life is how long a first process may live, in ms, 0 for ever; the lost one may
+// for what is Left.
+type Life struct{ Whole, Left uint64 }
 
 func (m *Config) wire(c *coder) {
 	c.U64(&m.Version)
@@ -45,6 +50,8 @@ func (m *Config) wire(c *coder) {
 	c.Int(&m.Lost)
 	c.U64(&m.LostStart)
 	c.U64(&m.AgainIn)
+	c.U64(&m.Life.Whole)
+	c.U64(&m.Life.Left)
 }
 
 // Log says where the output is kept.

@@ -37,7 +37,7 @@ type Options struct {
 	Overlay *Overlay // mounted as the root, nil for a folder
 	// Trees are sources of binds that are no paths: detached mounts.
 	Trees   map[string]*os.File
-	NoPivot bool     // chroot(2) after moving the root over "/", for an initial ramfs
+	NoPivot bool // chroot(2) after moving the root over "/", for an initial ramfs
 	Cgroup  CgroupView
 	Rights  Rights
 	// Warn receives a line for what is odd but goes on; nil drops it.

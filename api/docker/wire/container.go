@@ -105,7 +105,8 @@ type Config struct {
 	Labels       map[string]string   `json:"Labels"`
 	StopSignal   string              `json:"StopSignal,omitempty"`
 	StopTimeout  *int                `json:"StopTimeout,omitempty"`
-	// Secrets are podman's.
+	// Timeout and Secrets are podman's.
+	Timeout uint     `json:"Timeout,omitempty"`
 	Secrets []Secret `json:"Secrets,omitempty"`
 }
 

@@ -63,6 +63,7 @@ func portable(c *config.Config, f *Facts) *Config {
 		OpenStdin: s.OpenStdin, StdinOnce: s.StdinOnce, Env: p.Env, Cmd: p.Cmd, Healthcheck: p.Health, Image: c.Image.Name,
 		Volumes: set(p.Volumes), WorkingDir: p.WorkDir, Entrypoint: p.Entrypoint, Labels: p.Labels,
 		StopSignal: cmp.Or(c.Stop.Signal, p.StopSignal), StopTimeout: c.Stop.Timeout,
+		Timeout: c.Life.Timeout,
 	}
 	if out.Labels == nil {
 		out.Labels = map[string]string{}
