@@ -52,6 +52,8 @@ type Started struct {
 	Ports     []config.Port `json:"ports,omitempty"` // with the host's port filled in
 	// Range is the ids of the host that it has, nil in the host's user namespace.
 	Range *Range `json:"range,omitempty"`
+	// Waits: the process waits for a verb to let the program run.
+	Waits bool `json:"waits,omitempty"`
 }
 
 // Address is where a container is on one network.

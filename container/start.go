@@ -68,6 +68,22 @@ func (l *Locked) Started(st Started) error {
 	return nil
 }
 
+// Runs notes that the program of one that waited runs, before it does.
+func (l *Locked) Runs() error {
+	f, err := l.s.readLife(l.ID)
+	if err != nil {
+		return err
+	}
+	if f.Started == nil {
+		return fault.New(fault.Conflict, "container %s was not started", l.ID)
+	}
+	f.Started.Waits, f.Started.At = false, time.Now().UTC()
+	if err := l.writeBoth(f); err != nil {
+		return fmt.Errorf("note the start of container %s: %w", l.ID, err)
+	}
+	return nil
+}
+
 // Rewatched notes that another monitor has taken the run over.
 func (l *Locked) Rewatched(monitor Process) error {
 	f, err := l.s.readLife(l.ID)

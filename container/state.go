@@ -3,7 +3,7 @@ package container
 // State is what a container is doing, in Docker's words.
 //
 //	    create
-//	      │
+//	      │   ──init──► initialized ──start──► running
 //	   created ──start──► running ◄──unpause── paused
 //	                       ▲  │  ────pause────►
 //	start, or the delay is │  │ the process ends
@@ -22,6 +22,8 @@ const (
 	StatePaused     State = "paused"
 	StateRestarting State = "restarting"
 	StateExited     State = "exited"
+	// StateInitialized is podman's: all is there, and the program waits for start.
+	StateInitialized State = "initialized"
 	StateRemoving   State = "removing"
 )
 
@@ -31,6 +33,8 @@ func (f *Facts) State() State {
 	switch {
 	case f.Removing:
 		return StateRemoving
+	case live && f.Started.Waits:
+		return StateInitialized
 	case live && f.Paused:
 		return StatePaused
 	case live:
@@ -56,4 +60,6 @@ func (f *Facts) Ended() (Exit, bool) {
 }
 
 // Live reports whether its first process exists.
-func (s State) Live() bool { return s == StateRunning || s == StatePaused }
+func (s State) Live() bool {
+	return s == StateRunning || s == StatePaused || s == StateInitialized
+}

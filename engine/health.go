@@ -35,7 +35,7 @@ func HealthDue(ctx context.Context, e *Engine, id container.ID) (*Again, error) 
 		return nil, err
 	}
 	since := func() time.Duration { return time.Since(facts.Started.At) }
-	if facts.Paused {
+	if facts.Paused || facts.Started.Waits {
 		return &Again{h.Wait(false, since())}, nil
 	}
 	now, _, err := checkHealth(ctx, e, rec, facts.Started)

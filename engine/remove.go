@@ -27,7 +27,7 @@ type RemoveRequest struct {
 func Remove(ctx context.Context, e *Engine, r RemoveRequest) error {
 	err := reach(ctx, e, r.Container, func(l *container.Locked, rec *container.Record, facts *container.Facts) error {
 		if s := facts.State(); s.Live() || s == container.StateRestarting {
-			if !r.Force {
+			if !r.Force && s != container.StateInitialized {
 				verb := "Stop the container before attempting removal or force remove"
 				if s == container.StatePaused {
 					verb = "Unpause and then stop the container before attempting removal or force remove"

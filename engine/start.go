@@ -52,6 +52,8 @@ func Start(ctx context.Context, e *Engine, r StartRequest) (container.ID, error)
 		return id, fault.New(fault.NotFound, "No such container: %s", r.Container)
 	}
 	switch facts.State() {
+	case container.StateInitialized:
+		return id, startWaiting(ctx, e, l, r.Connected)
 	case container.StatePaused:
 		return id, fault.New(fault.Conflict, "cannot start a paused container, try unpause instead")
 	case container.StateRunning:
@@ -82,6 +84,7 @@ type start struct {
 	byUser    bool
 	monitor   *monitor.Conn // of the last run, nil for a new one
 	again     bool          // it is of the last run
+	waits     bool          // its program is for another verb to run
 	connected func(container.ID, *monitor.Conn) error
 
 	rec    *container.Record
@@ -140,6 +143,10 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 	}
 	if err := l.Started(*fact); err != nil {
 		return err
+	}
+	if s.waits {
+		u.Release()
+		return nil
 	}
 	if s.connected != nil {
 		if err := s.connected(s.rec.ID, s.monitor); err != nil {
@@ -365,7 +372,7 @@ func (s *start) fact(pid int) (*container.Started, error) {
 	}
 	f := &container.Started{
 		Process: container.Process{PID: pid, StartTime: st.StartTime}, BootID: boot, At: time.Now().UTC(),
-		Monitor: watcher, Range: s.ids,
+		Monitor: watcher, Range: s.ids, Waits: s.waits,
 	}
 	if s.net != nil {
 		f.Addresses, f.Ports = addressesOf(s.net), portsOf(s.net)

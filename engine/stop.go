@@ -105,6 +105,9 @@ func beginStop(ctx context.Context, e *Engine, id container.ID, signal string) (
 		signal = rec.Resolved.StopSignal
 	}
 	sig, err := parseSignal(signal, unix.SIGTERM)
+	if facts.State() == container.StateInitialized {
+		sig = unix.SIGKILL // there is no program yet that could take another
+	}
 	if err == nil {
 		// One that has ended in this moment is what was wanted.
 		if err = sendSignal(ctx, e, l, rec, facts, sig); fault.Is(err, fault.Conflict) {

@@ -311,18 +311,13 @@ func pruned(s *container.Summary, filters map[string][]string) (bool, error) {
 	return true, nil
 }
 
-// later is what the engine does not do yet; docs/scope.md has the list.
-func later(what string) error {
-	return fault.New(fault.Unsupported, "%s is not served yet", what)
-}
-
 func (c changes) Commit(ctx context.Context, r CommitRequest) (string, error) {
 	id, err := engine.Commit(ctx, c.e, engine.CommitRequest{Container: r.Container, Name: r.Name, Author: r.Author, Message: r.Message,
 		Changes: r.Changes, Pause: r.Pause, Squash: r.Squash, Format: r.Format})
 	return string(id), err
 }
 
-func (changes) Init(context.Context, string) error { return later("init") }
+func (c changes) Init(ctx context.Context, name string) error { return engine.Init(ctx, c.e, name) }
 
 func (c changes) HealthRun(ctx context.Context, name string) (bool, error) {
 	return engine.HealthRun(ctx, c.e, name)

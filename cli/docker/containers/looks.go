@@ -243,7 +243,7 @@ type choice struct {
 // filterKeys are docker's keys for ps.
 var filterKeys = []string{"id", "name", "label", "exited", "status", "before", "since", "ancestor", "volume", "network", "publish", "expose", "health", "is-task"}
 
-var states = []string{"created", "running", "paused", "restarting", "removing", "exited", "dead"}
+var states = []string{"created", "initialized", "running", "paused", "restarting", "removing", "exited", "dead"}
 
 func newChoice(all []container.Summary, o ListOptions) (*choice, error) {
 	c := &choice{all: o.All || o.Last > 0, filters: o.Filters}
@@ -295,7 +295,8 @@ func (c *choice) check(all []container.Summary, key, v string) error {
 
 func (c *choice) takes(s *container.Summary) bool {
 	state := s.State()
-	if !c.all && !state.Live() && state != container.StateRestarting {
+	shown := state.Live() && state != container.StateInitialized || state == container.StateRestarting
+	if !c.all && !shown {
 		return false
 	}
 	for key, values := range c.filters {

@@ -159,6 +159,8 @@ func statusText(c *command.Call, s State) string {
 		return "Dead"
 	case "created":
 		return "Created"
+	case "initialized":
+		return "Initialized"
 	}
 	return fmt.Sprintf("Exited (%d) %s ago", s.ExitCode, since(s.FinishedAt))
 }
