@@ -24,7 +24,7 @@ const (
 	StateExited     State = "exited"
 	// StateInitialized is podman's: all is there, and the program waits for start.
 	StateInitialized State = "initialized"
-	StateRemoving   State = "removing"
+	StateRemoving    State = "removing"
 )
 
 // State derives the state.

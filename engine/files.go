@@ -162,7 +162,7 @@ func stoppedLayers(ctx context.Context, e *Engine, rec *container.Record) (*file
 	}
 	for _, m := range mounts {
 		if m.Kind == config.MountBind {
-			l.Mounts = append(l.Mounts, files.Mount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, Recursive: !m.NonRecursive})
+			l.Mounts = append(l.Mounts, files.Mount{Source: m.Source, Subpath: m.Subpath, Target: m.Target, ReadOnly: m.ReadOnly, Recursive: !m.NonRecursive})
 		}
 	}
 	return l, nil

@@ -21,6 +21,7 @@ import (
 	"berth/container/config"
 	"berth/image"
 	"berth/runtime"
+	"berth/sys/safepath"
 )
 
 // mountPoints settles what is mounted where: what was asked for, what is taken
@@ -67,9 +68,6 @@ func mountPoints(ctx context.Context, e *Engine, c *config.Config, r *container.
 
 // checkImageMount refuses an image that is not here.
 func checkImageMount(ctx context.Context, e *Engine, p *container.MountPoint) error {
-	if p.Asked.Subpath != "" {
-		return fault.New(fault.Unsupported, "mount image %s on %s: a path in an image is not served yet", p.Source, p.Target)
-	}
 	if _, err := e.Writables.Base(ctx, p.Source); err != nil {
 		return fmt.Errorf("mount image %s on %s: %w", p.Source, p.Target, err)
 	}
@@ -153,6 +151,41 @@ func (e *Engine) host() *container.Host {
 	return e.machine
 }
 
+// openSubpaths opens what is mounted of volumes and puts its name among our
+// descriptors in the source's place: nobody who writes to the volume meanwhile can
+// lead it elsewhere. The files are to be closed when all is mounted.
+func openSubpaths(mounts []container.Mount) (opened []*os.File, err error) {
+	for i := range mounts {
+		m := &mounts[i]
+		if m.Subpath == "" {
+			continue
+		}
+		f, err := openBelow(m.Source, m.Subpath)
+		if err != nil {
+			return opened, fmt.Errorf("mount a volume on %s: subpath %s: %w", m.Target, m.Subpath, err)
+		}
+		opened = append(opened, f)
+		m.Source, m.Subpath = fmt.Sprintf("/proc/self/fd/%d", f.Fd()), ""
+	}
+	return opened, nil
+}
+
+func openBelow(dir, path string) (*os.File, error) {
+	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(root)
+	fd, err := safepath.OpenBeneath(root, path, unix.O_PATH)
+	if err == unix.EXDEV {
+		return nil, fault.New(fault.Invalid, "a link leads out of the volume")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), dir+"/"+path), nil
+}
+
 // startMounts are the mounts of one start, with their sources found.
 func startMounts(ctx context.Context, e *Engine, rec *container.Record) ([]container.Mount, error) {
 	var out []container.Mount
@@ -170,12 +203,13 @@ func startMounts(ctx context.Context, e *Engine, rec *container.Record) ([]conta
 				return nil, err
 			}
 			m.Kind, m.Source, m.ReadOnly = config.MountBind, at.Path, m.ReadOnly || at.ReadOnly
+			m.Subpath = p.Asked.Subpath
 		case config.MountImage:
 			tree, err := imageTree(ctx, e, rec, i)
 			if err != nil {
 				return nil, err
 			}
-			m.Layers = &container.Layers{Lower: tree.Lower, Upper: tree.Upper, Work: tree.Work, Options: tree.Options}
+			m.Layers = &container.Layers{Lower: tree.Lower, Upper: tree.Upper, Work: tree.Work, Options: tree.Options, Subpath: p.Asked.Subpath}
 		}
 		if m.Kind == config.MountBind && rec.Userns.Private {
 			var err error
@@ -193,7 +227,7 @@ func fillVolumes(ctx context.Context, e *Engine, rec *container.Record) error {
 	var root *os.File
 	for i := range rec.Mounts {
 		m := &rec.Mounts[i]
-		if m.Kind != config.MountVolume || m.Asked.NoCopy || m.ReadOnly {
+		if m.Kind != config.MountVolume || m.Asked.NoCopy || m.Asked.Subpath != "" || m.ReadOnly {
 			continue
 		}
 		empty, err := isEmpty(m.Source)

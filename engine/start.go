@@ -239,6 +239,11 @@ func (s *start) create(ctx context.Context, e *Engine, u *undo.Stack) (*runtime.
 	if err != nil {
 		return nil, err
 	}
+	opened, err := openSubpaths(mounts)
+	defer func() { closeFiles(opened) }()
+	if err != nil {
+		return nil, err
+	}
 	if s.rec.Config.Process.Init {
 		if s.init, err = runtime.InitFile(); err != nil {
 			return nil, err

@@ -77,6 +77,7 @@ type Layers struct {
 // is missing.
 type Mount struct {
 	Source, Target string
+	Subpath        string // of the source that is mounted instead; no link leads out
 	ReadOnly       bool
 	Recursive      bool // with what is mounted below
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -207,9 +208,9 @@ func (l *Layers) mount(readOnly bool) error {
 func (l *Layers) sources() (fds []int, err error) {
 	for i := range l.Mounts {
 		m := &l.Mounts[i]
-		fd, err := mount.ClonePath(m.Source, m.Recursive)
+		fd, err := m.clone()
 		if err != nil {
-			return fds, fmt.Errorf("clone %s: %w", m.Source, err)
+			return fds, fmt.Errorf("clone %s: %w", path.Join(m.Source, m.Subpath), err)
 		}
 		fds = append(fds, fd)
 		if m.ReadOnly {
@@ -219,6 +220,23 @@ func (l *Layers) sources() (fds []int, err error) {
 		}
 	}
 	return fds, nil
+}
+
+func (m *Mount) clone() (int, error) {
+	if m.Subpath == "" {
+		return mount.ClonePath(m.Source, m.Recursive)
+	}
+	whole, err := unix.Open(m.Source, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(whole)
+	part, err := safepath.OpenBeneath(whole, m.Subpath, unix.O_PATH)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(part)
+	return mount.Clone(part, m.Recursive)
 }
 
 // scratch is a folder that every host has; it is covered in our namespace alone.

@@ -28,6 +28,9 @@ type Mount struct {
 	ReadOnlyRecursive bool // all below, too
 	Size              int64
 	Mode              uint32
+	// Subpath is a path below a volume's Source that is meant. Whoever mounts it opens
+	// it, so that no link leads out, and puts that in the Source's place.
+	Subpath string
 	// Layers are those of an image's mount, which has no Source.
 	Layers *Layers
 }
@@ -37,6 +40,7 @@ type Layers struct {
 	Lower       []string // uppermost first
 	Upper, Work string
 	Options     []string
+	Subpath     string // of it that is mounted, "" all
 }
 
 // SharedMemory is the source of /dev/shm that is another container's: no path.
@@ -144,6 +148,9 @@ func (l *Layers) words() []string {
 	if len(l.Lower) > 0 {
 		out = append(out, "lowerdir="+strings.Join(l.Lower, ":"))
 	}
+	if l.Subpath != "" {
+		out = append(out, "subpath="+l.Subpath)
+	}
 	return append(out, "upperdir="+l.Upper, "workdir="+l.Work)
 }
 
@@ -197,6 +204,9 @@ func (m *maker) mount(a *Mount) (specs.Mount, error) {
 	case config.MountBind, config.MountVolume:
 		if !path.IsAbs(a.Source) {
 			return out, fault.New(fault.Invalid, "mount %s: its source %.300q is no absolute path", target, a.Source)
+		}
+		if a.Subpath != "" {
+			return out, fault.New(fault.Invalid, "mount %s: the path %.300q in its source was not opened", target, a.Subpath)
 		}
 		out.Options = []string{"rbind", prop}
 		if a.NonRecursive {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -139,9 +140,15 @@ func (m *Mount) fault() string {
 		if m.Source != "" {
 			return "field Source must not be specified"
 		}
+		if m.Subpath != "" {
+			return "field Subpath must not be specified"
+		}
 	case MountImage:
 		if m.Source == "" {
 			return "field Source must not be empty"
+		}
+		if m.Subpath != "" && !filepath.IsLocal(m.Subpath) {
+			return "subpath must be a relative path within the image"
 		}
 	}
 	return ""
@@ -153,6 +160,8 @@ func (m *Mount) bindFault() string {
 		return "field Source must not be empty"
 	case m.NoCopy || m.hasVolumeOptions():
 		return "field VolumeOptions must not be specified"
+	case m.Subpath != "":
+		return "field Subpath must not be specified"
 	case !slices.Contains(propagations, m.Propagation):
 		return "invalid propagation mode: " + m.Propagation
 	case !path.IsAbs(m.Source):
@@ -169,6 +178,8 @@ func (m *Mount) volumeFault() string {
 		return "must not set ReadOnly mode when using anonymous volumes"
 	case m.Source == "" && m.Subpath != "":
 		return "must not set Subpath when using anonymous volumes"
+	case m.Subpath != "" && !filepath.IsLocal(m.Subpath):
+		return "subpath must be a relative path within the volume"
 	}
 	return ""
 }

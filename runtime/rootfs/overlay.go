@@ -33,6 +33,9 @@ type Overlay struct {
 	Upper, Work string
 	// Options are further ones of overlay: "index=off", "volatile".
 	Options []string
+	// Sub is a path inside that is mounted instead of the whole, "" for none; links
+	// that lead out of it are refused.
+	Sub string
 }
 
 // maxLayers is how many layers overlay takes (OVL_MAX_STACK of the kernel).
@@ -43,6 +46,9 @@ const maxLayers = 500
 func (o *Overlay) check() error {
 	if (o.Upper == "") != (o.Work == "") || len(o.Lower) == 0 && o.Upper == "" || len(o.Lower) > maxLayers {
 		return fault.New(fault.Invalid, "overlay root: %d layers, upper folder %q with work folder %q", len(o.Lower), o.Upper, o.Work)
+	}
+	if o.Sub != "" && !filepath.IsLocal(o.Sub) {
+		return fault.New(fault.Invalid, "overlay root: %q is no path inside it", o.Sub)
 	}
 	for _, path := range append([]string{o.Store, o.Upper, o.Work}, o.Lower...) {
 		switch {
@@ -83,7 +89,7 @@ func (p *planner) layers(field string, o *Overlay) (string, plan.Opener, error) 
 		return "", nil, fault.New(fault.Invalid, "%s: %v", field, err)
 	}
 	if one := o.single(); one != "" {
-		t := &tree{field: field, path: one, dir: true, attr: opt.Attr, recAttr: mount.Attr{Propagation: unix.MS_PRIVATE}}
+		t := &tree{field: field, path: one, dir: true, sub: o.Sub, attr: opt.Attr, recAttr: mount.Attr{Propagation: unix.MS_PRIVATE}}
 		if o.Upper == "" {
 			t.attr.Set |= unix.MOUNT_ATTR_RDONLY
 		}
@@ -118,6 +124,8 @@ func layersOf(root *Overlay, e *entry) *Overlay {
 			o.Upper = value
 		case "workdir":
 			o.Work = value
+		case "subpath":
+			o.Sub = value
 		default:
 			o.Options = append(o.Options, word)
 		}
@@ -148,6 +156,9 @@ func (l *layers) String() string {
 	if words := mount.Data(append(l.opt.Data[:len(l.opt.Data):len(l.opt.Data)], l.opt.Flags...)); words != "" {
 		s += ", " + words
 	}
+	if l.o.Sub != "" {
+		s += ", of it " + l.o.Sub
+	}
 	if l.user {
 		s += ", " + l.o.Store + " id-mapped as the container"
 	}
@@ -166,10 +177,23 @@ func (l *layers) open(h *plan.Host) (*os.File, error) {
 	} else {
 		thread.Apart(func() { fd, err = l.mountMapped(h) })
 	}
+	if err == nil && l.o.Sub != "" {
+		fd, err = l.sub(fd)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("overlay root: %w", err)
 	}
 	return os.NewFile(uintptr(fd), "overlay root"), nil
+}
+
+// sub is the path of the mount that was asked for.
+func (l *layers) sub(whole int) (int, error) {
+	defer unix.Close(whole)
+	fd, err := mount.Sub(whole, l.o.Sub)
+	if err != nil {
+		return -1, fmt.Errorf("open %s in it: %w", oneLine(l.o.Sub), err)
+	}
+	return fd, nil
 }
 
 // mountOverlay is replaced by tests that play an old kernel.

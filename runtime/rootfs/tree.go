@@ -13,6 +13,7 @@ import (
 
 	"berth/runtime/plan"
 	"berth/sys/mount"
+	"berth/sys/safepath"
 )
 
 // tree is a detached copy of a mount tree of the host, opened by the parent.
@@ -22,8 +23,9 @@ type tree struct {
 	rec      bool
 	dir      bool // must be a directory
 	nofollow bool
-	link     bool // a symbolic link is passed on as it is
-	nearest  bool // of a path that is missing, take the nearest parent
+	link     bool   // a symbolic link is passed on as it is
+	sub      string // a path below it that is taken instead; no link leads out
+	nearest  bool   // of a path that is missing, take the nearest parent
 	attr     mount.Attr
 	recAttr  mount.Attr
 	props    []mount.Propagation
@@ -34,6 +36,9 @@ type tree struct {
 func (t *tree) String() string {
 	var s strings.Builder
 	s.WriteString("tree of " + t.path)
+	if t.sub != "" {
+		s.WriteString(", of it " + t.sub)
+	}
 	if t.rec {
 		s.WriteString(" and below")
 	}
@@ -69,6 +74,11 @@ func oneLine(path string) string {
 // open is the plan's Opener.
 func (t *tree) open(h *plan.Host) (*os.File, error) {
 	src, err := t.source()
+	if err == nil && t.sub != "" {
+		whole := src
+		src, err = safepath.OpenBeneath(whole, t.sub, unix.O_PATH)
+		unix.Close(whole)
+	}
 	if err != nil {
 		return nil, t.fail("", err)
 	}
