@@ -325,6 +325,9 @@ func (s *start) bundle(ctx context.Context, e *Engine, mounts []container.Mount)
 	if err != nil {
 		return nil, err
 	}
+	if err := devices.Inject(&s.rec.Config, e.Defaults.CDI(), e.host().Kernel); err != nil {
+		return nil, err
+	}
 	join, err := joinPaths(ctx, e, &s.rec.Config)
 	if err != nil {
 		return nil, err

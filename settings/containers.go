@@ -28,6 +28,15 @@ type Containers struct {
 	DNSSearch     []string
 	DNSOptions    []string
 	HostGatewayIP string
+	CDIDirs       []string // folders with vendors' descriptions of devices
+}
+
+// CDI is the folders in which devices' descriptions are looked for.
+func (c *Containers) CDI() []string {
+	if c.CDIDirs != nil {
+		return c.CDIDirs
+	}
+	return []string{"/etc/cdi", "/var/run/cdi"}
 }
 
 // Ulimit is one of default-ulimits.
@@ -73,6 +82,7 @@ type daemonContainers struct {
 	DNSSearch    []string          `json:"dns-search"`
 	DNSOptions   []string          `json:"dns-opts"`
 	HostGateway  string            `json:"host-gateway-ip"`
+	CDIDirs      []string          `json:"cdi-spec-dirs"`
 	daemonNetwork
 }
 
@@ -110,7 +120,7 @@ func (d *daemonContainers) into(s *Settings, file string) error {
 	set(&c.Seccomp, d.Seccomp)
 	set(&c.StopTimeout, d.StopTimeout)
 	set(&c.HostGatewayIP, d.HostGateway)
-	for list, value := range map[*[]string][]string{&c.DNS: d.DNS, &c.DNSSearch: d.DNSSearch, &c.DNSOptions: d.DNSOptions} {
+	for list, value := range map[*[]string][]string{&c.DNS: d.DNS, &c.DNSSearch: d.DNSSearch, &c.DNSOptions: d.DNSOptions, &c.CDIDirs: d.CDIDirs} {
 		if value != nil {
 			*list = value
 		}

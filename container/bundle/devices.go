@@ -21,6 +21,8 @@ import (
 type HostDevices struct {
 	Nodes []specs.LinuxDevice
 	Rules []specs.LinuxDeviceCgroup
+	// CDI is what vendors' descriptions bring besides nodes; see Inject.
+	CDI Injected
 	// Block are the numbers of the devices that limits name, by path.
 	Block map[string]DeviceID
 }
@@ -46,12 +48,6 @@ func (m *maker) devices() error {
 // that block limits need. Errors, in Docker's words: NotFound, Invalid.
 func Devices(c *config.Config) (*HostDevices, error) {
 	d := &HostDevices{}
-	if len(c.Devices.GPUs) > 0 {
-		return nil, fault.New(fault.Unsupported, "could not select device driver %q with capabilities: [[gpu]]", c.Devices.GPUs[0].Driver)
-	}
-	if len(c.Devices.CDI) > 0 {
-		return nil, fault.New(fault.Unsupported, "CDI device injection failed: unresolvable CDI devices %s", strings.Join(c.Devices.CDI, ", "))
-	}
 	if c.Security.Privileged {
 		if err := d.folder("/dev", "/dev", "rwm"); err != nil {
 			return nil, err

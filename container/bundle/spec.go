@@ -82,13 +82,17 @@ func Spec(c *config.Config, r *Resolved, in *Inputs) (*Bundle, error) {
 		Root:    &specs.Root{Path: in.Root, Readonly: c.Security.ReadOnlyRoot},
 		Linux:   &specs.Linux{},
 	}}
-	for _, part := range []func() error{m.namespaces, m.process, m.mounts, m.resources, m.devices, m.kernel, m.seccomp} {
+	for _, part := range []func() error{m.namespaces, m.process, m.mounts, m.resources, m.devices, m.injected, m.kernel, m.seccomp} {
 		if err := part(); err != nil {
 			return nil, err
 		}
 	}
 	m.hide()
-	return &Bundle{Spec: m.spec, User: r.User, Groups: c.Process.Groups}, nil
+	b := &Bundle{Spec: m.spec, User: r.User, Groups: c.Process.Groups}
+	if in.Devices != nil {
+		b.Groups = append(slices.Clip(b.Groups), in.Devices.CDI.Groups...)
+	}
+	return b, nil
 }
 
 // privateUsers reports whether the container has a user namespace of its own.
