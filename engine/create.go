@@ -191,6 +191,9 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 	if err := joinable(ctx, e, &c, false); err != nil {
 		return nil, err
 	}
+	if err := resolveLinks(ctx, e, &c); err != nil {
+		return nil, err
+	}
 	rec := &container.Record{
 		Name: r.Name, Hostname: c.Hostname, Config: c, Resolved: *resolved, Mounts: mounts,
 		Image: container.ImageUsed{ID: string(base.ID), Name: c.Image.Name, Digest: string(base.Manifest), Platform: platformOf(base)},
@@ -229,6 +232,9 @@ func defaultsInto(c *config.Config, d *Defaults) {
 	c.Resources.ShmSize = cmp.Or(c.Resources.ShmSize, d.ShmSize)
 	c.Resources.CgroupParent = cmp.Or(c.Resources.CgroupParent, d.CgroupParent)
 	c.Process.Init = c.Process.Init || d.Init
+	if c.Image.Dialect != "podman" {
+		c.Namespaces.IPC = cmp.Or(c.Namespaces.IPC, d.IPC)
+	}
 	c.Security.NoNewPrivileges = c.Security.NoNewPrivileges || d.NoNewPrivs
 	for _, list := range []struct {
 		into *[]string

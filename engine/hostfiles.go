@@ -19,7 +19,7 @@ import (
 // writeFiles writes what lies over the image's /etc/hostname, hosts and
 // resolv.conf, anew for each start; owner is the container's root, as the host
 // sees it. A container that shares another's network has that one's files.
-func writeFiles(e *Engine, rec *container.Record, net *network.Attachment, owner int) (container.Files, error) {
+func writeFiles(e *Engine, rec *container.Record, net *network.Attachment, links []link, owner int) (container.Files, error) {
 	home := e.Containers.Home(rec.ID)
 	if rec.Config.Life.Remove {
 		home = e.Containers.RunDir(rec.ID)
@@ -32,7 +32,7 @@ func writeFiles(e *Engine, rec *container.Record, net *network.Attachment, owner
 	if err != nil {
 		return container.Files{}, err
 	}
-	hosts, err := hostsFile(rec, net)
+	hosts, err := hostsFile(rec, net, links)
 	if err != nil {
 		return container.Files{}, err
 	}
@@ -79,11 +79,14 @@ func otherFiles(e *Engine, id string) (container.Files, error) {
 const maxHostFile = 1 << 20
 
 // hostsFile is /etc/hosts; with the host's network it is the host's, and more.
-func hostsFile(rec *container.Record, net *network.Attachment) (string, error) {
+func hostsFile(rec *container.Record, net *network.Attachment, links []link) (string, error) {
 	n := &rec.Config.Network
 	extra, err := extraHosts(n, net)
 	if err != nil {
 		return "", err
+	}
+	for i := range links {
+		extra = append(extra, links[i].hosts())
 	}
 	if n.Mode == "host" {
 		b, err := atomicfile.ReadCapped("/etc/hosts", maxHostFile)

@@ -19,6 +19,7 @@ type Inspection struct {
 	Home     string // its folder in the store
 	// HealthLog is the last results of its healthcheck.
 	HealthLog []container.HealthResult
+	Links     []string // as docker writes them
 }
 
 // Inspect tells all that is known of a container.
@@ -27,7 +28,7 @@ func Inspect(ctx context.Context, e *Engine, name string) (*Inspection, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &Inspection{Record: rec, Home: e.Containers.Home(rec.ID)}
+	i := &Inspection{Record: rec, Home: e.Containers.Home(rec.ID), Links: linkWords(ctx, e, rec)}
 	if i.Facts, err = e.facts(ctx, rec.ID); err != nil {
 		return nil, err
 	}

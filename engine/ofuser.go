@@ -25,6 +25,8 @@ func ofUser(c *config.Config, noCgroup bool, warn func(string)) error {
 		return not("network %s: an ordinary user's bridge networks are not served yet: use --network=host or --network=none, or run berth as root", name)
 	case n.Mode != "host" && (len(n.Publish) > 0 || n.PublishAll):
 		return not("publish ports: an ordinary user's bridge networks are not served yet: use --network=host, or run berth as root")
+	case len(n.Links) > 0:
+		return not("--link: an ordinary user's bridge networks are not served yet: run berth as root")
 	case n.Mode == "":
 		n.Mode = "none"
 		if warn != nil {

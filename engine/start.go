@@ -93,6 +93,7 @@ type start struct {
 	ids    *container.Range
 	net    *network.Attachment
 	files  container.Files
+	links  []link
 	init   *os.File // the program of --init
 }
 
@@ -144,6 +145,7 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 	if err := l.Started(*fact); err != nil {
 		return err
 	}
+	tellLinked(ctx, e, s.rec.ID)
 	if s.waits {
 		u.Release()
 		return nil
@@ -222,7 +224,13 @@ func (s *start) gather(ctx context.Context, e *Engine, u *undo.Stack) (err error
 		u.Push("leave the networks", func() error { return e.Networks.Detach(context.WithoutCancel(ctx), id) })
 	}
 	uid, _ := s.hostRoot()
-	s.files, err = writeFiles(e, s.rec, s.net, uid)
+	if s.links, err = linksOf(ctx, e, s.rec, true); err != nil {
+		return err
+	}
+	if err := noteLinks(e, s.rec, s.links); err != nil {
+		return err
+	}
+	s.files, err = writeFiles(e, s.rec, s.net, s.links, uid)
 	return err
 }
 
@@ -341,6 +349,9 @@ func (s *start) bundle(ctx context.Context, e *Engine, mounts []container.Mount)
 		ID: string(s.rec.ID), Hostname: s.rec.Hostname, Root: "rootfs", Join: *join, Mounts: mounts, Files: s.files,
 		Devices: devices, Host: *host, Ulimits: ulimits(e.Defaults.Ulimits), Rootless: e.Defaults.Rootless,
 		SystemdCgroup: e.Runtime.SystemdCgroup, Secrets: secrets,
+	}
+	for i := range s.links {
+		in.Environment = append(in.Environment, s.links[i].environ(s.rec.Name)...)
 	}
 	if s.init != nil {
 		in.Init = fmt.Sprintf("/proc/self/fd/%d", s.init.Fd())

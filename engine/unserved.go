@@ -18,8 +18,6 @@ func unserved(c *config.Config, platform string) error {
 		return not("--unsetenv-all")
 	case c.Image.Volumes != "" && c.Image.Volumes != "bind":
 		return not("--image-volume " + c.Image.Volumes)
-	case len(c.Network.Links) > 0:
-		return not("--link")
 	case c.Image.Platform != "" && !samePlatform(c.Image.Platform, platform):
 		return fault.New(fault.NotFound, "image with reference %s was found but does not match the specified platform: wanted %s, actual: %s", c.Image.Name, c.Image.Platform, platform)
 	}

@@ -13,10 +13,13 @@ func HostsFile(hostname, domainname string, addresses []netip.Addr, extra []Host
 	var b strings.Builder
 	b.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
 	for _, e := range extra {
-		if !plain(e.Name) || e.Name == "" {
-			return "", fault.New(fault.Invalid, "host name %.80q does not fit into a line of /etc/hosts", e.Name)
+		names := append([]string{e.Name}, e.Aliases...)
+		for _, name := range names {
+			if !plain(name) || name == "" {
+				return "", fault.New(fault.Invalid, "host name %.80q does not fit into a line of /etc/hosts", name)
+			}
 		}
-		b.WriteString(e.Address.String() + "\t" + e.Name + "\n")
+		b.WriteString(e.Address.String() + "\t" + strings.Join(names, " ") + "\n")
 	}
 	// Blanks in it make several names of it, as with Docker.
 	if !plain(strings.ReplaceAll(hostname, " ", "")) || !plain(domainname) {
@@ -38,6 +41,7 @@ func HostsFile(hostname, domainname string, addresses []netip.Addr, extra []Host
 // HostEntry is one --add-host or link.
 type HostEntry struct {
 	Name    string
+	Aliases []string
 	Address netip.Addr
 }
 

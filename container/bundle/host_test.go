@@ -98,8 +98,8 @@ func TestKernel(t *testing.T) {
 }
 
 func TestHostsFile(t *testing.T) {
-	got, err := HostsFile("box", "example.org", []netip.Addr{netip.MustParseAddr("172.17.0.2")}, []HostEntry{{"db", netip.MustParseAddr("10.0.0.1")}})
-	want := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n10.0.0.1\tdb\n172.17.0.2\tbox.example.org box\n"
+	got, err := HostsFile("box", "example.org", []netip.Addr{netip.MustParseAddr("172.17.0.2")}, []HostEntry{{Name: "db", Aliases: []string{"box2"}, Address: netip.MustParseAddr("10.0.0.1")}})
+	want := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n10.0.0.1\tdb box2\n172.17.0.2\tbox.example.org box\n"
 	if err != nil || got != want {
 		t.Errorf("%q, %v", got, err)
 	}

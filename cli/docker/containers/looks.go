@@ -147,7 +147,9 @@ func (l looks) Inspect(ctx context.Context, name string, size bool) (*wire.Conta
 		}
 		f.Size = &wire.Size{Own: own, Root: all}
 	}
-	return wire.Inspect(&rec.Config, f), nil
+	doc := wire.Inspect(&rec.Config, f)
+	doc.HostConfig.Links = i.Links
+	return doc, nil
 }
 
 func lifeOf(f *container.Facts) wire.Life {
