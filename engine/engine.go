@@ -74,16 +74,9 @@ func (e *Engine) Close() error {
 
 // inUse gives the question "who uses this image" to the image verbs.
 func (e *Engine) inUse(ctx context.Context) (func(digest.Digest) []image.InUse, error) {
-	users := map[digest.Digest][]image.InUse{}
-	if e.Containers != nil {
-		all, err := e.Containers.List(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for i := range all {
-			id := digest.Digest(all[i].ImageID)
-			users[id] = append(users[id], image.InUse{Container: shortID(all[i].ID), Running: all[i].State().Live()})
-		}
+	if e.Containers == nil {
+		return imageUsers(nil), nil
 	}
-	return func(id digest.Digest) []image.InUse { return users[id] }, nil
+	all, err := e.Containers.List(ctx)
+	return imageUsers(all), err
 }

@@ -13,6 +13,7 @@ import (
 	"berth/base/fault"
 	"berth/container"
 	"berth/image"
+	"berth/volume"
 )
 
 func TestMain(m *testing.M) {
@@ -30,7 +31,7 @@ func open(t *testing.T) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Engine{Images: s, Lists: s.Lists(), Registries: s.Registries(), Closer: s}
+	e := &Engine{Images: s, Writables: image.NewWritables(s), Lists: s.Lists(), Registries: s.Registries(), Closer: s}
 	t.Cleanup(func() { _ = e.Close() })
 	return e
 }
@@ -71,8 +72,11 @@ func TestImageVerbsMeetContainers(t *testing.T) {
 	if err := made.Unlock(); err != nil {
 		t.Fatal(err)
 	}
+	if e.Volumes, err = volume.Open(volume.Options{Root: dir + "/root", Run: dir + "/run"}); err != nil {
+		t.Fatal(err)
+	}
 	u, err := DiskUsage(ctx, e)
-	if err != nil || len(u.Images) != 1 || u.Images[0].Containers != 1 {
+	if err != nil || len(u.Images.Images) != 1 || u.Images.Images[0].Containers != 1 || len(u.Containers) != 1 {
 		t.Errorf("usage with a container: %+v %v", u, err)
 	}
 	if err := ImageRemove(ctx, e, RemoveImageRequest{Names: []string{string(id)}}); !fault.Is(err, fault.Conflict) {

@@ -86,20 +86,3 @@ func (e *Engine) relook(ctx context.Context, s *container.Summary) bool {
 	}
 	return !fault.Is(err, fault.NotFound)
 }
-
-// ContainerSize is what a container takes: its own files, and with those of its
-// image, in bytes.
-func ContainerSize(ctx context.Context, e *Engine, id container.ID) (own, all int64, err error) {
-	rec, err := e.Containers.Get(ctx, string(id))
-	if err != nil {
-		return 0, 0, err
-	}
-	if own, err = e.Writables.Usage(ctx, rec.Snapshot); err != nil {
-		return 0, 0, err
-	}
-	img, err := e.Images.Find(ctx, rec.Image.ID)
-	if isNotFound(err) {
-		return own, own, nil
-	}
-	return own, own + img.Size, err
-}

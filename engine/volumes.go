@@ -35,10 +35,14 @@ func Volumes(ctx context.Context, e *Engine, filters map[string][]string) ([]Vol
 	if err != nil {
 		return nil, err
 	}
-	users := e.volumeUsersBut(ctx, "")
+	containers, err := e.Containers.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	users := volumeUsers(containers)
 	var out []VolumeInfo
 	for i := range all {
-		v := VolumeInfo{all[i], users(all[i].Name)}
+		v := VolumeInfo{all[i], users[all[i].Name]}
 		ok, err := volumeFits(&v, filters)
 		if err != nil {
 			return nil, err

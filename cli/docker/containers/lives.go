@@ -264,8 +264,8 @@ func (c changes) Prune(ctx context.Context, filters map[string][]string) (ids []
 		if !fits {
 			continue
 		}
-		own, _, err := engine.ContainerSize(ctx, c.e, s.ID)
-		if err != nil && !fault.Is(err, fault.NotFound) {
+		size, err := engine.ContainerSizes(ctx, c.e, all[i:i+1])
+		if err != nil {
 			return ids, reclaimed, err
 		}
 		err = engine.Remove(ctx, c.e, engine.RemoveRequest{Container: string(s.ID)})
@@ -275,7 +275,7 @@ func (c changes) Prune(ctx context.Context, filters map[string][]string) (ids []
 		if err != nil {
 			return ids, reclaimed, err
 		}
-		ids, reclaimed = append(ids, string(s.ID)), reclaimed+own
+		ids, reclaimed = append(ids, string(s.ID)), reclaimed+size[0].Own
 	}
 	return ids, reclaimed, nil
 }

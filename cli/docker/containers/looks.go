@@ -73,21 +73,28 @@ func (l looks) List(ctx context.Context, o ListOptions) ([]Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []Summary
+	var chosen []container.Summary
 	for i := range all {
-		if !f.takes(&all[i]) {
-			continue
-		}
-		if o.Last > 0 && len(out) == o.Last {
+		if o.Last > 0 && len(chosen) == o.Last {
 			break
 		}
-		s := summaryOf(&all[i])
-		if o.Size {
-			if s.Size, s.RootSize, err = engine.ContainerSize(ctx, l.e, all[i].ID); err != nil {
-				return nil, err
-			}
+		if f.takes(&all[i]) {
+			chosen = append(chosen, all[i])
 		}
-		out = append(out, s)
+	}
+	out := make([]Summary, len(chosen))
+	for i := range chosen {
+		out[i] = summaryOf(&chosen[i])
+	}
+	if !o.Size {
+		return out, nil
+	}
+	sizes, err := engine.ContainerSizes(ctx, l.e, chosen)
+	if err != nil {
+		return nil, err
+	}
+	for i := range sizes {
+		out[i].Size, out[i].RootSize = sizes[i].Own, sizes[i].All
 	}
 	return out, nil
 }
@@ -141,11 +148,11 @@ func (l looks) Inspect(ctx context.Context, name string, size bool) (*wire.Conta
 		networksInto(f, i)
 	}
 	if size {
-		own, all, err := engine.ContainerSize(ctx, l.e, rec.ID)
+		u, err := engine.ContainerSize(ctx, l.e, rec)
 		if err != nil {
 			return nil, err
 		}
-		f.Size = &wire.Size{Own: own, Root: all}
+		f.Size = &wire.Size{Own: u.Own, Root: u.All}
 	}
 	doc := wire.Inspect(&rec.Config, f)
 	doc.HostConfig.Links = i.Links

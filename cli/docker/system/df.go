@@ -11,6 +11,7 @@ import (
 	"berth/cli/docker/command"
 	"berth/cli/docker/format"
 	"berth/cli/term"
+	"berth/container"
 	"berth/engine"
 )
 
@@ -69,14 +70,7 @@ func (v *DiskUsage) Run(ctx context.Context, c *command.Call, _ []string) error 
 	if v.verbose {
 		return v.long(c, e, u)
 	}
-	active := 0
-	for _, i := range u.Images {
-		if i.Containers > 0 {
-			active++
-		}
-	}
-	first := podmanUsage{"Images", len(u.Images), active, u.Size, u.Reclaimable}
-	kinds := []podmanUsage{first, {Type: "Containers"}, {Type: "Local Volumes"}}
+	kinds := []podmanUsage{imagesUsage(u), containersUsage(u), volumesUsage(u)}
 	if !c.Podman() {
 		kinds = append(kinds, podmanUsage{Type: "Build Cache"})
 	}
@@ -93,6 +87,45 @@ func (v *DiskUsage) Run(ctx context.Context, c *command.Call, _ []string) error 
 	}
 	head := UsageRow{Active: "ACTIVE", Reclaimable: "RECLAIMABLE", Size: "SIZE", TotalCount: "TOTAL", Type: "TYPE", podmanRow: podmanRow{"TOTAL"}}
 	return format.Rows(c.Out, form, head, rows)
+}
+
+func imagesUsage(u *engine.Usage) podmanUsage {
+	k := podmanUsage{Type: "Images", Total: len(u.Images.Images), Size: u.Images.Size, Reclaimable: u.Images.Reclaimable}
+	for _, i := range u.Images.Images {
+		if i.Containers > 0 {
+			k.Active++
+		}
+	}
+	return k
+}
+
+func containersUsage(u *engine.Usage) podmanUsage {
+	k := podmanUsage{Type: "Containers", Total: len(u.Containers)}
+	for i := range u.Containers {
+		s := &u.Containers[i]
+		k.Size += s.Own
+		if st := s.State(); st.Live() || st == container.StateRestarting {
+			k.Active++
+		} else {
+			k.Reclaimable += s.Own
+		}
+	}
+	return k
+}
+
+func volumesUsage(u *engine.Usage) podmanUsage {
+	k := podmanUsage{Type: "Local Volumes", Total: len(u.Volumes)}
+	for i := range u.Volumes {
+		v := &u.Volumes[i]
+		size := max(v.Size, 0) // unknown
+		k.Size += size
+		if len(v.Users) > 0 {
+			k.Active++
+		} else {
+			k.Reclaimable += size
+		}
+	}
+	return k
 }
 
 func usageRow(c *command.Call, k podmanUsage) UsageRow {

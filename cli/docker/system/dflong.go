@@ -9,7 +9,9 @@ import (
 	units "github.com/docker/go-units"
 
 	"berth/cli/docker/command"
+	"berth/cli/docker/containers"
 	"berth/cli/docker/format"
+	"berth/cli/docker/volumes"
 	"berth/cli/term"
 	"berth/engine"
 	"berth/image"
@@ -33,50 +35,61 @@ type longImage struct {
 // longUsage is the whole of it.
 type longUsage struct {
 	Images     []longImage
-	Containers []struct{}
-	Volumes    []struct{}
+	Containers []containers.Row
+	Volumes    []volumes.Row
 	BuildCache []struct{}
 }
 
-func (v *DiskUsage) long(c *command.Call, e *engine.Engine, u image.Usage) error {
-	all := longUsage{Images: []longImage{}, Containers: []struct{}{}, Volumes: []struct{}{}, BuildCache: []struct{}{}}
+func (v *DiskUsage) long(c *command.Call, e *engine.Engine, u *engine.Usage) error {
 	whole := v.format != ""
-	for _, i := range u.Images {
+	all := longUsage{Images: []longImage{}, Containers: containers.UsageRows(c, u.Containers, whole), Volumes: volumes.UsageRows(u.Volumes), BuildCache: []struct{}{}}
+	for _, i := range u.Images.Images {
 		all.Images = append(all.Images, longRows(c, e, i, whole)...)
 	}
-	if v.format != "" {
+	if whole {
 		return format.Value(c.Out, v.format, all)
 	}
 	style := term.DockerStyle
 	if c.Podman() {
 		style = term.PodmanStyle
 	}
-	fmt.Fprint(c.Out, "Images space usage:\n\n")
-	tab := term.Table(c.Out, style)
-	line(tab, "REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS")
+	images := [][]string{{"REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", "SHARED SIZE", "UNIQUE SIZE", "CONTAINERS"}}
 	for _, r := range all.Images {
-		line(tab, r.Repository, r.Tag, r.ID, r.CreatedSince, r.VirtualSize, r.SharedSize, r.UniqueSize, r.Containers)
+		images = append(images, []string{r.Repository, r.Tag, r.ID, r.CreatedSince, r.VirtualSize, r.SharedSize, r.UniqueSize, r.Containers})
 	}
-	if err := tab.Flush(); err != nil {
-		return err
+	instances := [][]string{{"CONTAINER ID", "IMAGE", "COMMAND", "LOCAL VOLUMES", "SIZE", "CREATED", "STATUS", "NAMES"}}
+	for _, r := range all.Containers {
+		instances = append(instances, []string{r.ID, r.Image, r.Command, r.LocalVolumes, r.Size, r.RunningFor, r.Status, r.Names})
 	}
-	fmt.Fprint(c.Out, "\nContainers space usage:\n\n")
-	if err := header(c.Out, style, "CONTAINER ID", "IMAGE", "COMMAND", "LOCAL VOLUMES", "SIZE", "CREATED", "STATUS", "NAMES"); err != nil {
-		return err
+	kept := [][]string{{"VOLUME NAME", "LINKS", "SIZE"}}
+	for _, r := range all.Volumes {
+		kept = append(kept, []string{r.Name, r.Links, r.Size})
 	}
-	fmt.Fprint(c.Out, "\nLocal Volumes space usage:\n\n")
-	if err := header(c.Out, style, "VOLUME NAME", "LINKS", "SIZE"); err != nil || c.Podman() {
-		return err
+	tables := []table{{"Images space usage:\n\n", images}, {"\nContainers space usage:\n\n", instances}, {"\nLocal Volumes space usage:\n\n", kept}}
+	if !c.Podman() {
+		cache := [][]string{{"CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED"}}
+		tables = append(tables, table{"\nBuild cache usage: 0B\n\n", cache})
 	}
-	fmt.Fprint(c.Out, "\nBuild cache usage: 0B\n\n")
-	return header(c.Out, style, "CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED")
+	for _, t := range tables {
+		if err := t.print(c.Out, style); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func line(w io.Writer, cells ...string) { fmt.Fprintln(w, strings.Join(cells, "\t")) }
+// table is one part of it.
+type table struct {
+	title string
+	lines [][]string
+}
 
-func header(w io.Writer, s term.Style, cells ...string) error {
+func (t *table) print(w io.Writer, s term.Style) error {
+	fmt.Fprint(w, t.title)
 	tab := term.Table(w, s)
-	line(tab, cells...)
+	for _, cells := range t.lines {
+		fmt.Fprintln(tab, strings.Join(cells, "\t"))
+	}
 	return tab.Flush()
 }
 

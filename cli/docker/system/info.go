@@ -16,6 +16,7 @@ import (
 	"berth/cli/docker/command"
 	"berth/cli/docker/format"
 	"berth/cli/term"
+	"berth/container"
 	"berth/engine"
 	"berth/image"
 	"berth/rootless"
@@ -70,7 +71,30 @@ func gather(ctx context.Context, c *command.Call) (facts, error) {
 		SecurityOptions: []string{"name=seccomp,profile=default"}, Warnings: warnings(s),
 	}
 	f.Name, _ = os.Hostname()
-	return f, nil
+	if e.HasContainers() != nil {
+		return f, nil
+	}
+	return f, f.count(ctx, e)
+}
+
+// count counts containers by docker's three states.
+func (f *facts) count(ctx context.Context, e *engine.Engine) error {
+	all, err := engine.Containers(ctx, e)
+	if err != nil {
+		return command.FromEngine(err)
+	}
+	f.Containers = len(all)
+	for i := range all {
+		switch all[i].State() {
+		case container.StateRunning:
+			f.ContainersRunning++
+		case container.StatePaused:
+			f.ContainersPaused++
+		default:
+			f.ContainersStopped++
+		}
+	}
+	return nil
 }
 
 func warnings(s *settings.Settings) []string {
@@ -132,6 +156,12 @@ type podmanInfo struct {
 		} `json:"security"`
 	} `json:"host"`
 	Store struct {
+		ContainerStore struct {
+			Number  int `json:"number"`
+			Paused  int `json:"paused"`
+			Running int `json:"running"`
+			Stopped int `json:"stopped"`
+		} `json:"containerStore"`
 		GraphDriverName string `json:"graphDriverName"`
 		GraphRoot       string `json:"graphRoot"`
 		ImageStore      struct {
@@ -153,14 +183,16 @@ func (v *Info) podman(c *command.Call, f facts) error {
 	p.Host.MemTotal, p.Host.OS, p.Host.Security.Rootless = f.MemTotal, runtime.GOOS, rootless.UID() != 0
 	p.Store.GraphDriverName, p.Store.GraphRoot, p.Store.RunRoot = "overlay", f.DockerRootDir, c.Settings.Run
 	p.Store.ImageStore.Number = f.Images
+	n := &p.Store.ContainerStore
+	n.Number, n.Paused, n.Running, n.Stopped = f.Containers, f.ContainersPaused, f.ContainersRunning, f.ContainersStopped
 	p.Version.APIVersion, p.Version.Version, p.Version.GoVersion = PodmanVersion, PodmanVersion, runtime.Version()
 	p.Version.OsArch = runtime.GOOS + "/" + runtime.GOARCH
 	switch v.format {
 	case "":
 		_, err := fmt.Fprintf(c.Out, "host:\n  arch: %s\n  cpus: %d\n  hostname: %s\n  kernel: %s\n  memTotal: %d\n  os: %s\n  security:\n    rootless: %t\n"+
-			"store:\n  graphDriverName: %s\n  graphRoot: %s\n  imageStore:\n    number: %d\n  runRoot: %s\nversion:\n  APIVersion: %s\n  GoVersion: %s\n  OsArch: %s\n  Version: %s\n\n",
+			"store:\n  containerStore:\n    number: %d\n    paused: %d\n    running: %d\n    stopped: %d\n  graphDriverName: %s\n  graphRoot: %s\n  imageStore:\n    number: %d\n  runRoot: %s\nversion:\n  APIVersion: %s\n  GoVersion: %s\n  OsArch: %s\n  Version: %s\n\n",
 			p.Host.Arch, p.Host.CPUs, term.Clean(p.Host.Hostname), p.Host.Kernel, p.Host.MemTotal, p.Host.OS, p.Host.Security.Rootless,
-			p.Store.GraphDriverName, p.Store.GraphRoot, p.Store.ImageStore.Number, p.Store.RunRoot,
+			n.Number, n.Paused, n.Running, n.Stopped, p.Store.GraphDriverName, p.Store.GraphRoot, p.Store.ImageStore.Number, p.Store.RunRoot,
 			p.Version.APIVersion, p.Version.GoVersion, p.Version.OsArch, p.Version.Version)
 		return err
 	case "json":

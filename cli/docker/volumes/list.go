@@ -16,6 +16,7 @@ import (
 	"berth/cli/docker/containers"
 	"berth/cli/docker/format"
 	"berth/cli/term"
+	"berth/engine"
 )
 
 // List is volume ls.
@@ -107,6 +108,21 @@ func row(v *Volume) Row {
 		r.Size, r.Links = units.HumanSize(float64(v.Size)), strconv.Itoa(v.Users)
 	}
 	return r
+}
+
+// UsageRows are volumes as system df -v shows them.
+func UsageRows(all []engine.VolumeUsage) []Row {
+	rows := make([]Row, 0, len(all))
+	for i := range all {
+		v := volumeOf(&all[i].VolumeInfo)
+		r := row(&v)
+		r.Links = strconv.Itoa(v.Users)
+		if all[i].Size >= 0 {
+			r.Size = units.HumanSize(float64(all[i].Size))
+		}
+		rows = append(rows, r)
+	}
+	return rows
 }
 
 // Inspect is volume inspect.
