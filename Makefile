@@ -16,6 +16,7 @@ GO      ?= go
 PREFIX  ?= /usr/local
 DESTDIR ?=
 SHARE   := $(DESTDIR)$(PREFIX)/share
+UNITS   := $(DESTDIR)$(PREFIX)/lib/systemd
 FUZZTIME ?= 60s
 
 # A program's bytes depend on the source and on the Go version, on nothing else.
@@ -65,6 +66,10 @@ install: all
 	@bin/berth completion bash > $(SHARE)/bash-completion/completions/berth
 	@bin/berth completion zsh > $(SHARE)/zsh/site-functions/_berth
 	@bin/berth completion fish > $(SHARE)/fish/vendor_completions.d/berth.fish
+	@echo "install the units of systemd"
+	@install -d $(UNITS)/system $(UNITS)/user
+	@sed 's|@BINDIR@|$(PREFIX)/bin|' cmd/berth/systemd/berth.service.in > $(UNITS)/system/berth.service
+	@sed 's|@BINDIR@|$(PREFIX)/bin|' cmd/berth/systemd/berth-user.service.in > $(UNITS)/user/berth.service
 	@for l in $(LINKS); do echo "link $$l to berth"; ln -sf berth $(DESTDIR)$(PREFIX)/bin/$$l || exit 1; done
 
 test:

@@ -179,7 +179,8 @@ func (s *Store) sweepOne(id ID, drop func(ID, Intent) error) (*Finding, error) {
 	return f, lock.Remove()
 }
 
-// removeAll is os.RemoveAll of a folder in which a list may still be writing a file.
+// removeAll is os.RemoveAll of a folder in which a list or a monitor may still be
+// writing a file.
 func removeAll(path string) (err error) {
 	for range 20 {
 		if err = os.RemoveAll(path); !errors.Is(err, syscall.ENOTEMPTY) {

@@ -54,6 +54,8 @@ type Started struct {
 	Range *Range `json:"range,omitempty"`
 	// Waits: the process waits for a verb to let the program run.
 	Waits bool `json:"waits,omitempty"`
+	// Durable: a power cut must not forget this start, as a boot asks for it.
+	Durable bool `json:"-"`
 }
 
 // Address is where a container is on one network.

@@ -26,7 +26,7 @@ type index map[ID]*indexed
 type indexed struct {
 	home, run stamp.Stamp // run is zero if the folder is not there
 	sum       Summary
-	life      life // without Before
+	life      life // without Before and Shutdown
 }
 
 const (

@@ -22,6 +22,7 @@ type life struct {
 	Paused     bool        `json:"paused,omitempty"`
 	Restarting *Restarting `json:"restarting,omitempty"`
 	Stopped    bool        `json:"stopped,omitempty"`
+	Shutdown   bool        `json:"shutdown,omitempty"` // the machine's shutdown ended it: the restart policy rests until the next boot
 	Restarts   int         `json:"restarts,omitempty"`
 	// Delay is the last one of the restart policy.
 	Delay    time.Duration `json:"delay,omitempty"`
@@ -115,6 +116,9 @@ func (s *disk) derive(id ID, kept *life) (f *Facts, err error) {
 	}
 	f.Unfinished = f.Started == nil && f.Exit == nil && s.unfinished(id)
 	f.ThisBoot = f.Started != nil && f.Started.BootID == s.boot
+	if !f.ThisBoot {
+		f.Restarting, f.Paused, f.Health = nil, false, nil // nobody of that boot is there to go on with it
+	}
 	if !f.ThisBoot || f.Removing || f.Exit != nil && f.Restarting == nil {
 		return f, nil
 	}

@@ -43,15 +43,18 @@ func backOff(last, ran time.Duration) time.Duration {
 	return min(2*last, lastDelay)
 }
 
-// AtBoot reports whether a container that ran before is started after a boot:
-// always even if a user had ended it, as Docker does.
+// AtBoot reports whether a container is started at boot, by the rule by which
+// dockerd does so for those that it finds when it starts:
+//
+//	no               never
+//	always           if it was ever started, even if a user had ended it
+//	unless-stopped   the same, but not if a user had ended it
+//	on-failure[:n]   after a code that is not 0, unless the policy had started it n
+//	                 times; even if a user had ended it
 func AtBoot(p config.Restart, f *Facts) bool {
-	if f.Started == nil || f.ThisBoot || f.Removing {
+	if f.Started == nil || f.State() != StateExited {
 		return false
 	}
-	if p.Policy == config.RestartAlways {
-		return true
-	}
 	exit, _ := f.Ended()
-	return restartRule(p, exit.Code, f.Stopped, f.Restarts)
+	return restartRule(p, exit.Code, f.Stopped && p.Policy == config.RestartUnlessStopped, f.Restarts)
 }

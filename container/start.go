@@ -38,7 +38,7 @@ func (l *Locked) Prepare(byUser bool) (runDir string, err error) {
 	if byUser {
 		now.Restarts, now.Delay, now.Stopped = 0, 0, false
 	}
-	now.Restarting, now.Paused, now.PausedBy, now.Health = nil, false, nil, nil
+	now.Restarting, now.Paused, now.PausedBy, now.Health, now.Shutdown = nil, false, nil, nil, false
 	if err := l.write(now); err != nil {
 		return "", err
 	}
@@ -62,7 +62,11 @@ func (l *Locked) Started(st Started) error {
 		st.At = time.Now().UTC()
 	}
 	f.Before, f.Started, f.Exit, f.Restarting, f.Paused, f.PausedBy = f.Started, &st, nil, nil, false, nil
-	if err := l.writeBoth(f); err != nil {
+	var opts []atomicfile.Option
+	if st.Durable && f.Restarts == 0 {
+		opts = append(opts, atomicfile.Sync)
+	}
+	if err := l.writeBoth(f, opts...); err != nil {
 		return fmt.Errorf("note the start of container %s: %w", l.ID, err)
 	}
 	return nil
@@ -137,6 +141,17 @@ func (l *Locked) Stopped() error {
 	return l.writeBoth(f, opts...)
 }
 
+// Shutdown notes that the machine goes down, before the signal is sent: the
+// restart policy rests until the next boot, which asks AtBoot.
+func (l *Locked) Shutdown() error {
+	f, err := l.s.readLife(l.ID)
+	if err != nil {
+		return err
+	}
+	f.Shutdown, f.Restarting = true, nil
+	return l.writeBoth(f)
+}
+
 // Removing marks the container: its removal has begun, with its anonymous volumes
 // or without, and goes on with the next verb if this one dies.
 func (l *Locked) Removing(volumes bool) error {
@@ -183,7 +198,7 @@ func (l *Locked) Settle() (*Settled, error) {
 	}
 	f.Exit, f.Before, f.Paused, f.PausedBy = &exit, nil, false, nil
 	out := &Settled{Exit: exit, First: true}
-	if restartRule(rec.Config.Restart, exit.Code, f.Stopped, f.Restarts) && !f.Removing {
+	if restartRule(rec.Config.Restart, exit.Code, f.Stopped, f.Restarts) && !f.Removing && !f.Shutdown {
 		f.Delay = backOff(f.Delay, exit.Time.Sub(f.Started.At))
 		f.Restarts++
 		f.Restarting = &Restarting{At: time.Now().UTC().Add(f.Delay), Delay: f.Delay}

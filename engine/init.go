@@ -65,7 +65,7 @@ func startWaiting(ctx context.Context, e *Engine, l *container.Locked, connected
 		return err
 	}
 	if err := e.Runtime.Start(ctx, string(rec.ID)); err != nil && !fault.Is(err, fault.Conflict) {
-		if failed := endLocked(context.WithoutCancel(ctx), e, l, rec); failed != nil {
+		if failed := endLocked(context.WithoutCancel(ctx), e, l, rec, l.Stopped); failed != nil {
 			e.warn(failed)
 		}
 		_ = l.Failed(failureCode(err), err)

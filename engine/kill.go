@@ -18,6 +18,7 @@ type KillRequest struct {
 	Container string
 	Signal    string // name with or without SIG, or number; "" is KILL
 	all       bool   // every process
+	shutdown  bool   // it is the machine that goes down, not a user who ends it
 }
 
 // Kill sends a signal to a container's first process.
@@ -33,12 +34,13 @@ func Kill(ctx context.Context, e *Engine, r KillRequest) error {
 		if !facts.State().Live() {
 			return fault.New(fault.Conflict, "Cannot kill container: %s: Container %s is not running", r.Container, rec.ID)
 		}
-		if stops, err := parseSignal(rec.Resolved.StopSignal, unix.SIGTERM); sig == unix.SIGKILL || err == nil && sig == stops {
+		if !r.shutdown && isEnd(rec, sig) {
 			if err := l.Stopped(); err != nil {
 				return err
 			}
 		}
 		if r.all {
+			e.tell(rec, "kill", map[string]string{"signal": strconv.Itoa(int(sig))})
 			return killAll(ctx, e, rec.ID, facts)
 		}
 		err := sendSignal(ctx, e, l, rec, facts, sig)
@@ -49,6 +51,12 @@ func Kill(ctx context.Context, e *Engine, r KillRequest) error {
 	})
 }
 
+// isEnd reports whether a signal is meant to end the container.
+func isEnd(rec *container.Record, sig unix.Signal) bool {
+	stops, err := parseSignal(rec.Resolved.StopSignal, unix.SIGTERM)
+	return sig == unix.SIGKILL || err == nil && sig == stops
+}
+
 // sendSignal signals the first process; a paused container is thawed for one
 // that ends it.
 func sendSignal(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, facts *container.Facts, sig unix.Signal) error {
@@ -56,7 +64,7 @@ func sendSignal(ctx context.Context, e *Engine, l *container.Locked, rec *contai
 	if err != nil {
 		return err
 	}
-	if facts.Paused && sig == unix.SIGKILL {
+	if facts.Paused && isEnd(rec, sig) {
 		if err := e.Runtime.Resume(ctx, string(rec.ID)); err != nil {
 			return err
 		}

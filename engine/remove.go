@@ -34,7 +34,7 @@ func Remove(ctx context.Context, e *Engine, r RemoveRequest) error {
 				}
 				return fault.New(fault.Conflict, "You cannot remove a %s container %s. %s", s, rec.ID, verb)
 			}
-			if err := endLocked(ctx, e, l, rec); err != nil {
+			if err := endLocked(ctx, e, l, rec, l.Stopped); err != nil {
 				return err
 			}
 		}
@@ -46,9 +46,10 @@ func Remove(ctx context.Context, e *Engine, r RemoveRequest) error {
 	return err
 }
 
-// endLocked kills a running container and settles it; its restart policy rests.
-func endLocked(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record) error {
-	if err := l.Stopped(); err != nil && !full(err) {
+// endLocked kills a running container and settles it; its restart policy rests,
+// as note says.
+func endLocked(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, note func() error) error {
+	if err := note(); err != nil && !full(err) {
 		return err
 	}
 	facts, err := l.Facts()

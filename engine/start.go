@@ -353,6 +353,9 @@ func (s *start) bundle(ctx context.Context, e *Engine, mounts []container.Mount)
 	for i := range s.links {
 		in.Environment = append(in.Environment, s.links[i].environ(s.rec.Name)...)
 	}
+	if in.SystemdCgroup {
+		in.Annotations = runtime.EndsAfter()
+	}
 	if s.init != nil {
 		in.Init = fmt.Sprintf("/proc/self/fd/%d", s.init.Fd())
 	}
@@ -391,7 +394,7 @@ func (s *start) fact(pid int) (*container.Started, error) {
 	}
 	f := &container.Started{
 		Process: container.Process{PID: pid, StartTime: st.StartTime}, BootID: boot, At: time.Now().UTC(),
-		Monitor: watcher, Range: s.ids, Waits: s.waits,
+		Monitor: watcher, Range: s.ids, Waits: s.waits, Durable: s.rec.Config.Restart.Wanted(),
 	}
 	if s.net != nil {
 		f.Addresses, f.Ports = addressesOf(s.net), portsOf(s.net)

@@ -17,6 +17,7 @@ type StopRequest struct {
 	Container string
 	Signal    string // "" for the container's own
 	Timeout   *int   // seconds, -1 for ever; nil for the container's own
+	shutdown  bool   // the machine's, not a user's
 }
 
 // defaultStop is how long a container has after its stop signal, in seconds.
@@ -33,74 +34,69 @@ func Stop(ctx context.Context, e *Engine, r StopRequest) (container.ID, error) {
 }
 
 func stop(ctx context.Context, e *Engine, id container.ID, r StopRequest) error {
-	rec, w, err := beginStop(ctx, e, id, r.Signal)
-	if err != nil || rec == nil {
+	s, err := beginStop(ctx, e, id, r)
+	if err != nil || s == nil {
 		return err
 	}
-	if w != nil {
-		defer w.Close()
-	}
-	seconds := defaultStop
-	for _, t := range []*int{rec.Resolved.StopTimeout, r.Timeout} {
-		if t != nil {
-			seconds = *t
-		}
-	}
-	if seconds < 0 {
-		err = awaitEnd(ctx, e, id, w)
-	} else {
-		grace, cancel := context.WithTimeout(ctx, time.Duration(seconds)*time.Second)
-		err = awaitEnd(grace, e, id, w)
-		cancel()
-		if grace.Err() != nil && ctx.Err() == nil {
-			if err := Kill(ctx, e, KillRequest{Container: string(id), Signal: "KILL", all: true}); err != nil && !fault.Is(err, fault.Conflict) {
-				return err
-			}
-			err = awaitEnd(ctx, e, id, w)
-		}
-	}
-	if err != nil {
+	defer s.Close()
+	if err := s.wait(ctx, e); err != nil {
 		return err
 	}
-	if _, err := Exited(ctx, e, id); err != nil {
-		return err
-	}
-	e.tell(rec, "stop", nil)
-	return nil
+	return s.settle(ctx, e)
 }
 
-// beginStop notes that a user ends the container and sends its signal. rec is
+// stopping is one stop under way.
+type stopping struct {
+	rec      *container.Record
+	watch    *monitor.Watch // nil without a monitor
+	seconds  int            // until it is killed, -1 for ever
+	shutdown bool
+}
+
+// Close ends the watch.
+func (s *stopping) Close() {
+	if s.watch != nil {
+		s.watch.Close()
+	}
+}
+
+// beginStop notes that the container is ended and sends its signal. It returns
 // nil for one that does not run. The lock is not held while it ends.
-func beginStop(ctx context.Context, e *Engine, id container.ID, signal string) (*container.Record, *monitor.Watch, error) {
+func beginStop(ctx context.Context, e *Engine, id container.ID, r StopRequest) (_ *stopping, err error) {
 	l, err := e.Containers.Lock(ctx, id)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer l.Unlock()
 	rec, err := l.Record()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if _, err := settleLocked(ctx, e, l); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	facts, err := l.Facts()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
+	}
+	note := l.Stopped
+	if r.shutdown {
+		note = l.Shutdown
 	}
 	if s := facts.State(); !s.Live() {
 		if s == container.StateRestarting {
-			return nil, nil, endLocked(ctx, e, l, rec)
+			return nil, endLocked(ctx, e, l, rec, note)
 		}
-		return nil, nil, nil
+		return nil, nil
 	}
-	if err := l.Stopped(); err != nil {
-		return nil, nil, err
+	if err := note(); err != nil {
+		return nil, err
 	}
-	w, err := watch(e, id)
-	if err != nil {
-		return nil, nil, err
+	s := &stopping{rec: rec, seconds: stopTime(rec, &r), shutdown: r.shutdown}
+	if s.watch, err = watch(e, id); err != nil {
+		return nil, err
 	}
+	signal := r.Signal
 	if signal == "" {
 		signal = rec.Resolved.StopSignal
 	}
@@ -115,12 +111,57 @@ func beginStop(ctx context.Context, e *Engine, id container.ID, signal string) (
 		}
 	}
 	if err != nil {
-		if w != nil {
-			w.Close()
-		}
-		return nil, nil, err
+		s.Close()
+		return nil, err
 	}
-	return rec, w, nil
+	return s, nil
+}
+
+// stopTime is how long a container has after its stop signal, in seconds.
+func stopTime(rec *container.Record, r *StopRequest) int {
+	seconds := defaultStop
+	for _, t := range []*int{rec.Resolved.StopTimeout, r.Timeout} {
+		if t != nil {
+			seconds = *t
+		}
+	}
+	if r.shutdown && seconds < 0 {
+		return longestStop
+	}
+	return seconds
+}
+
+// wait waits for the end, and kills the container when its time is over.
+func (s *stopping) wait(ctx context.Context, e *Engine) error {
+	id := s.rec.ID
+	if s.seconds < 0 {
+		return awaitEnd(ctx, e, id, s.watch)
+	}
+	grace, cancel := context.WithTimeout(ctx, time.Duration(s.seconds)*time.Second)
+	err := awaitEnd(grace, e, id, s.watch)
+	over := grace.Err() != nil
+	cancel()
+	if !over || ctx.Err() != nil {
+		return err
+	}
+	err = Kill(ctx, e, KillRequest{Container: string(id), Signal: "KILL", all: true, shutdown: s.shutdown})
+	if err != nil && !fault.Is(err, fault.Conflict) && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	if s.shutdown {
+		ctx, cancel = context.WithTimeout(ctx, afterKill)
+		defer cancel()
+	}
+	return awaitEnd(ctx, e, id, s.watch)
+}
+
+// settle does what follows the end.
+func (s *stopping) settle(ctx context.Context, e *Engine) error {
+	if _, err := Exited(ctx, e, s.rec.ID); err != nil {
+		return err
+	}
+	e.tell(s.rec, "stop", nil)
+	return nil
 }
 
 // watch registers for the next exit with the container's monitor; nil without

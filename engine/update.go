@@ -26,7 +26,7 @@ func Update(ctx context.Context, e *Engine, r UpdateRequest) error {
 		if err := clashes(rec.ID, &rec.Config.Resources.CPU, &r.Resources.CPU); err != nil {
 			return err
 		}
-		if r.Restart != nil && rec.Config.Life.Remove && r.Restart.Policy != "" && r.Restart.Policy != "no" {
+		if r.Restart != nil && rec.Config.Life.Remove && r.Restart.Wanted() {
 			return fault.New(fault.Conflict, "Restart policy cannot be updated because AutoRemove is enabled for the container")
 		}
 		if e.host().NoCgroup {

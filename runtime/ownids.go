@@ -47,6 +47,7 @@ func (o OwnIDs) Write(pid int) error { return o.maps.Write(pid) }
 // user's get theirs from the user's systemd, on cgroup v2 alone; SystemdCgroup is
 // set then.
 func FindCgroups(rt *Runtime) bool {
+	rt.begin() // by one, before several use it at once
 	if !rt.rootless() || rt.SystemdCgroup {
 		return true
 	}
@@ -61,5 +62,11 @@ func OwnScope(ctx context.Context, name string, pid int) error {
 	if !cgroup.UserManager() {
 		return nil
 	}
-	return cgroup.OwnScope(ctx, name, pid)
+	return cgroup.OwnScope(ctx, name, pid, EndsAfter())
+}
+
+// EndsAfter are annotations that keep a scope at shutdown until the unit
+// berth.service has stopped the containers in order, systemd.unit(5).
+func EndsAfter() map[string]string {
+	return map[string]string{"org.systemd.property.Before": "['berth.service']"}
 }

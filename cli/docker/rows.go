@@ -196,6 +196,8 @@ func systemVerbs() []*command.Entry {
 		{Path: "system df", Use: "[OPTIONS]", Short: "Show docker disk usage", New: func() command.Verb { return new(system.DiskUsage) }},
 		{Path: "system prune", Use: "[OPTIONS]", Short: "Remove unused data", New: func() command.Verb { return new(system.Prune) }},
 		{Path: "system info", Use: "[OPTIONS]", Short: "Display system-wide information", New: func() command.Verb { return new(system.Info) }},
+		{Path: "system boot", Use: "", Short: "Start the containers whose restart policy wants them after a boot", Long: aboutBoot, Extra: true, New: func() command.Verb { return new(system.Boot) }},
+		{Path: "system shutdown", Use: "[OPTIONS]", Short: "Stop all containers before the machine goes down", Long: aboutShutdown, Extra: true, New: func() command.Verb { return new(system.Shutdown) }},
 		{Path: "system check", Use: "[OPTIONS]", Short: "Verify the whole store", Extra: true, New: func() command.Verb { return new(system.Check) }},
 		{Path: "check", Use: "[OPTIONS]", Short: "Verify the whole store", Extra: true, New: func() command.Verb { return new(system.Check) }},
 		{Path: "import-from", Use: "[OPTIONS] docker|podman", Short: "Take over images and tags of another engine on this machine", Words: exactly(1), Extra: true, New: func() command.Verb { return new(system.TakeFrom) }},
@@ -205,6 +207,16 @@ func systemVerbs() []*command.Entry {
 		{Path: "man", Use: "[OPTIONS] [COMMAND]", Short: "Print manual pages", Words: atLeast(0), Extra: true, New: func() command.Verb { return new(system.Man) }},
 	}
 }
+
+const aboutBoot = `Start the containers whose restart policy wants them after a boot: always,
+even if it had been stopped by hand; unless-stopped, if it had not;
+on-failure, if its last exit code was not 0 and tries are left.
+One that runs already is left alone. The unit berth.service does this at boot.`
+
+const aboutShutdown = `Stop all containers before the machine goes down. All of them get their stop
+signal at once, and SIGKILL when their stop timeout is over. A container that
+is stopped by this comes back by "system boot" as if it had not been stopped.
+The unit berth.service does this at shutdown.`
 
 const aboutLogin = `Log in to a Docker registry.
 If no server is specified, the default is defined by the daemon.`

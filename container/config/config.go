@@ -240,3 +240,6 @@ const (
 	RestartUnlessStopped = "unless-stopped"
 	RestartOnFailure     = "on-failure"
 )
+
+// Wanted reports whether there is a policy at all.
+func (r Restart) Wanted() bool { return r.Policy != "" && r.Policy != RestartNo }

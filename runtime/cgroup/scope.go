@@ -97,10 +97,11 @@ func UserManager() bool {
 	return l.Mode == V2 && unit.Reachable(context.Background())
 }
 
-// OwnScope has the user's systemd make a scope without limits around a process.
-func OwnScope(ctx context.Context, name string, pid int) error {
+// OwnScope has the user's systemd make a scope without limits around a process,
+// with annotations as a container's has them.
+func OwnScope(ctx context.Context, name string, pid int, annotations map[string]string) error {
 	s := &unit.Scope{Name: name + ".scope", Slice: "user.slice", User: true}
-	if err := s.Build(&unit.Request{ID: name, V2: true}); err != nil {
+	if err := s.Build(&unit.Request{ID: name, V2: true, Annotations: annotations}); err != nil {
 		return err
 	}
 	_, err := s.Start(ctx, pid)

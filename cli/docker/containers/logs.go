@@ -111,7 +111,7 @@ func moment(s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
-	if d, err := time.ParseDuration(s); err == nil {
+	if d, err := time.ParseDuration(s); err == nil && s != "0" { // which is 1970, as in docker
 		return now.Add(-d), nil
 	}
 	for _, form := range momentForms {

@@ -36,7 +36,7 @@ func (o *Options) readLife(a Around) error {
 	if c.Restart, err = Restart(o.life.restart); err != nil {
 		return err
 	}
-	if c.Life.Remove && c.Restart.Policy != "" && c.Restart.Policy != "no" {
+	if c.Life.Remove && c.Restart.Wanted() {
 		return command.Line("Conflicting options: --restart and --rm")
 	}
 	return nil
