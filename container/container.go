@@ -84,6 +84,10 @@ type (
 // Error: Invalid, in Docker's words.
 func Resolve(c *Config, image *ImageDefaults) (*Resolved, error) { return bundle.Resolve(c, image) }
 
+// SetEnv puts a variable in the place of one of the same name, or at the end; a
+// bare KEY removes.
+func SetEnv(env []string, e string) []string { return bundle.SetEnv(env, e) }
+
 // Spec makes the OCI configuration of one start. It is pure. Error: Invalid.
 func Spec(c *Config, r *Resolved, in *Inputs) (*Bundle, error) { return bundle.Spec(c, r, in) }
 

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"maps"
+	"strings"
 
 	"berth/base/fault"
 	"berth/container"
@@ -13,6 +15,35 @@ type UpdateRequest struct {
 	Container string
 	Resources config.Resources // zero values stay as they are
 	Restart   *config.Restart  // nil: as it is
+	Meta      Meta
+}
+
+// Meta changes what a container is said to be, and its next start's environment.
+type Meta struct {
+	Labels   map[string]string
+	NoLabels []string // keys that go
+	Env      []string // KEY=value; a bare KEY takes it away
+}
+
+// apply changes a record.
+func (m *Meta) apply(rec *container.Record) {
+	for _, labels := range []*map[string]string{&rec.Config.Labels, &rec.Resolved.Labels} {
+		for _, key := range m.NoLabels {
+			delete(*labels, key)
+		}
+		if *labels == nil && len(m.Labels) > 0 {
+			*labels = map[string]string{}
+		}
+		maps.Copy(*labels, m.Labels)
+	}
+	for _, e := range m.Env {
+		rec.Resolved.Env = container.SetEnv(rec.Resolved.Env, e)
+		asked := container.SetEnv(rec.Config.Process.Env, e)
+		if !strings.Contains(e, "=") {
+			asked = append(asked, e) // the image's stays away, too
+		}
+		rec.Config.Process.Env = asked
+	}
 }
 
 // Update changes a container, live if it runs.
@@ -54,6 +85,7 @@ func Update(ctx context.Context, e *Engine, r UpdateRequest) error {
 			if r.Restart != nil {
 				rec.Config.Restart = *r.Restart
 			}
+			r.Meta.apply(rec)
 			return nil
 		})
 		if err != nil {

@@ -125,9 +125,9 @@ func mergeLabels(user, image map[string]string) map[string]string {
 	return out
 }
 
-// setEnv puts a variable in the place of one of the same name, or at the end; a
+// SetEnv puts a variable in the place of one of the same name, or at the end; a
 // bare KEY removes.
-func setEnv(env []string, e string) []string {
+func SetEnv(env []string, e string) []string {
 	at := slices.IndexFunc(env, func(old string) bool { return key(old) == key(e) })
 	switch bare := !strings.Contains(e, "="); {
 	case bare && at >= 0:
@@ -154,7 +154,7 @@ func (r *Resolved) Environ(hostname string, terminal bool, more []string) []stri
 	}
 	for _, list := range [][]string{more, r.Env} {
 		for _, e := range list {
-			env = setEnv(env, e)
+			env = SetEnv(env, e)
 		}
 	}
 	return env

@@ -102,12 +102,12 @@ func TestCopyRequest(t *testing.T) {
 func TestUpdateRequest(t *testing.T) {
 	v := new(Update)
 	parse(t, v, "c")
-	if _, err := v.request(); err == nil || err.Error() != "you must provide one or more flags when using this command" {
+	if _, err := v.request(option.Around{}); err == nil || err.Error() != "you must provide one or more flags when using this command" {
 		t.Error(err)
 	}
 	v = new(Update)
 	parse(t, v, "-m 64m --pids-limit 5 --restart on-failure:2 c")
-	u, err := v.request()
+	u, err := v.request(option.Around{})
 	if err != nil || u.Resources.Memory.Limit != 64<<20 || *u.Resources.Pids != 5 || u.Restart.Policy != "on-failure" || u.Restart.Retries != 2 {
 		t.Errorf("%+v %v", u, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"berth/cli/docker/option"
 	"berth/cli/docker/transfer"
 	"berth/container/config"
+	"berth/engine"
 )
 
 // Engine is what the verbs need of the engine. A container is named as it was
@@ -127,6 +128,7 @@ type Changes interface {
 type Changed struct {
 	Resources config.Resources
 	Restart   *config.Restart // nil: as it is
+	Meta      engine.Meta
 }
 
 // CommitRequest makes an image of a container.

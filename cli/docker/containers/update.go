@@ -15,6 +15,7 @@ import (
 // Update is update.
 type Update struct {
 	limits  option.Limits
+	meta    option.Meta
 	restart string
 	flags   *pflag.FlagSet
 }
@@ -23,17 +24,22 @@ func (v *Update) Flags(f *pflag.FlagSet) {
 	v.flags = f
 	v.limits.Flags(f)
 	v.limits.UpdateOnly(f)
+	v.meta.Flags(f)
 	f.StringVar(&v.restart, "restart", "", "Restart policy to apply when a container exits")
 }
 
 // request has no effects.
-func (v *Update) request() (Changed, error) {
+func (v *Update) request(a option.Around) (Changed, error) {
 	changed := 0
 	v.flags.Visit(func(*pflag.Flag) { changed++ })
 	if changed == 0 {
 		return Changed{}, errors.New("you must provide one or more flags when using this command")
 	}
 	u := Changed{Resources: v.limits.Resources()}
+	var err error
+	if u.Meta.Labels, u.Meta.NoLabels, u.Meta.Env, err = v.meta.Value(a); err != nil {
+		return u, err
+	}
 	if v.flags.Changed("restart") {
 		r, err := option.Restart(v.restart)
 		if err != nil {
@@ -45,7 +51,7 @@ func (v *Update) request() (Changed, error) {
 }
 
 func (v *Update) Run(ctx context.Context, c *command.Call, words []string) error {
-	u, err := v.request()
+	u, err := v.request(option.Here())
 	if err != nil {
 		return err
 	}
