@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -28,7 +29,33 @@ type Files struct {
 	*files.Visit
 	e     *Engine
 	rec   *container.Record
+	held  bool
 	close func() error
+}
+
+// Held reports whether other verbs wait for the end of this look: it writes to a
+// container that does not run. A client's stream is not to be read meanwhile.
+func (f *Files) Held() bool { return f.held }
+
+// Spool takes a client's stream to its end into a file of the container's that has
+// no name. It needs no open look.
+func (f *Files) Spool(from io.Reader) (io.ReadCloser, error) {
+	spool, err := os.CreateTemp(f.e.Containers.Home(f.rec.ID), ".spool-")
+	if err != nil {
+		return nil, fmt.Errorf("keep the archive: %w", err)
+	}
+	err = os.Remove(spool.Name())
+	if err == nil {
+		_, err = io.Copy(spool, from)
+	}
+	if err == nil {
+		_, err = spool.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		spool.Close()
+		return nil, fmt.Errorf("keep the archive: %w", err)
+	}
+	return spool, nil
 }
 
 // Close ends the look.
@@ -120,6 +147,7 @@ func OpenFiles(ctx context.Context, e *Engine, r FilesRequest) (_ *Files, err er
 	if f.Visit, err = files.Enter(ctx, &files.Place{Layers: layers, ReadOnly: !r.Write}); err != nil {
 		return nil, err
 	}
+	f.held = r.Write
 	f.close = func() error {
 		err := f.Visit.Close()
 		if err := detachVolumes(context.WithoutCancel(ctx), e, rec); err != nil {

@@ -155,15 +155,25 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 			return err
 		}
 	}
-	if err := e.Runtime.Start(ctx, string(s.rec.ID)); err != nil {
-		return err
-	}
-	if err := writePIDFile(s.rec.Config.Life.PIDFile, p.PID); err != nil {
+	if err := s.run(ctx, e, p.PID); err != nil {
 		return err
 	}
 	u.Release()
 	e.tell(s.rec, "start", nil)
 	return nil
+}
+
+// run lets the program go.
+func (s *start) run(ctx context.Context, e *Engine, pid int) error {
+	if err := e.Runtime.Start(ctx, string(s.rec.ID)); err != nil {
+		return err
+	}
+	if s.init != nil {
+		if err := runtime.InitReady(ctx, pid); err != nil {
+			return err
+		}
+	}
+	return writePIDFile(s.rec.Config.Life.PIDFile, pid)
 }
 
 // watchOver starts the monitor, unless that of the last run is still there.
@@ -253,7 +263,7 @@ func (s *start) create(ctx context.Context, e *Engine, u *undo.Stack) (*runtime.
 		return nil, err
 	}
 	if s.rec.Config.Process.Init {
-		if s.init, err = runtime.InitFile(); err != nil {
+		if s.init, err = runtime.InitFile(filepath.Join(s.runDir, "init")); err != nil {
 			return nil, err
 		}
 		defer s.init.Close()

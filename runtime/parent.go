@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -14,6 +15,8 @@ import (
 	"berth/runtime/initproc"
 	"berth/runtime/rootfs"
 	"berth/sys/clone"
+	"berth/sys/pidfd"
+	"berth/sys/proc"
 )
 
 // Parent is the process whose children a container's processes are: a monitor,
@@ -107,17 +110,51 @@ func (s *self) reapFirst() error {
 func Helper() (*os.File, error) { return helper.Open() }
 
 // InitFile opens the program for a container's --init, which its mounts may have
-// as a source by /proc/self/fd. Error: Unsupported for an ordinary user.
-func InitFile() (*os.File, error) {
-	if os.Geteuid() != 0 {
-		return nil, fault.New(fault.Unsupported, "--init is not served yet for an ordinary user")
+// as a source by /proc/self/fd. An ordinary user's is on a tmpfs that is mounted on
+// a folder dir, which is made, in the caller's own mount namespace.
+func InitFile(dir string) (*os.File, error) {
+	f, err := helper.Installed()
+	if err == nil {
+		return f, nil
 	}
-	return helper.Installed()
+	if inside, nerr := proc.InUserNamespace(); nerr != nil || !inside {
+		return nil, errors.Join(err, nerr)
+	}
+	return helper.Mounted(dir)
 }
 
 // TreeOf clones what another container, whose first process is pid, has mounted on a
 // folder of its root, for CreateRequest.Trees. Error: Conflict if there is no tmpfs.
 func TreeOf(pid int, path string) (*os.File, error) { return rootfs.TreeOf(pid, path) }
+
+// InitReady waits until the program of InitFile, which process pid executes, takes
+// signals: while Go's runtime sets itself up it lets the kernel throw away those
+// that came before, as a pid namespace's first process without a handler.
+func InitReady(ctx context.Context, pid int) error {
+	const own = 1<<(unix.SIGTSTP-1) | 1<<(unix.SIGTTIN-1) // which nobody else of ours catches
+	f, err := pidfd.Open(pid)
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for end := time.Now().Add(initPatience); time.Now().Before(end) && ctx.Err() == nil; {
+		s, err := proc.ReadSignals(pid)
+		if err != nil || s.Caught&own == own && s.Blocked == 0 {
+			return nil
+		}
+		if ended, err := pidfd.Wait(f, time.Millisecond); ended || err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// initPatience bounds the wait for an init that a program of the container's own
+// keeps from running.
+const initPatience = 2 * time.Second
 
 // Account names the user that a process runs as, looked up in the container's
 // own passwd and group files.

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"berth/sys/mount"
 )
 
 //go:embed bin
@@ -202,6 +204,46 @@ func name() string {
 	b, _ := image()
 	h := sha256.Sum256(b)
 	return hex.EncodeToString(h[:16])
+}
+
+// Mounted makes a tmpfs with the helper, mounts it on a folder in the caller's own
+// mount namespace and opens the file with O_PATH, for a mount of it in a container:
+// for an ordinary user, who has no file that only others may write to.
+func Mounted(dir string) (*os.File, error) {
+	image, err := image()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, err
+	}
+	at, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	defer unix.Close(at)
+	tree, err := mount.New("tmpfs", "berth", []mount.Param{{Key: "mode", Value: "0711"}}, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(tree)
+	const name = "helper"
+	fd, err := unix.Openat(tree, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, mode)
+	if err != nil {
+		return nil, fmt.Errorf("make a file for the helper: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	_, err = f.Write(image)
+	if err := errors.Join(err, f.Close()); err != nil { // open for writing it is not executed
+		return nil, fmt.Errorf("copy the helper: %w", err)
+	}
+	if err := mount.Attach(tree, at); err != nil {
+		return nil, fmt.Errorf("mount the helper on %s: %w", dir, err)
+	}
+	if fd, err = unix.Openat(tree, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err != nil {
+		return nil, fmt.Errorf("open the helper: %w", err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE

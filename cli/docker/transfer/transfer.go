@@ -47,6 +47,15 @@ type Far interface {
 	Unpack(path string, o *files.Options, r io.Reader) (*files.Made, error)
 	Owner() (*files.Owner, error)
 	Close() error
+	Stream
+}
+
+// Stream is how an archive comes in that a client writes as slowly as it likes.
+type Stream interface {
+	// Held: others wait for the container until Close.
+	Held() bool
+	// Spool takes the archive to its end; it may be called after Close.
+	Spool(r io.Reader) (io.ReadCloser, error)
 }
 
 // Open opens the files of a container.
@@ -186,30 +195,26 @@ func toContainer(ctx context.Context, r *Request, open Open) error {
 	if r.To.Path == "" {
 		return errDirNotExists
 	}
-	f, err := open(ctx, name, true)
+	f, dir, o, err := openGoal(ctx, r, s, open)
 	if err != nil {
-		at := r.To.Path // docker names the folder that it would have gone to
-		if s != nil {
-			if dir, _, perr := plan(s, &goal{path: at}); perr == nil {
-				at = dir
-			}
+		return err
+	}
+	in := r.In
+	if s == nil && f.Held() { // nobody is to wait for what a client may never send
+		if err := f.Close(); err != nil {
+			return err
 		}
-		return far(name, at, err)
+		spool, err := f.Spool(r.In)
+		if err != nil {
+			return err
+		}
+		defer spool.Close()
+		if f, dir, o, err = openGoal(ctx, r, s, open); err != nil {
+			return err
+		}
+		in = spool
 	}
 	defer f.Close()
-	g, err := containerGoal(f, r.To)
-	if err != nil {
-		return err
-	}
-	dir, o := g.path, files.Options{}
-	if s != nil {
-		dir, o, err = plan(s, g)
-	} else if !g.folder {
-		err = fmt.Errorf("destination \"%s:%s\" must be a directory", name, r.To.Path)
-	}
-	if err != nil {
-		return err
-	}
 	o.NoReplace, o.KeepOwner = !r.Overwrite, true
 	if r.KeepIDs {
 		if o.Owner, err = f.Owner(); err != nil {
@@ -228,9 +233,38 @@ func toContainer(ctx context.Context, r *Request, open Open) error {
 		return nil
 	}
 	if s == nil {
-		return unpack(r.In)
+		return unpack(in)
 	}
 	return pipe(s.pack, unpack)
+}
+
+// openGoal opens the container's side and says where a source, nil for the stream,
+// is to be unpacked, and as what.
+func openGoal(ctx context.Context, r *Request, s *source, open Open) (f Far, dir string, o files.Options, err error) {
+	name := r.To.Container
+	if f, err = open(ctx, name, true); err != nil {
+		at := r.To.Path // docker names the folder that it would have gone to
+		if s != nil {
+			if dir, _, perr := plan(s, &goal{path: at}); perr == nil {
+				at = dir
+			}
+		}
+		return nil, "", o, far(name, at, err)
+	}
+	g, err := containerGoal(f, r.To)
+	switch {
+	case err != nil:
+	case s != nil:
+		dir, o, err = plan(s, g)
+	case !g.folder:
+		err = fmt.Errorf("destination \"%s:%s\" must be a directory", name, r.To.Path)
+	default:
+		dir = g.path
+	}
+	if err != nil {
+		f.Close()
+	}
+	return f, dir, o, err
 }
 
 // anySource is a path of either side, or nil for the stream.
