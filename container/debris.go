@@ -56,7 +56,7 @@ func (s *disk) unfinished(id ID) bool {
 
 // Intents tells what creates that are under way, or were killed, have others make.
 func (s *Store) Intents() (map[ID]Intent, error) {
-	all, err := s.unrecorded()
+	all, err := unrecorded(s.disk)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (s *disk) intent(id ID) (i Intent) {
 }
 
 // unrecorded lists the ids that something is there of, but no record.
-func (s *disk) unrecorded() ([]ID, error) {
+func unrecorded(s *disk) ([]ID, error) {
 	suspects := map[ID]bool{}
 	// The records last: what is made meanwhile has one by then.
 	for _, dir := range []string{s.locks(), s.running(), s.kept()} {
@@ -121,7 +121,7 @@ func namesIn(dir string) ([]string, error) {
 // only to look. A verb that is at work is not disturbed. The error is the first
 // one; the sweep goes on with the others.
 func (s *Store) Sweep(ctx context.Context, drop func(ID, Intent) error) ([]Finding, error) {
-	all, err := s.unrecorded()
+	all, err := unrecorded(s.disk)
 	if err != nil {
 		return nil, fmt.Errorf("look for what killed commands left: %w", err)
 	}
@@ -143,7 +143,7 @@ func (s *Store) Sweep(ctx context.Context, drop func(ID, Intent) error) ([]Findi
 
 func (s *Store) sweepOne(id ID, drop func(ID, Intent) error) (*Finding, error) {
 	lock, err := flock.TryFound(s.lockPath(id))
-	if fault.Is(err, fault.NotFound) && s.traced(id) {
+	if fault.Is(err, fault.NotFound) && traced(s.disk, id) {
 		lock, err = flock.TryLock(s.lockPath(id))
 	}
 	if fault.Is(err, fault.Busy) || fault.Is(err, fault.NotFound) { // at work, or done
@@ -160,7 +160,7 @@ func (s *Store) sweepOne(id ID, drop func(ID, Intent) error) (*Finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(names) == 0 && !s.unfinished(id) && !s.traced(id) {
+	if len(names) == 0 && !s.unfinished(id) && !traced(s.disk, id) {
 		return nil, lock.Remove() // nothing came after it
 	}
 	f := &Finding{Path: filepath.Join(s.kept(), string(id)), Problem: "left by a create or a removal that was killed"}
@@ -170,7 +170,7 @@ func (s *Store) sweepOne(id ID, drop func(ID, Intent) error) (*Finding, error) {
 	if err := drop(id, s.intent(id)); err != nil {
 		return f, err
 	}
-	for _, path := range append(names, s.traces(id)...) {
+	for _, path := range append(names, traces(s.disk, id)...) {
 		if err := removeAll(path); err != nil {
 			return f, err
 		}
@@ -191,7 +191,7 @@ func removeAll(path string) (err error) {
 }
 
 // traces are where something may be left of a container without a record.
-func (s *disk) traces(id ID) []string {
+func traces(s *disk, id ID) []string {
 	return []string{filepath.Join(s.kept(), hidden+string(id)), filepath.Join(s.running(), hidden+string(id)), s.RunDir(id)}
 }
 
@@ -201,14 +201,14 @@ func (s *disk) dropLock(lock *flock.Held, id ID) error {
 	if s.exists(id) {
 		return lock.Unlock()
 	}
-	if s.unfinished(id) || s.traced(id) {
+	if s.unfinished(id) || traced(s, id) {
 		return lock.Unlock()
 	}
 	return lock.Remove()
 }
 
-func (s *disk) traced(id ID) bool {
-	return slices.ContainsFunc(s.traces(id), func(path string) bool {
+func traced(s *disk, id ID) bool {
+	return slices.ContainsFunc(traces(s, id), func(path string) bool {
 		_, err := os.Lstat(path)
 		return err == nil
 	})

@@ -37,7 +37,7 @@ func TestSweepOfCreates(t *testing.T) {
 				err = os.Link(s.names.stagedName(rec.ID), s.names.namePath("half"))
 			}
 			if err == nil && step > 2 {
-				err = os.Mkdir(s.traces(rec.ID)[0], 0o700)
+				err = os.Mkdir(traces(s.disk, rec.ID)[0], 0o700)
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -124,7 +124,7 @@ func TestSweepOfRemovals(t *testing.T) {
 	if err := l.lock.Note(nil); err != nil { // as Remove does first
 		t.Fatal(err)
 	}
-	if err := os.Rename(s.Home(rec.ID), s.traces(rec.ID)[0]); err != nil {
+	if err := os.Rename(s.Home(rec.ID), traces(s.disk, rec.ID)[0]); err != nil {
 		t.Fatal(err)
 	}
 	killed(t, l)

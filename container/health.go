@@ -78,7 +78,7 @@ func (l *Locked) Checked(h *Health, started time.Time, r HealthResult) (before, 
 	if after == before && seen.Health != nil {
 		return before, after, true, nil
 	}
-	return before, after, true, l.change(func(f *life) { f.Health = &after })
+	return before, after, true, change(l, func(f *life) { f.Health = &after })
 }
 
 // HealthLog returns the last results of a container's healthcheck in this boot,

@@ -26,22 +26,22 @@ type index map[ID]*indexed
 type indexed struct {
 	home, run stamp.Stamp // run is zero if the folder is not there
 	sum       Summary
-	life      life // without Before and Shutdown
+	life      life // without what facts do not tell
 }
 
 const (
-	indexForm = "containers 2\n"
+	indexForm = "containers 1\n"
 	maxIndex  = 64 << 20
 	// indexAfter is how many containers, and indexPart what part of all, a list
 	// has to have read itself before the index is written again.
 	indexAfter, indexPart = 32, 32
 )
 
-func (s *disk) indexPath() string { return filepath.Join(s.opts.Run, "containers.index") }
+func indexPath(s *disk) string { return filepath.Join(s.opts.Run, "containers.index") }
 
 // readIndex is empty if there is none, or a broken one.
-func (s *disk) readIndex() index {
-	data, err := atomicfile.ReadCapped(s.indexPath(), maxIndex)
+func readIndex(s *disk) index {
+	data, err := atomicfile.ReadCapped(indexPath(s), maxIndex)
 	if err != nil {
 		return nil
 	}
@@ -57,7 +57,7 @@ func (s *disk) readIndex() index {
 }
 
 // writeIndex keeps what has stamps; a full run folder is no reason to fail a list.
-func (s *disk) writeIndex(all []*indexed) {
+func writeIndex(s *disk, all []*indexed) {
 	var kept []indexed
 	for _, one := range all {
 		if one != nil && one.home != (stamp.Stamp{}) {
@@ -65,7 +65,7 @@ func (s *disk) writeIndex(all []*indexed) {
 		}
 	}
 	data := codec.Sealed(indexForm, func(c *codec.Coder) { codec.List(c, &kept, codeIndexed) })
-	if err := atomicfile.Write(s.indexPath(), data, 0o600); err != nil && !fault.Is(err, fault.NoSpace) && !errors.Is(err, fs.ErrPermission) {
+	if err := atomicfile.Write(indexPath(s), data, 0o600); err != nil && !fault.Is(err, fault.NoSpace) && !errors.Is(err, fs.ErrPermission) {
 		s.opts.Warn(err)
 	}
 }
@@ -94,11 +94,11 @@ func codeIndexed(c *codec.Coder, x *indexed) {
 		c.Str(&h.Status)
 		c.Int(&h.Failing)
 	})
-	for _, b := range []*bool{&l.Paused, &l.Stopped, &l.Removing, &l.RemovingVolumes} {
+	for _, b := range []*bool{&l.Paused, &l.Stopped, &l.Removing, &l.RemovingVolumes, &l.Shutdown} {
 		c.Bool(b)
 	}
-	c.Int(&l.Restarts)
 	codec.Optional(c, &l.PausedBy, codeProcess)
+	c.Int(&l.Restarts)
 }
 
 func codeProcess(c *codec.Coder, p *Process) {
@@ -107,11 +107,11 @@ func codeProcess(c *codec.Coder, p *Process) {
 }
 
 func codeStarted(c *codec.Coder, s *Started) {
-	for _, p := range []*Process{&s.Process, &s.Monitor} {
-		codeProcess(c, p)
-	}
+	codeProcess(c, &s.Process)
+	codeProcess(c, &s.Monitor)
 	c.Str(&s.BootID)
 	c.Time(&s.At)
+	c.Bool(&s.Waits)
 	codec.List(c, &s.Addresses, func(c *codec.Coder, a *Address) {
 		for _, text := range []*string{&a.Network, &a.IPv4, &a.IPv6, &a.MAC, &a.Gateway} {
 			c.Str(text)
@@ -133,7 +133,7 @@ func codeStarted(c *codec.Coder, s *Started) {
 // folders are those of kept containers and of what runs, for stamps.
 type folders struct{ home, run *os.File }
 
-func (s *disk) openFolders() (*folders, error) {
+func openFolders(s *disk) (*folders, error) {
 	home, err := os.Open(s.kept())
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"berth/base/codec"
 	"berth/container/config"
 	"berth/sys/stamp"
 )
@@ -48,7 +49,7 @@ func TestIndex(t *testing.T) {
 		l := lock[id]
 		switch {
 		case i < 5:
-			err = l.Paused(true, &self)
+			err = l.Paused(true, nil)
 		case i < 10: // as its monitor does, behind the back of all verbs
 			l.mustWriteExit(t, Exit{Code: 7, Time: time.Now()})
 		case i < 15:
@@ -90,12 +91,12 @@ func sameList(t *testing.T, s *Store, what string, n int) []Summary {
 	first := list()
 	time.Sleep(stamp.Tick)
 	list()
-	data, err := os.ReadFile(s.indexPath())
+	data, err := os.ReadFile(indexPath(s.disk))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, index := range [][]byte{data, nil, data[:len(data)/2], append([]byte{9}, data[1:]...), bytes.Repeat([]byte{0xff}, len(data))} {
-		if err := os.WriteFile(s.indexPath(), index, 0o600); err != nil {
+		if err := os.WriteFile(indexPath(s.disk), index, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if got := list(); !reflect.DeepEqual(got, first) {
@@ -103,4 +104,55 @@ func sameList(t *testing.T, s *Store, what string, n int) []Summary {
 		}
 	}
 	return first
+}
+
+// TestIndexKeepsAll: each field of what is coded comes back, but those that no list
+// looks at.
+func TestIndexKeepsAll(t *testing.T) {
+	var want indexed
+	fill(reflect.ValueOf(&want).Elem())
+	want.sum.Facts = Facts{}
+	want.life.Version, want.life.Before, want.life.Delay, want.life.Started.Durable = 0, nil, 0, false
+	c := new(codec.Coder)
+	codeIndexed(c, &want)
+	var got indexed
+	codeIndexed(codec.Decode(c.Buf), &got)
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got\n%+v\nwant\n%+v", got, want)
+	}
+}
+
+// fill makes everything in a value other than zero.
+func fill(v reflect.Value) {
+	if v.CanAddr() && !v.CanSet() { // an unexported field
+		v = reflect.NewAt(v.Type(), v.Addr().UnsafePointer()).Elem()
+	}
+	if v.Type() == reflect.TypeFor[time.Time]() {
+		v.Set(reflect.ValueOf(time.Unix(7, 8).UTC()))
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(v.Field(i))
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem())
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fill(v.Index(0))
+	case reflect.Map:
+		v.Set(reflect.ValueOf(map[string]string{"a": "b"}))
+	case reflect.String:
+		v.SetString("text")
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(5)
+	case reflect.Uint64, reflect.Uint32, reflect.Uint16:
+		v.SetUint(6)
+	default:
+		panic(v.Kind())
+	}
 }

@@ -80,7 +80,7 @@ func (l *Locked) writeBoth(f *life, opts ...atomicfile.Option) error {
 }
 
 // change reads, changes and writes this boot's facts.
-func (l *Locked) change(do func(*life)) error {
+func change(l *Locked, do func(*life)) error {
 	f, err := l.s.readLife(l.ID)
 	if err != nil {
 		return err

@@ -18,12 +18,12 @@ func (s *Store) List(ctx context.Context) ([]Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	at, err := s.openFolders()
+	at, err := openFolders(s.disk)
 	if err != nil {
 		return nil, err
 	}
 	defer at.close()
-	all, known := append(kept, passing...), s.readIndex()
+	all, known := append(kept, passing...), readIndex(s.disk)
 	found := make([]*indexed, len(all))
 	var wait sync.WaitGroup
 	var lock sync.Mutex
@@ -46,7 +46,7 @@ func (s *Store) List(ctx context.Context) ([]Summary, error) {
 	}
 	wait.Wait()
 	if n := int(news.Load()); n > indexAfter+len(all)/indexPart || len(known) > indexAfter+2*len(all) {
-		s.writeIndex(found)
+		writeIndex(s.disk, found)
 	}
 	out := make([]Summary, 0, len(all))
 	for _, one := range found {

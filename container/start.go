@@ -123,7 +123,7 @@ func (l *Locked) Failed(code int, cause error) error {
 // Paused notes that the container is frozen or was thawed: before the one and after
 // the other. With by, it is to be thawed when that process has ended.
 func (l *Locked) Paused(paused bool, by *Process) error {
-	return l.change(func(f *life) { f.Paused, f.PausedBy = paused, by })
+	return change(l, func(f *life) { f.Paused, f.PausedBy = paused, by })
 }
 
 // Stopped notes that a user ended it, before the signal is sent: the restart

@@ -13,6 +13,7 @@ import (
 	"berth/base/fault"
 	"berth/container"
 	"berth/image"
+	"berth/runtime"
 	"berth/volume"
 )
 
@@ -75,6 +76,7 @@ func TestImageVerbsMeetContainers(t *testing.T) {
 	if e.Volumes, err = volume.Open(volume.Options{Root: dir + "/root", Run: dir + "/run"}); err != nil {
 		t.Fatal(err)
 	}
+	e.Runtime = &runtime.Runtime{Root: dir + "/oci"}
 	u, err := DiskUsage(ctx, e)
 	if err != nil || len(u.Images.Images) != 1 || u.Images.Images[0].Containers != 1 || len(u.Containers) != 1 {
 		t.Errorf("usage with a container: %+v %v", u, err)

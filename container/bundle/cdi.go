@@ -171,7 +171,7 @@ func (m *maker) injected() error {
 		m.spec.Mounts = append(m.spec.Mounts, one.Mount)
 	}
 	for _, e := range got.Env {
-		m.spec.Process.Env = setEnv(m.spec.Process.Env, e)
+		m.spec.Process.Env = SetEnv(m.spec.Process.Env, e)
 	}
 	if len(got.Hooks) == 0 {
 		return nil

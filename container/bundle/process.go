@@ -33,7 +33,7 @@ func (m *maker) process() error {
 		SelinuxLabel:    m.in.Labels.SELinux,
 	}
 	for _, e := range m.in.Secrets.Env { // whatever the image says of that name
-		p.Env = setEnv(p.Env, e)
+		p.Env = SetEnv(p.Env, e)
 	}
 	m.spec.Process = p
 	if m.c.Process.Init {
