@@ -157,6 +157,9 @@ func chosen(images []archive.Image, only string) ([]archive.Image, error) {
 
 // Save writes images to w, or to o.Dir for the folder forms.
 func (s *Store) Save(ctx context.Context, w io.Writer, names []string, o SaveOptions) error {
+	if o.Compress && (o.Format == FormatOCIDir || o.Format == FormatDockerDir) {
+		return fault.New(fault.Unsupported, "--compress: layers come into a folder as they are kept")
+	}
 	opts := archive.SaveOptions{Format: archive.Docker}
 	if o.Format == FormatOCI || o.Format == FormatOCIDir {
 		opts.Format = archive.OCI
@@ -286,6 +289,9 @@ func saveSources(ctx context.Context, s *Store, h *library.Held, names []string)
 
 // Import makes an image of a root file system's tar and gives its id.
 func (s *Store) Import(ctx context.Context, o ImportOptions) (id digest.Digest, err error) {
+	if err := manifest.CheckWords(o.Changes); err != nil {
+		return "", err
+	}
 	h, err := s.lib.Hold(ctx, "import")
 	if err != nil {
 		return "", err

@@ -143,7 +143,7 @@ func moment(s string) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fault.New(fault.Invalid, "%q is neither a time nor a duration", s)
+	return time.Time{}, fault.New(fault.Invalid, "failed to parse value as time or duration: %q", s)
 }
 
 // ShortID is an id as lists print it: 12 digits.

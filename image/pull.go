@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/containerd/errdefs"
@@ -137,16 +138,17 @@ func fetchTarget(ctx context.Context, s *Store, f *fetcher, desc ocispec.Descrip
 		}
 	}
 	var chosen []ocispec.Descriptor
+	var noChoice error
 	doc, err := f.document(ctx, desc, func(d *manifest.Document) func(int) bool {
 		if d.Index == nil {
 			return nil
 		}
-		chosen, err = choose(d, want, all)
+		chosen, noChoice = choose(d, want, all)
 		return func(i int) bool {
 			return slices.ContainsFunc(chosen, func(c ocispec.Descriptor) bool { return c.Digest == d.Index.Manifests[i].Digest })
 		}
 	})
-	if err != nil {
+	if err = errors.Join(err, noChoice); err != nil {
 		return false, err
 	}
 	if doc.Index == nil {

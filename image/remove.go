@@ -238,31 +238,46 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 		return Pruned{}, err
 	}
 	r := &removal{s: s, o: RemoveOptions{Force: true, InUse: o.InUse}, all: slices.Clone(all), names: s.lib.Names.Later()}
-	var out Pruned
-	var gone []*library.Entry
+	var gone []goneImage
 	for i := range all {
 		img := &all[i]
 		if (!o.All && !img.Dangling()) || !keep(&img.Image) || len(o.InUse(img.ID)) > 0 {
 			continue
 		}
 		lines, err := r.untag(ctx, img, slices.Clone(img.Keys))
-		out.Removed = append(out.Removed, lines...)
+		gone = append(gone, goneImage{untagged: lines})
 		if err != nil {
-			return out, errors.Join(err, r.sync())
+			return inOrder(gone, nil), errors.Join(err, r.sync())
 		}
-		gone = append(gone, r.forget(ctx, img))
+		gone[len(gone)-1].entry = r.forget(ctx, img)
 	}
 	if err := r.sync(); err != nil {
-		return out, err
+		return inOrder(gone, nil), err
 	}
 	if o.All {
 		library.EndPulls(ctx, s.lib, func(string) bool { return true })
 	}
 	layers, freed, err := s.lib.Collect(ctx)
 	library.DropSummaries(ctx, s.lib)
-	for _, img := range gone {
-		out.Removed = append(out.Removed, deletedLines(s, img, layers)...)
-	}
+	out := inOrder(gone, func(e *library.Entry) []Removed { return deletedLines(s, e, layers) })
 	out.Reclaimed = freed
 	return out, err
+}
+
+// goneImage is an image that a prune takes: its names, and then itself.
+type goneImage struct {
+	untagged []Removed
+	entry    *library.Entry
+}
+
+// inOrder lists image after image, with what deleted says of each if that is known.
+func inOrder(gone []goneImage, deleted func(*library.Entry) []Removed) Pruned {
+	var out Pruned
+	for _, g := range gone {
+		out.Removed = append(out.Removed, g.untagged...)
+		if deleted != nil {
+			out.Removed = append(out.Removed, deleted(g.entry)...)
+		}
+	}
+	return out
 }

@@ -14,13 +14,29 @@ import (
 // Change applies instructions of a Dockerfile to the defaults of an image, as
 // import's and commit's --change does: CMD, ENTRYPOINT, ENV, EXPOSE,
 // HEALTHCHECK, LABEL, ONBUILD, SHELL, STOPSIGNAL, USER, VOLUME, WORKDIR. Both
-// "CMD x" and podman's "CMD=x" are taken. Error: Invalid, naming the line; d
-// may have been changed in part.
+// "CMD x" and podman's "CMD=x" are taken. Error: that of CheckWords, or Invalid,
+// naming the line; d may have been changed in part.
 func Change(d *Defaults, lines []string) error {
+	if err := CheckWords(lines); err != nil {
+		return err
+	}
 	c := changer{d: d}
 	for _, line := range lines {
-		if err := c.apply(line); err != nil {
+		word, rest := instructionOf(line)
+		run, _ := c.instruction(word)
+		if err := apply(word, rest, run); err != nil {
 			return fault.New(fault.Invalid, "change %.200q: %w", line, err)
+		}
+	}
+	return nil
+}
+
+// CheckWords refuses, in docker's words, what is none of the instructions.
+func CheckWords(lines []string) error {
+	for _, line := range lines {
+		word, _ := instructionOf(line)
+		if _, ok := new(changer).instruction(word); !ok {
+			return fault.New(fault.Invalid, "%.40s is not a valid change command", strings.ToLower(word))
 		}
 	}
 	return nil
@@ -31,17 +47,18 @@ type changer struct {
 	cmdSet bool
 }
 
-func (c *changer) apply(line string) error {
+// instructionOf parts a line into the instruction's word and what it is about.
+func instructionOf(line string) (word, rest string) {
 	line = strings.TrimSpace(line)
 	end := strings.IndexAny(line, " \t=")
 	if end < 0 {
 		end = len(line)
 	}
-	word, rest := strings.ToUpper(line[:end]), strings.TrimSpace(strings.TrimPrefix(line[end:], "="))
-	run, ok := c.instruction(word)
+	return strings.ToUpper(line[:end]), strings.TrimSpace(strings.TrimPrefix(line[end:], "="))
+}
+
+func apply(word, rest string, run func(string) error) error {
 	switch {
-	case !ok:
-		return fault.New(fault.Invalid, "%.40q is not a valid change command", word)
 	case rest == "" && word != "CMD" && word != "ENTRYPOINT": // those are then empty
 		return fault.New(fault.Invalid, "%s requires at least one argument", word)
 	case strings.IndexByte(rest, 0) >= 0:

@@ -46,7 +46,7 @@ func TestChange(t *testing.T) {
 		}
 	}
 	for line, want := range map[string]string{
-		"RUN x": `"RUN" is not a valid change command`, "USER": "requires at least one argument", "": "not a valid change command",
+		"RUN x": `run is not a valid change command`, "USER": "requires at least one argument", "": "not a valid change command",
 		"ENV A": "has no value", "ENV A=b c": "not of the form key=value", "ENV A='b": "looking for matching '",
 		"EXPOSE x": "is no port", "VOLUME rel": "is no absolute path", "ONBUILD ONBUILD x": "chaining ONBUILD",
 		"ONBUILD FROM x": "isn't allowed as an ONBUILD trigger", "HEALTHCHECK x": "NONE or CMD", "HEALTHCHECK --retries=0 CMD x": "at least 1",
