@@ -80,7 +80,7 @@ type Lists interface {
 type Registries interface {
 	Search(ctx context.Context, term string, limit int, filters map[string][]string, a image.Access) ([]image.Found, error)
 	Tags(ctx context.Context, name string, a image.Access) ([]string, error)
-	Login(ctx context.Context, registry string, c image.Credential, a image.Access) (string, error)
+	Login(ctx context.Context, registry string, c image.Credential, a image.Access) (where string, err error)
 	Logout(ctx context.Context, registry, file string, all bool) error
 	LoggedIn(ctx context.Context, registry, file string) (image.Credential, error)
 }

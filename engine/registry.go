@@ -44,9 +44,8 @@ type LoginRequest struct {
 	image.Access
 }
 
-// Login verifies a credential with its registry and keeps it; it gives the
-// registry's words.
-func Login(ctx context.Context, e *Engine, r LoginRequest) (string, error) {
+// Login verifies a credential with its registry and keeps it; it tells where.
+func Login(ctx context.Context, e *Engine, r LoginRequest) (where string, err error) {
 	return e.Registries.Login(ctx, r.Registry, r.Credential, r.Access)
 }
 

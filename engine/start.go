@@ -154,6 +154,7 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 		if err := s.connected(s.rec.ID, s.monitor); err != nil {
 			return err
 		}
+		e.tell(s.rec, "attach", nil)
 	}
 	if err := s.run(ctx, e, p.PID); err != nil {
 		return err

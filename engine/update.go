@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"maps"
+	"slices"
 	"strings"
 
 	"berth/base/fault"
@@ -132,7 +133,28 @@ func mergeResources(into, from *config.Resources) {
 	override(&c.Cpus, d.Cpus)
 	override(&c.Mems, d.Mems)
 	override(&into.Block.Weight, from.Block.Weight)
+	b, n := &into.Block, &from.Block
+	mergeDevices(&b.DeviceWeight, n.DeviceWeight)
+	mergeDevices(&b.ReadBps, n.ReadBps)
+	mergeDevices(&b.WriteBps, n.WriteBps)
+	mergeDevices(&b.ReadIOps, n.ReadIOps)
+	mergeDevices(&b.WriteIOps, n.WriteIOps)
 	override(&into.Pids, from.Pids)
+	if len(from.Unified) > 0 {
+		unified := maps.Clone(into.Unified)
+		if unified == nil {
+			unified = map[string]string{}
+		}
+		maps.Copy(unified, from.Unified)
+		into.Unified = unified
+	}
+}
+
+// mergeDevices lets a number for a device take the place of the one before it.
+func mergeDevices(into *[]config.DeviceNumber, from []config.DeviceNumber) {
+	for _, n := range from {
+		*into = append(slices.DeleteFunc(slices.Clone(*into), func(o config.DeviceNumber) bool { return o.Path == n.Path }), n)
+	}
 }
 
 func override[T comparable](into *T, value T) {

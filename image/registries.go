@@ -70,8 +70,8 @@ func (r *Registries) Tags(ctx context.Context, name string, a Access) ([]string,
 }
 
 // Login verifies the credential and keeps it, in the access's file or the
-// dialect's own. It gives the words to print.
-func (r *Registries) Login(ctx context.Context, registry string, c Credential, a Access) (string, error) {
+// dialect's own. It tells where.
+func (r *Registries) Login(ctx context.Context, registry string, c Credential, a Access) (where string, err error) {
 	client, err := r.store.client(a, nil)
 	if err != nil {
 		return "", err
@@ -84,10 +84,7 @@ func (r *Registries) Login(ctx context.Context, registry string, c Credential, a
 	if err != nil {
 		return "", err
 	}
-	if _, err := r.store.credentials(a.AuthFile).Save(ctx, registry, kept); err != nil {
-		return "", err
-	}
-	return "Login Succeeded", nil
+	return r.store.credentials(a.AuthFile).Save(ctx, registry, kept)
 }
 
 // Logout forgets a credential, all of them if all is set.
