@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -24,7 +25,7 @@ type Globals struct {
 	Warn                  func(error)
 	Podman                bool
 	hosts                 []string
-	context               string
+	context, level        string
 	remote, help, version bool
 }
 
@@ -40,7 +41,7 @@ func (g *Globals) flags(d command.Dialect) *pflag.FlagSet {
 	}
 	f.StringVar(&g.ClientDir, "config", home, "Location of client config files")
 	f.BoolVarP(&g.Debug, "debug", "D", false, "Enable debug mode")
-	f.StringP("log-level", "l", "info", `Set the logging level ("debug"|"info"|"warn"|"error"|"fatal")`)
+	f.StringVarP(&g.level, "log-level", "l", "info", `Set the logging level ("debug"|"info"|"warn"|"error"|"fatal")`)
 	f.BoolVar(&g.help, "help", false, "Print usage")
 	f.BoolVarP(&g.version, "version", "v", false, "Print version information and quit")
 	command.ListFlag(f, &g.hosts, "host", "H", "Daemon socket(s) to connect to; only the local engine is served")
@@ -69,8 +70,14 @@ func (g *Globals) flags(d command.Dialect) *pflag.FlagSet {
 	return f
 }
 
+// levels are the words of --log-level.
+var levels = []string{"panic", "fatal", "error", "warn", "warning", "info", "debug", "trace"}
+
 // check refuses what would lead to another machine.
 func (g *Globals) check() error {
+	if !slices.Contains(levels, strings.ToLower(g.level)) {
+		return command.Line("Unable to parse logging level: %s", g.level)
+	}
 	if g.remote {
 		return fmt.Errorf("--remote: there is no remote service, this engine works on its own machine")
 	}

@@ -19,12 +19,24 @@ type Access struct {
 
 // Flags adds them.
 func (a *Access) Flags(f *pflag.FlagSet) {
-	f.StringVar(&a.AuthFile, "authfile", os.Getenv("REGISTRY_AUTH_FILE"), "Path of the authentication file")
-	f.StringVar(&a.CertDir, "cert-dir", "", "Folder with TLS certificates and keys")
+	a.FileFlag(f)
+	a.TLSFlags(f)
 	f.StringVar(&a.creds, "creds", "", "Credentials (USERNAME:PASSWORD) for the registry")
-	f.BoolVar(&a.tlsVerify, "tls-verify", true, "Require HTTPS and verify certificates")
+	Extra(f, "creds")
+}
+
+// FileFlag adds --authfile.
+func (a *Access) FileFlag(f *pflag.FlagSet) {
+	f.StringVar(&a.AuthFile, "authfile", os.Getenv("REGISTRY_AUTH_FILE"), "Path of the authentication file")
 	f.Lookup("authfile").DefValue = ""
-	Extra(f, "authfile", "cert-dir", "creds", "tls-verify")
+	Extra(f, "authfile")
+}
+
+// TLSFlags adds --cert-dir and --tls-verify.
+func (a *Access) TLSFlags(f *pflag.FlagSet) {
+	f.StringVar(&a.CertDir, "cert-dir", "", "Folder with TLS certificates and keys")
+	f.BoolVar(&a.tlsVerify, "tls-verify", true, "Require HTTPS and verify certificates")
+	Extra(f, "cert-dir", "tls-verify")
 }
 
 // RetryFlags adds --retry and --retry-delay.

@@ -83,9 +83,6 @@ func (e *countError) Error() string {
 		text = fmt.Sprintf("%q requires at most %s.", e.path, arguments(w.Max))
 	default:
 		text = fmt.Sprintf("%q requires at least %d and at most %s.", e.path, w.Min, arguments(w.Max))
-		if e.got < w.Min {
-			text = fmt.Sprintf("%q requires at least %s.", e.path, arguments(w.Min))
-		}
 	}
 	return fmt.Sprintf("%s\nSee '%s --help'.\n\nUsage:  %s\n\n%s", text, e.path, e.entry.useLine(e.path), e.entry.Short)
 }

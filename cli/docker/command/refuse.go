@@ -3,7 +3,12 @@ package command
 import (
 	"fmt"
 	"strings"
+
+	"berth/cli/docker/format"
 )
+
+// ErrContentTrust refuses --disable-content-trust=false.
+var ErrContentTrust = Line("--disable-content-trust=false: Docker's content trust (notary) is not served")
 
 // Refuse words an error as run and create do: with the program's name before
 // it and the way to the help behind, and with an exit code. podman's words are
@@ -28,4 +33,16 @@ func refuse(c *Call, code int, err error, help string) error {
 		s = strings.TrimPrefix(s, saysError)
 	}
 	return &Exit{Code: code, Err: Line("%s: %s.%s", c.Program, strings.TrimSuffix(s, "."), help)}
+}
+
+// exitTemplate is docker's exit code for a template that is none.
+const exitTemplate = 64
+
+// CheckTemplate refuses what is no template, in docker's words before anything
+// is printed; podman says so when it prints.
+func CheckTemplate(c *Call, source string) error {
+	if err := format.Check(source); err != nil && !c.Podman() {
+		return &Exit{Code: exitTemplate, Err: err}
+	}
+	return nil
 }

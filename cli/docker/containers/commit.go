@@ -49,7 +49,10 @@ func (v *Commit) Run(ctx context.Context, c *command.Call, words []string) error
 		return err
 	}
 	id, err := e.Commit(ctx, r)
-	if err != nil {
+	switch {
+	case err != nil && !c.Podman() && strings.HasPrefix(err.Error(), "invalid reference format"):
+		return err // docker's client itself looks at the name
+	case err != nil:
 		return command.FromEngine(err)
 	}
 	if v.idTo != "" {

@@ -79,6 +79,9 @@ type eventRow struct {
 }
 
 func (v *Events) print(c *command.Call, ev Event) error {
+	if !v.noTrunc {
+		ev.ID = shortID(ev.ID)
+	}
 	source := v.format
 	if source == "json" {
 		source = "{{json .}}"

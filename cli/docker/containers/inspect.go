@@ -70,9 +70,6 @@ func (v *Inspect) Run(ctx context.Context, c *command.Call, words []string) erro
 	})
 }
 
-// exitTemplate is docker's exit code for a template that is none.
-const exitTemplate = 64
-
 // PrintDocuments prints what look finds for each word, as inspect of every kind
 // does: what is not found is told of at the end.
 func PrintDocuments(c *command.Call, source string, words []string, look func(string) (any, error)) error {
@@ -96,8 +93,8 @@ func PrintDocuments(c *command.Call, source string, words []string, look func(st
 		}
 		return errors.Join(failed...)
 	}
-	if err := format.Check(source); err != nil && !c.Podman() {
-		return &command.Exit{Code: exitTemplate, Err: err}
+	if err := command.CheckTemplate(c, source); err != nil {
+		return err
 	}
 	var b bytes.Buffer
 	for _, doc := range found {

@@ -16,10 +16,12 @@ import (
 type Remove struct {
 	chosen
 	RemoveOptions
-	time int
+	time  int
+	flags *pflag.FlagSet
 }
 
 func (v *Remove) Flags(f *pflag.FlagSet) {
+	v.flags = f
 	f.BoolVarP(&v.Force, "force", "f", false, "Force the removal of a running container (uses SIGKILL)")
 	f.BoolVarP(&v.Link, "link", "l", false, "Remove the specified link")
 	f.BoolVarP(&v.Volumes, "volumes", "v", false, "Remove anonymous volumes associated with the container")
@@ -35,8 +37,16 @@ func (v *Remove) Run(ctx context.Context, c *command.Call, words []string) error
 		if name == "" && !v.all {
 			return command.Line("Container name cannot be empty")
 		}
+		if v.Force && v.flags.Changed("time") {
+			if err := e.Stop(ctx, name, stopOptions(v.flags, v.time, "")); err != nil && !fault.Is(err, fault.NotFound) {
+				return command.FromEngine(err)
+			}
+		}
 		err := e.Remove(ctx, name, v.RemoveOptions)
 		if fault.Is(err, fault.NotFound) && !c.Podman() {
+			if v.ignore {
+				return errSaid
+			}
 			if v.Force { // said, and no failure
 				fmt.Fprintln(c.Err, term.Clean(missing("container", name).Error()))
 				return errSaid

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"berth/base/fault"
 	"berth/cli/docker/command"
 )
 
@@ -41,6 +42,9 @@ func (v *Wait) condition() (string, error) {
 	}
 }
 
+// noCode is podman's exit code of a container that is not there.
+const noCode = -1
+
 func (v *Wait) Run(ctx context.Context, c *command.Call, words []string) error {
 	condition, err := v.condition()
 	if err != nil {
@@ -60,6 +64,10 @@ func (v *Wait) Run(ctx context.Context, c *command.Call, words []string) error {
 	var failed []error
 	for _, name := range names {
 		code, err := e.Wait(ctx, name, condition, nil)
+		if v.ignore && fault.Is(err, fault.NotFound) {
+			fmt.Fprintln(c.Out, noCode)
+			continue
+		}
 		if err != nil {
 			failed = append(failed, command.FromEngine(err))
 			continue

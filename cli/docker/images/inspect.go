@@ -131,6 +131,9 @@ func (v *Inspect) print(c *command.Call, found []any, failed bool) error {
 		}
 		return format.Document(c.Out, found, indent)
 	}
+	if err := command.CheckTemplate(c, v.format); err != nil {
+		return err
+	}
 	var b bytes.Buffer
 	for _, doc := range found {
 		if err := format.Value(&b, v.format, doc); err != nil {

@@ -34,6 +34,9 @@ func (v *Pull) Flags(f *pflag.FlagSet) {
 
 // request is one name's request; it has no effects.
 func (v *Pull) request(typed string) (engine.PullRequest, error) {
+	if !v.noTrust {
+		return engine.PullRequest{}, command.ErrContentTrust
+	}
 	if v.all && hasTag(typed) {
 		return engine.PullRequest{}, errors.New("tag can't be used with --all-tags/-a")
 	}

@@ -43,7 +43,7 @@ func (v *Push) Flags(f *pflag.FlagSet) {
 	f.StringVar(&v.digestFile, "digestfile", "", "Write the digest of the pushed image to this file")
 	ignored := new(command.Ignored)
 	ignored.Bool(f, "remove-signatures", "Send no signatures")
-	f.BoolVar(&v.compress, "compress", false, "Compress layers in a folder")
+	f.BoolVar(&v.compress, "compress", false, "Compress an archive that is written")
 	v.access.Flags(f)
 	v.access.RetryFlags(f)
 	f.StringVar(&v.format, "format", "", "Form of the manifest (oci, v2s2); without it as it is")
@@ -56,6 +56,9 @@ func (v *Push) Flags(f *pflag.FlagSet) {
 func (v *Push) request(words []string) (engine.PushRequest, error) {
 	var r engine.PushRequest
 	r.Source = words[0]
+	if !v.noTrust {
+		return r, command.ErrContentTrust
+	}
 	if len(words) > 1 {
 		if v.all {
 			return r, errors.New("a destination can't be used with --all-tags/-a")

@@ -25,7 +25,7 @@ func (v *Save) Flags(f *pflag.FlagSet) {
 	f.StringVarP(&v.output, "output", "o", "", "Write to a file, instead of STDOUT")
 	f.StringVar(&v.platform, "platform", "", "Save only this platform of a multi-platform image")
 	f.StringVar(&v.format, "format", string(image.FormatDocker), "Form of the archive (docker-archive, oci-archive, docker-dir, oci-dir)")
-	f.BoolVar(&v.compress, "compress", false, "Compress layers in a folder")
+	f.BoolVar(&v.compress, "compress", false, "Compress the archive")
 	f.BoolVarP(&v.quiet, "quiet", "q", false, "Suppress the output")
 	f.BoolVarP(&v.multi, "multi-image-archive", "m", false, "Take the words behind the first as images, not as its names")
 	f.BoolVar(&v.uncompressed, "uncompressed", false, "Accept layers that are not compressed")

@@ -174,7 +174,7 @@ func (o *Options) readImage(Around) error {
 	platform, err := o.platform.Value(goruntime.GOARCH)
 	o.config.Image.Platform = platform
 	if off, _ := o.flags.GetBool("disable-content-trust"); !off {
-		return command.Line("--disable-content-trust=false: Docker's content trust (notary) is not served")
+		return command.ErrContentTrust
 	}
 	if c := &o.config.Image; !slices.Contains([]string{"always", "missing", "never", "newer"}, c.Pull) {
 		if c.Dialect == "podman" {

@@ -42,7 +42,8 @@ func (v *Login) Flags(f *pflag.FlagSet) {
 	f.StringVarP(&v.username, "username", "u", "", "Username")
 	f.BoolVar(&v.which, "get-login", false, "Return the current login user for the registry")
 	f.BoolVarP(&v.verbose, "verbose", "v", false, "Write more detailed information to stdout")
-	v.access.Flags(f)
+	v.access.FileFlag(f)
+	v.access.TLSFlags(f)
 	command.Extra(f, "get-login", "verbose")
 }
 
@@ -109,14 +110,14 @@ func (v *Login) Run(ctx context.Context, c *command.Call, words []string) error 
 	if v.username == "" && v.password == "" && known.Username != "" {
 		fmt.Fprintln(c.Out, "Authenticating with existing credentials...")
 		r.Credential = known
-		if words, err := engine.Login(ctx, e, r); err == nil {
-			return v.done(c, words)
+		if where, err := engine.Login(ctx, e, r); err == nil {
+			return v.done(c, where)
 		}
 	}
 	if r.Credential, err = v.ask(c, registry, known.Username); err != nil {
 		return err
 	}
-	answer, err := engine.Login(ctx, e, r)
+	where, err := engine.Login(ctx, e, r)
 	if err != nil {
 		if c.Podman() {
 			return fmt.Errorf("logging into %q: %w", shown, err)
@@ -124,14 +125,19 @@ func (v *Login) Run(ctx context.Context, c *command.Call, words []string) error 
 		return command.FromEngine(err)
 	}
 	v.warn(c, registry)
-	return v.done(c, answer)
+	return v.done(c, where)
 }
 
-func (v *Login) done(c *command.Call, answer string) error {
-	if c.Podman() {
-		answer = "Login Succeeded!"
+// done tells of it, and with --verbose where the credential is kept.
+func (v *Login) done(c *command.Call, where string) error {
+	if v.verbose {
+		fmt.Fprintln(c.Out, "Used:", term.Clean(where))
 	}
-	fmt.Fprintln(c.Out, term.Clean(answer))
+	answer := "Login Succeeded"
+	if c.Podman() {
+		answer += "!"
+	}
+	fmt.Fprintln(c.Out, answer)
 	return nil
 }
 
@@ -204,7 +210,7 @@ type Logout struct {
 
 func (v *Logout) Flags(f *pflag.FlagSet) {
 	f.BoolVarP(&v.all, "all", "a", false, "Remove the cached credentials for all registries")
-	v.access.Flags(f)
+	v.access.FileFlag(f)
 	command.Extra(f, "all")
 }
 

@@ -30,7 +30,7 @@ func (k kept) Login(_ context.Context, registry string, c image.Credential, a im
 	if c.Password == "bad" {
 		return "", fault.New(fault.Permission, "login attempt to %s failed with status: 401 Unauthorized", registry)
 	}
-	return "Login \x1b[1mSucceeded", nil
+	return "/home/u/\x1b[1mauth.json", nil
 }
 func (k kept) Logout(context.Context, string, string, bool) error {
 	if k.known.Username == "" {
@@ -78,13 +78,14 @@ func TestLogin(t *testing.T) {
 		registry    string
 		sent        image.Credential
 	}{
-		{command.Docker, "-u a --password-stdin h:5000", "secret\n", image.Credential{}, "Login \\x1b[1mSucceeded\n", unencrypted, 0, "h:5000", cred("a", "secret")},
-		{command.Docker, "-u a -p b https://h:5000/", "", image.Credential{}, "Login \\x1b[1mSucceeded\n", "WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n" + unencrypted, 0, "h:5000", cred("a", "b")},
-		{command.Docker, "-u a --password-stdin", "s\r\n", image.Credential{}, "Login \\x1b[1mSucceeded\n", unencrypted, 0, "docker.io", cred("a", "s")},
+		{command.Docker, "-u a --password-stdin h:5000", "secret\n", image.Credential{}, "Login Succeeded\n", unencrypted, 0, "h:5000", cred("a", "secret")},
+		{command.Docker, "-u a -p b https://h:5000/", "", image.Credential{}, "Login Succeeded\n", "WARNING! Using --password via the CLI is insecure. Use --password-stdin.\n" + unencrypted, 0, "h:5000", cred("a", "b")},
+		{command.Docker, "-u a --password-stdin", "s\r\n", image.Credential{}, "Login Succeeded\n", unencrypted, 0, "docker.io", cred("a", "s")},
 		{command.Docker, "-u a --password-stdin h", "bad", image.Credential{}, "", "Error response from daemon: login attempt to h failed with status: 401 Unauthorized\n", 1, "h", cred("a", "bad")},
 		{command.Docker, "-u a h", "", image.Credential{}, "", "Error: Cannot perform an interactive login from a non TTY device\n", 1, "", image.Credential{}},
-		{command.Docker, "h", "", cred("k", "p"), "Authenticating with existing credentials...\nLogin \\x1b[1mSucceeded\n", "", 0, "h", cred("k", "p")},
+		{command.Docker, "h", "", cred("k", "p"), "Authenticating with existing credentials...\nLogin Succeeded\n", "", 0, "h", cred("k", "p")},
 		{command.Podman, "-u a -p b h", "", image.Credential{}, "Login Succeeded!\n", "", 0, "h", cred("a", "b")},
+		{command.Podman, "-v -u a -p b h", "", image.Credential{}, "Used: /home/u/\\x1b[1mauth.json\nLogin Succeeded!\n", "", 0, "h", cred("a", "b")},
 		{command.Podman, "-u a -p bad h", "", image.Credential{}, "", "Error: logging into \"h\": login attempt to h failed with status: 401 Unauthorized\n", 125, "h", cred("a", "bad")},
 		{command.Podman, "--get-login h", "", cred("k", "p"), "k\n", "", 0, "", image.Credential{}},
 		{command.Podman, "--get-login h", "", image.Credential{}, "", "Error: not logged into h\n", 125, "", image.Credential{}},
