@@ -52,7 +52,8 @@ func TestParsePull(t *testing.T) {
 		err  string
 	}{
 		{"x", with(func(*image.PullRequest) {}), ""},
-		{"-q --disable-content-trust=false x", with(func(*image.PullRequest) {}), ""},
+		{"-q --disable-content-trust x", with(func(*image.PullRequest) {}), ""},
+		{"--disable-content-trust=false x", engine.PullRequest{}, command.ErrContentTrust.Error()},
 		{"-a x", with(func(r *image.PullRequest) { r.AllTags = true }), ""},
 		{"-a x:y", engine.PullRequest{}, "tag can't be used with --all-tags/-a"},
 		{"-a x@sha256:aa", engine.PullRequest{}, "tag can't be used with --all-tags/-a"},
