@@ -10,6 +10,7 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"berth/base/fault"
 	"berth/image/library"
@@ -31,13 +32,13 @@ func (s *Store) Remove(ctx context.Context, namesOrIDs []string, o RemoveOptions
 	r := &removal{s: s, o: o, all: all, names: s.lib.Names.Later()}
 	type result struct {
 		removed []Removed
-		gone    *library.Entry
+		gone    []*library.Entry
 		err     error
 	}
 	results := make([]result, len(namesOrIDs))
 	for i, arg := range namesOrIDs {
 		res := &results[i]
-		res.removed, res.gone, res.err = r.one(ctx, arg)
+		res.removed, res.gone, res.err = r.withParents(ctx, arg)
 	}
 	var layers map[string]bool
 	collected := r.sync()
@@ -48,8 +49,8 @@ func (s *Store) Remove(ctx context.Context, namesOrIDs []string, o RemoveOptions
 	var first error
 	for i, arg := range namesOrIDs {
 		res := results[i]
-		if res.gone != nil {
-			res.removed = append(res.removed, deletedLines(s, res.gone, layers)...)
+		for _, gone := range res.gone {
+			res.removed = append(res.removed, deletedLines(s, gone, layers)...)
 		}
 		if each != nil {
 			each(arg, res.removed, res.err)
@@ -90,6 +91,17 @@ type removal struct {
 	// dropped are the names that were removed.
 	dropped []string
 	names   *names.Store // synced once, by sync
+	known   map[string][]ocispec.History
+}
+
+// withParents removes what one argument names, and its parents if it is gone.
+func (r *removal) withParents(ctx context.Context, arg string) ([]Removed, []*library.Entry, error) {
+	out, img, err := r.one(ctx, arg)
+	if err != nil || img == nil {
+		return out, nil, err
+	}
+	more, gone, err := r.parents(ctx, img)
+	return append(out, more...), append([]*library.Entry{img}, gone...), err
 }
 
 // sync makes what untag did durable. Nothing is collected before: a name that
