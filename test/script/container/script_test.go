@@ -5,11 +5,9 @@
 // the built-in image, and ends when nothing of it is left.
 //
 // A script has berth and docker (a link to it) on its PATH, $OWNER, who calls
-// them ("UID:GID"), and, beside testscript's own words, `exits CODE PROGRAM
-// ARGS…`, `until REGEXP PROGRAM ARGS…`, which repeats the program until its output
-// matches, and the conditions [root], [ids] (root, and whoever has subordinate ids)
-// and [cgroups] (limits, pause and stats work). It belongs to the tests, outside
-// the rows.
+// them ("UID:GID"), the words of package typed, and the conditions [root], [ids]
+// (root, and whoever has subordinate ids) and [cgroups] (limits, pause and stats
+// work). It belongs to the tests, outside the rows.
 package container
 
 import (
@@ -18,8 +16,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +24,7 @@ import (
 
 	"berth/test/account"
 	"berth/test/netns"
+	"berth/test/typed"
 )
 
 func TestMain(m *testing.M) { os.Exit(netns.Main(m.Run)) }
@@ -107,7 +104,7 @@ func scripts(t *testing.T, who account.Account, berth string) {
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "until": until},
+		Cmds: typed.Words(),
 	})
 }
 
@@ -183,52 +180,4 @@ func clean(e *testscript.Env, berth string, vars []string) {
 		_, _ = run("ps", "-q")
 	}
 	e.T().Log("left behind: a holder")
-}
-
-// exits runs a program that ends with a code: exits CODE PROGRAM ARGS…
-func exits(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exits CODE PROGRAM ARGS…")
-	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	err = ts.Exec(args[1], args[2:]...)
-	got := 0
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		got = exit.ExitCode()
-	} else {
-		ts.Check(err)
-	}
-	if got != want {
-		ts.Fatalf("%s", fmt.Sprintf("exit code %d, not %d", got, want))
-	}
-}
-
-// patience is how long until waits for what no event tells of.
-const patience = 60 * time.Second
-
-// until repeats a program until it prints what is wanted: until REGEXP PROGRAM
-// ARGS…
-func until(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: until REGEXP PROGRAM ARGS…")
-	}
-	want, err := regexp.Compile("(?m)" + args[0])
-	ts.Check(err)
-	var env []string
-	for _, name := range []string{"PATH", "HOME", "BERTH_ROOT", "BERTH_RUN", "BERTH_ETC"} {
-		env = append(env, name+"="+ts.Getenv(name))
-	}
-	for end := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		cmd := exec.Command("/usr/bin/env", args[1:]...)
-		cmd.Dir, cmd.Env = ts.MkAbs("."), env
-		out, err := cmd.CombinedOutput()
-		if want.Match(out) {
-			return
-		}
-		if time.Now().After(end) {
-			ts.Fatalf("%q did not come, the last was %q, %v", args[0], out, err)
-		}
-	}
 }

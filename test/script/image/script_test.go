@@ -5,36 +5,26 @@
 // setting and has ubuntu, alpine and hello there.
 //
 // A script has the programs berth, docker and podman (links to berth), $REG,
-// the registry's address, $BARE, that of one without a search, and beside
-// testscript's own words: `exits CODE PROGRAM ARGS…`, `match FILE GOLDEN`
-// (lines of GOLDEN are regular expressions for the lines of the file), and the
-// conditions [root] and [ids], for root and whoever has subordinate ids. It
-// belongs to the tests, outside the rows.
+// the registry's address, $BARE, that of one without a search, the words of
+// package typed, and the conditions [root] and [ids], for root and whoever has
+// subordinate ids. It belongs to the tests, outside the rows.
 package image
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
-	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"berth/test/account"
 	"berth/test/fakereg"
+	"berth/test/typed"
 )
 
 // alone types the scripts as a user with one id.
@@ -89,6 +79,10 @@ func play(t *testing.T, who account.Account) {
 }
 
 func scripts(t *testing.T, who account.Account, berth string) {
+	words := typed.Words()
+	for _, program := range []string{"berth", "docker", "podman"} {
+		words[program] = word(program)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:   ".",
 		Setup: func(e *testscript.Env) error { return setup(e, berth, who) },
@@ -101,9 +95,7 @@ func scripts(t *testing.T, who account.Account, berth string) {
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "match": match, "berth": word("berth"), "docker": word("docker"), "podman": word("podman"),
-		},
+		Cmds: words,
 	})
 }
 
@@ -185,7 +177,7 @@ func hub() *fakereg.Server {
 		c.RootFS.Type = "layers"
 		var blobs [][]byte
 		for _, files := range layers {
-			blob, diff := layer(files)
+			blob, diff := fakereg.Layer(files)
 			blobs = append(blobs, blob)
 			c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, diff)
 		}
@@ -203,25 +195,6 @@ func hub() *fakereg.Server {
 	return s
 }
 
-// match compares a file's lines with regular expressions, line by line.
-func match(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) != 2 || neg {
-		ts.Fatalf("usage: match FILE GOLDEN")
-	}
-	got := strings.Split(strings.TrimRight(ts.ReadFile(args[0]), "\n"), "\n")
-	want := strings.Split(strings.TrimRight(os.Expand(ts.ReadFile(args[1]), ts.Getenv), "\n"), "\n")
-	for i := range max(len(got), len(want)) {
-		if i >= len(got) || i >= len(want) {
-			ts.Fatalf("%s has %d lines, %s %d:\n%s", args[0], len(got), args[1], len(want), strings.Join(got, "\n"))
-		}
-		re, err := regexp.Compile("^(?:" + want[i] + ")$")
-		ts.Check(err)
-		if !re.MatchString(got[i]) {
-			ts.Fatalf("line %d: %q does not match %q", i+1, got[i], want[i])
-		}
-	}
-}
-
 // word runs a program that must end well, or with ! must not.
 func word(program string) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
@@ -229,42 +202,4 @@ func word(program string) func(*testscript.TestScript, bool, []string) {
 			ts.Fatalf("%s %s: %v", program, strings.Join(args, " "), err)
 		}
 	}
-}
-
-// exits runs a program that must end with a code.
-func exits(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) < 2 || neg {
-		ts.Fatalf("usage: exits CODE PROGRAM ARGS…")
-	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	code := 0
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		var exit *exec.ExitError
-		if !asExit(err, &exit) {
-			ts.Fatalf("%s: %v", strings.Join(args[1:], " "), err)
-		}
-		code = exit.ExitCode()
-	}
-	if code != want {
-		ts.Fatalf("%s: exit code %d, want %d", strings.Join(args[1:], " "), code, want)
-	}
-}
-
-func asExit(err error, exit **exec.ExitError) bool { return errors.As(err, exit) }
-
-// layer is a gzip layer with these files, and the digest of its tar.
-func layer(files map[string]string) ([]byte, digest.Digest) {
-	var raw bytes.Buffer
-	w := tar.NewWriter(&raw)
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		_ = w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(files[name])), ModTime: time.Unix(1700000000, 0)})
-		_, _ = w.Write([]byte(files[name]))
-	}
-	_ = w.Close()
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	_, _ = z.Write(raw.Bytes())
-	_ = z.Close()
-	return packed.Bytes(), digest.FromBytes(raw.Bytes())
 }
