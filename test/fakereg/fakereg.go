@@ -98,6 +98,19 @@ func (s *Server) AddBlob(repository string, data []byte) v1.Descriptor {
 	return v1.Descriptor{MediaType: "application/octet-stream", Digest: d, Size: int64(len(data))}
 }
 
+// AddFile puts a file's bytes, which are known to have this digest, into a
+// repository. They stay in the file.
+func (s *Server) AddFile(repository, file string, d digest.Digest) (v1.Descriptor, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return v1.Descriptor{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keep(repository, d, blob{file: file, size: info.Size()})
+	return v1.Descriptor{MediaType: v1.MediaTypeImageLayerGzip, Digest: d, Size: info.Size()}, nil
+}
+
 // keep needs the lock.
 func (s *Server) keep(repository string, d digest.Digest, b blob) {
 	s.blobs[d] = b
@@ -141,15 +154,21 @@ func (s *Server) AddImage(repository, tag, media string, config v1.Image, layers
 	if media == "" {
 		media = v1.MediaTypeImageLayerGzip
 	}
-	if config.Architecture == "" {
-		config.Platform = v1.Platform{OS: "linux", Architecture: "amd64"}
-	}
-	var img Image
+	var all []v1.Descriptor
 	for _, l := range layers {
 		d := s.AddBlob(repository, l)
 		d.MediaType = media
-		img.Layers = append(img.Layers, d)
+		all = append(all, d)
 	}
+	return s.AddImageOf(repository, tag, config, all...)
+}
+
+// AddImageOf is AddImage with layers that the repository has.
+func (s *Server) AddImageOf(repository, tag string, config v1.Image, layers ...v1.Descriptor) Image {
+	if config.Architecture == "" {
+		config.Platform = v1.Platform{OS: "linux", Architecture: "amd64"}
+	}
+	img := Image{Layers: layers}
 	img.Config = s.AddBlob(repository, must(json.Marshal(config)))
 	img.Config.MediaType = v1.MediaTypeImageConfig
 	img.Raw = must(json.Marshal(v1.Manifest{
