@@ -212,14 +212,14 @@ func (s *Server) LoadLayout(dir, repository string) error {
 		s.mu.Unlock()
 	}
 	for _, m := range index.Manifests {
-		if err := s.loadDocument(dir, repository, m.Annotations[v1.AnnotationRefName], m); err != nil {
+		if err := loadDocument(s, dir, repository, m.Annotations[v1.AnnotationRefName], m); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Server) loadDocument(dir, repository, tag string, m v1.Descriptor) error {
+func loadDocument(s *Server, dir, repository, tag string, m v1.Descriptor) error {
 	data, err := os.ReadFile(filepath.Join(dir, "blobs", m.Digest.Algorithm().String(), m.Digest.Encoded()))
 	if err != nil {
 		return err
@@ -231,7 +231,7 @@ func (s *Server) loadDocument(dir, repository, tag string, m v1.Descriptor) erro
 	var in v1.Index
 	if json.Unmarshal(data, &in) == nil {
 		for _, below := range in.Manifests {
-			if err := s.loadDocument(dir, repository, "", below); err != nil {
+			if err := loadDocument(s, dir, repository, "", below); err != nil {
 				return err
 			}
 		}

@@ -57,7 +57,7 @@ func (s *Server) Heal() {
 	s.faults = nil
 }
 
-func (s *Server) faultFor(r *http.Request) *Fault {
+func faultFor(s *Server, r *http.Request) *Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.faults {

@@ -79,7 +79,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.requests = append(s.requests, Request{r.Method, r.URL.Path, r.URL.RawQuery, r.Header.Get("Range"), r.Proto,
 			r.Header.Get("Authorization"), r.Header, out.status, out.sent, body.n})
 	}()
-	f := s.faultFor(r)
+	f := faultFor(s, r)
 	if f == nil {
 		answers{s}.answer(out, r)
 		return
