@@ -264,10 +264,11 @@ func (s *start) create(ctx context.Context, e *Engine, u *undo.Stack) (*runtime.
 		return nil, err
 	}
 	if s.rec.Config.Process.Init {
-		if s.init, err = runtime.InitFile(filepath.Join(s.runDir, "init")); err != nil {
+		var done func()
+		if s.init, done, err = runtime.InitFile(filepath.Join(s.runDir, "init")); err != nil {
 			return nil, err
 		}
-		defer s.init.Close()
+		defer done()
 	}
 	bundle, err := s.bundle(ctx, e, mounts)
 	if err != nil {

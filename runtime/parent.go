@@ -111,16 +111,23 @@ func Helper() (*os.File, error) { return helper.Open() }
 
 // InitFile opens the program for a container's --init, which its mounts may have
 // as a source by /proc/self/fd. An ordinary user's is on a tmpfs that is mounted on
-// a folder dir, which is made, in the caller's own mount namespace.
-func InitFile(dir string) (*os.File, error) {
-	f, err := helper.Installed()
-	if err == nil {
-		return f, nil
+// a folder dir, which is made, in the caller's own mount namespace. When the
+// container has its mounts, done gives all back.
+func InitFile(dir string) (f *os.File, done func(), err error) {
+	if f, err = helper.Installed(); err == nil {
+		return f, func() { f.Close() }, nil
 	}
 	if inside, nerr := proc.InUserNamespace(); nerr != nil || !inside {
-		return nil, errors.Join(err, nerr)
+		return nil, nil, errors.Join(err, nerr)
 	}
-	return helper.Mounted(dir)
+	if f, err = helper.Mounted(dir); err != nil {
+		return nil, nil, err
+	}
+	return f, func() {
+		f.Close()
+		_ = unix.Unmount(dir, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) // it ends with us at the latest
+		_ = os.Remove(dir)
+	}, nil
 }
 
 // TreeOf clones what another container, whose first process is pid, has mounted on a
@@ -189,14 +196,18 @@ func (p *Place) Close() {
 const monitorPath = "/berth/monitor"
 
 // MonitorPlace opens the cgroup that monitors live in, so that they outlive the
-// caller's. An ordinary user without a cgroup gets an empty place.
+// caller's. An ordinary user's get an empty place: where there are scopes, OwnScope
+// gives them one, and root's cgroup is not to be entered, though it can be opened.
 func MonitorPlace(_ context.Context, rt *Runtime) (*Place, error) {
 	rt.begin()
+	if rt.rootless() {
+		return &Place{}, nil
+	}
 	l, err := cgroup.Detect()
 	if err != nil {
 		return nil, err
 	}
-	c, err := cgroup.New(l, cgroup.Config{ID: "monitor", Path: monitorPath, Rootless: rt.rootless()})
+	c, err := cgroup.New(l, cgroup.Config{ID: "monitor", Path: monitorPath})
 	if err != nil {
 		return nil, err
 	}
@@ -206,9 +217,6 @@ func MonitorPlace(_ context.Context, rt *Runtime) (*Place, error) {
 		if err = cgroup.Share(c); err == nil {
 			p.Tasks, p.Dir, err = c.JoinFDs()
 		}
-	}
-	if err != nil && rt.rootless() {
-		return &Place{}, nil
 	}
 	return p, err
 }
