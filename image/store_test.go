@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -369,7 +370,12 @@ func TestLists(t *testing.T) {
 	if err != nil || !bytes.Contains(raw, []byte(`"variant":"v3"`)) {
 		t.Errorf("%s, %v", raw, err)
 	}
-	p, err := s.Pull(t.Context(), PullRequest{Name: canonical(t, s, list), Policy: PullAlways})
+	r := PullRequest{Name: canonical(t, s, list), Policy: PullAlways, Platform: "linux/s390x"}
+	if p, err := s.Pull(t.Context(), r); !fault.Is(err, fault.NotFound) {
+		t.Errorf("pull of a platform that the list does not have: %+v, %v", p, err)
+	}
+	r.Platform = "linux/" + runtime.GOARCH + "/v3"
+	p, err := s.Pull(t.Context(), r)
 	if err != nil || p[0].Digest != digest.FromBytes(raw) {
 		t.Errorf("pull of the list: %+v, %v", p, err)
 	}
