@@ -90,7 +90,7 @@ func Exec(ctx context.Context, e *Engine, r ExecRequest) (_ *Session, err error)
 		}
 	}()
 	e.tell(rec, "exec_create: "+strings.Join(r.Args, " "), map[string]string{"execID": s.ID})
-	if err := spawn(ctx, e, rec, &r, s); err != nil {
+	if err := spawn(ctx, e, rec, &r, s, facts.Started.Range); err != nil {
 		return nil, metChange(ctx, e, r.Container, rec.ID, err)
 	}
 	e.tell(rec, "exec_start: "+strings.Join(r.Args, " "), map[string]string{"execID": s.ID})
@@ -133,7 +133,7 @@ func metChange(ctx context.Context, e *Engine, name string, id container.ID, err
 	return err
 }
 
-func spawn(ctx context.Context, e *Engine, rec *container.Record, r *ExecRequest, s *Session) error {
+func spawn(ctx context.Context, e *Engine, rec *container.Record, r *ExecRequest, s *Session, ids *container.Range) error {
 	req := runtime.ExecRequest{
 		ID: string(rec.ID), Parent: s.Conn, Change: func(p *specs.Process) error { return execProcess(p, r) },
 		Account: &runtime.Account{User: cmp.Or(r.User, rec.Resolved.User)},
@@ -143,7 +143,9 @@ func spawn(ctx context.Context, e *Engine, rec *container.Record, r *ExecRequest
 	}
 	var drain []*os.File
 	if !r.Terminal {
-		theirs, ours, err := monitor.Pipes(r.Stdin && !r.Detach, true, !r.merged)
+		asked := [3]bool{r.Stdin && !r.Detach, true, !r.merged}
+		uid, gid := hostRoot(ids)
+		theirs, ours, err := monitor.Pipes(asked, uid, gid)
 		if err != nil {
 			return err
 		}

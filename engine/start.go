@@ -234,7 +234,7 @@ func (s *start) gather(ctx context.Context, e *Engine, u *undo.Stack) (err error
 	if s.net != nil {
 		u.Push("leave the networks", func() error { return e.Networks.Detach(context.WithoutCancel(ctx), id) })
 	}
-	uid, _ := s.hostRoot()
+	uid, _ := hostRoot(s.ids)
 	if s.links, err = linksOf(ctx, e, s.rec, true); err != nil {
 		return err
 	}
@@ -288,7 +288,7 @@ func (s *start) create(ctx context.Context, e *Engine, u *undo.Stack) (*runtime.
 		Account: &runtime.Account{User: bundle.User, Groups: bundle.Groups},
 	}
 	if !s.cfg.Terminal && !s.cfg.Passthrough {
-		uid, gid := s.hostRoot()
+		uid, gid := hostRoot(s.ids)
 		if req.Stdio, err = monitor.Stdio(&s.cfg, uid, gid); err != nil {
 			return nil, err
 		}
@@ -332,11 +332,11 @@ func (s *start) hold() error {
 }
 
 // hostRoot is who the container's root is on the host.
-func (s *start) hostRoot() (uid, gid int) {
-	if s.ids == nil {
+func hostRoot(ids *container.Range) (uid, gid int) {
+	if ids == nil {
 		return os.Geteuid(), os.Getegid()
 	}
-	return int(s.ids.First), int(s.ids.First)
+	return int(ids.First), int(ids.First)
 }
 
 // bundle is the last place where policy is decided.

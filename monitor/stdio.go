@@ -76,17 +76,15 @@ func openFIFO(path string, flags, uid, gid int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
-// Pipes makes the streams of an exec session: the process's ends, nil for a
-// stream that is not asked for (the process gets /dev/null), and ours.
-func Pipes(stdin, stdout, stderr bool) (theirs *[3]*os.File, ours *Streams, err error) {
+// Pipes makes the streams of an exec session: the process's ends, which it can
+// open again as the host's uid and gid (or /dev/null, for a stream that is not asked
+// for), and ours.
+func Pipes(asked [3]bool, uid, gid int) (theirs *[3]*os.File, ours *Streams, err error) {
 	var u undo.Stack
 	defer u.Unwind(&err)
 	theirs, ours = &[3]*os.File{}, &Streams{}
-	for i, one := range []struct {
-		asked bool
-		ours  **os.File
-	}{{stdin, &ours.Stdin}, {stdout, &ours.Stdout}, {stderr, &ours.Stderr}} {
-		if !one.asked {
+	for i, one := range []**os.File{&ours.Stdin, &ours.Stdout, &ours.Stderr} {
+		if !asked[i] {
 			null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 			if err != nil {
 				return nil, nil, err
@@ -99,9 +97,12 @@ func Pipes(stdin, stdout, stderr bool) (theirs *[3]*os.File, ours *Streams, err 
 		if err != nil {
 			return nil, nil, err
 		}
-		*one.ours, theirs[i] = mine, other
+		*one, theirs[i] = mine, other
 		u.Push("close a pipe", mine.Close)
 		u.Push("close a pipe", other.Close)
+		if err := other.Chown(uid, gid); err != nil {
+			return nil, nil, err
+		}
 	}
 	return theirs, ours, nil
 }
