@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"berth/base/fault"
 	"berth/container"
 )
 
@@ -41,7 +42,7 @@ func Shutdown(ctx context.Context, e *Engine, r ShutdownRequest) error {
 		}
 		all = slices.DeleteFunc(all, func(s container.Summary) bool {
 			st := s.State()
-			return !st.Live() && st != container.StateRestarting && !s.Facts.Watched || slices.Contains(failed, s.ID)
+			return !st.Live() && st != container.StateRestarting && !s.Facts.Watched && !starting(ctx, e, &s) || slices.Contains(failed, s.ID)
 		})
 		if len(all) == 0 {
 			return nil
@@ -49,6 +50,20 @@ func Shutdown(ctx context.Context, e *Engine, r ShutdownRequest) error {
 		failed = append(failed, shutAll(ctx, e, all, r)...)
 	}
 	return ctx.Err()
+}
+
+// starting tells of a container that looks ended whether its restart policy is
+// starting it: that forgets the wait first and then the end.
+func starting(ctx context.Context, e *Engine, s *container.Summary) bool {
+	if !s.Restart.Wanted() || !s.Facts.ThisBoot {
+		return false
+	}
+	l, err := e.Containers.TryLock(ctx, s.ID)
+	if err != nil {
+		return fault.Is(err, fault.Busy)
+	}
+	_ = l.Unlock()
+	return false
 }
 
 // shutAll ends containers at once and lists those that did not.
