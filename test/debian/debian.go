@@ -22,7 +22,7 @@ import (
 	"berth/test/netns"
 )
 
-// Hub is the registry. Its images are ubuntu, debian and busybox; Programs adds more.
+// Hub is the registry. Its images are ubuntu, debian and busybox.
 type Hub struct {
 	*fakereg.Server
 	http *httptest.Server
