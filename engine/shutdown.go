@@ -73,13 +73,14 @@ func shutAll(ctx context.Context, e *Engine, all []container.Summary, r Shutdown
 	turns := make(turns, atWork)
 	for _, s := range all {
 		wait.Go(func() {
-			err := shut(ctx, e, s.ID, r.Timeout, turns)
+			ran, err := shut(ctx, e, s.ID, r.Timeout, turns)
 			told.Lock()
 			defer told.Unlock()
 			if err != nil {
 				failed = append(failed, s.ID)
 			}
-			if r.Each != nil {
+			// One whose last run was only being settled has been told of.
+			if st := s.State(); r.Each != nil && (ran || err != nil || st.Live() || st == container.StateRestarting) {
 				r.Each(s.Name, err)
 			}
 		})
@@ -97,18 +98,19 @@ func (t turns) take(do func() error) error {
 	return do()
 }
 
-func shut(ctx context.Context, e *Engine, id container.ID, timeout *int, t turns) error {
+// shut ends one, and tells whether it ran.
+func shut(ctx context.Context, e *Engine, id container.ID, timeout *int, t turns) (ran bool, err error) {
 	var s *stopping
-	err := t.take(func() (err error) {
+	err = t.take(func() (err error) {
 		s, err = beginStop(ctx, e, id, StopRequest{Timeout: timeout, shutdown: true})
 		return err
 	})
 	if err != nil || s == nil {
-		return err
+		return false, err
 	}
 	defer s.Close()
 	if err := s.wait(ctx, e); err != nil {
-		return fmt.Errorf("wait for its end: %w", err)
+		return true, fmt.Errorf("wait for its end: %w", err)
 	}
-	return t.take(func() error { return s.settle(ctx, e) })
+	return true, t.take(func() error { return s.settle(ctx, e) })
 }
