@@ -1,7 +1,6 @@
 package container
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -9,16 +8,13 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
-	"berth/base/atomicfile"
 	"berth/base/codec"
-	"berth/base/fault"
 	"berth/sys/stamp"
 )
 
 // index is RUN/containers.index: what a list has read of kept containers, with
 // the stamps of their folders, so that the next list looks at each folder and
-// reads one file in place of three a container. It decides nothing: what is not
-// in it, or has another stamp, is read from its own files.
+// reads one file in place of three a container.
 type index map[ID]*indexed
 
 // indexed is one container. A file in a folder is only ever replaced as a whole,
@@ -29,24 +25,14 @@ type indexed struct {
 	life      life // without what facts do not tell
 }
 
-const (
-	indexForm = "containers 1\n"
-	maxIndex  = 64 << 20
-	// indexAfter is how many containers, and indexPart what part of all, a list
-	// has to have read itself before the index is written again.
-	indexAfter, indexPart = 32, 32
-)
-
-func indexPath(s *disk) string { return filepath.Join(s.opts.Run, "containers.index") }
+func (s *disk) index() *stamp.Cache {
+	return &stamp.Cache{Path: filepath.Join(s.opts.Run, "containers.index"), Form: "containers 1\n", Max: 64 << 20}
+}
 
 // readIndex is empty if there is none, or a broken one.
 func readIndex(s *disk) index {
-	data, err := atomicfile.ReadCapped(indexPath(s), maxIndex)
-	if err != nil {
-		return nil
-	}
 	var all []indexed
-	if !codec.Unsealed(indexForm, data, func(c *codec.Coder) { codec.List(c, &all, codeIndexed) }) {
+	if !s.index().Read(func(c *codec.Coder) { codec.List(c, &all, codeIndexed) }) {
 		return nil
 	}
 	x := make(index, len(all))
@@ -64,18 +50,14 @@ func writeIndex(s *disk, all []*indexed) {
 			kept = append(kept, *one)
 		}
 	}
-	data := codec.Sealed(indexForm, func(c *codec.Coder) { codec.List(c, &kept, codeIndexed) })
-	if err := atomicfile.Write(indexPath(s), data, 0o600); err != nil && !fault.Is(err, fault.NoSpace) && !errors.Is(err, fs.ErrPermission) {
+	if err := s.index().Write(func(c *codec.Coder) { codec.List(c, &kept, codeIndexed) }); err != nil {
 		s.opts.Warn(err)
 	}
 }
 
 func codeIndexed(c *codec.Coder, x *indexed) {
-	for _, seen := range []*stamp.Stamp{&x.home, &x.run} {
-		c.U64(&seen.Inode)
-		c.I64(&seen.Ctime)
-		c.I64(&seen.Size)
-	}
+	x.home.Code(c)
+	x.run.Code(c)
 	x.sum.code(c)
 	l := &x.life
 	codec.Optional(c, &l.Started, codeStarted)

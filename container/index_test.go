@@ -91,12 +91,12 @@ func sameList(t *testing.T, s *Store, what string, n int) []Summary {
 	first := list()
 	time.Sleep(stamp.Tick)
 	list()
-	data, err := os.ReadFile(indexPath(s.disk))
+	data, err := os.ReadFile(s.index().Path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, index := range [][]byte{data, nil, data[:len(data)/2], append([]byte{9}, data[1:]...), bytes.Repeat([]byte{0xff}, len(data))} {
-		if err := os.WriteFile(indexPath(s.disk), index, 0o600); err != nil {
+		if err := os.WriteFile(s.index().Path, index, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if got := list(); !reflect.DeepEqual(got, first) {

@@ -45,7 +45,7 @@ func (s *Store) List(ctx context.Context) ([]Summary, error) {
 		})
 	}
 	wait.Wait()
-	if n := int(news.Load()); n > indexAfter+len(all)/indexPart || len(known) > indexAfter+2*len(all) {
+	if n := int(news.Load()); stamp.Outdated(len(known), len(all), n) {
 		writeIndex(s.disk, found)
 	}
 	out := make([]Summary, 0, len(all))

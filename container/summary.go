@@ -17,14 +17,23 @@ const summaryForm = "summary 2\n"
 
 // encode gives the bytes of a summary's file.
 func (s *Summary) encode() []byte {
-	return codec.Sealed(summaryForm, s.code)
+	c := codec.Coder{Buf: []byte(summaryForm)}
+	s.code(&c)
+	return atomicfile.Seal(c.Buf)
 }
 
 // decodeSummary reads encode's bytes. Error: Invalid.
 func decodeSummary(b []byte) (*Summary, error) {
+	bad := fault.New(fault.Invalid, "a summary is torn or of another form")
+	body, ok := atomicfile.Unseal(summaryForm, b)
+	if !ok {
+		return nil, bad
+	}
 	var s Summary
-	if !codec.Unsealed(summaryForm, b, s.code) {
-		return nil, fault.New(fault.Invalid, "a summary is torn or of another form")
+	c := codec.DecodeShared(body)
+	s.code(c)
+	if c.Err != nil || len(c.Buf) > 0 {
+		return nil, bad
 	}
 	return &s, nil
 }

@@ -6,9 +6,7 @@
 package codec
 
 import (
-	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"maps"
 	"slices"
 	"time"
@@ -31,25 +29,8 @@ type Coder struct {
 // Decode returns a coder that takes its values from b.
 func Decode(b []byte) *Coder { return &Coder{Buf: b, decoding: true} }
 
-// Sealed gives the bytes of a file that nobody waits for on the disk: its form,
-// what write codes, and a checksum.
-func Sealed(form string, write func(*Coder)) []byte {
-	c := Coder{Buf: []byte(form)}
-	write(&c)
-	return binary.LittleEndian.AppendUint32(c.Buf, crc32.ChecksumIEEE(c.Buf))
-}
-
-// Unsealed has the bytes of Sealed read, and reports whether they were whole and
-// of that form. The strings read share memory.
-func Unsealed(form string, b []byte, read func(*Coder)) bool {
-	end := len(b) - 4
-	if end < len(form) || string(b[:len(form)]) != form || binary.LittleEndian.Uint32(b[end:]) != crc32.ChecksumIEEE(b[:end]) {
-		return false
-	}
-	c := Coder{Buf: b[len(form):end], text: string(b[len(form):end]), decoding: true}
-	read(&c)
-	return c.Err == nil && len(c.Buf) == 0
-}
+// DecodeShared is Decode for many strings: they are parts of one copy of b.
+func DecodeShared(b []byte) *Coder { return &Coder{Buf: b, text: string(b), decoding: true} }
 
 // Decoding tells the direction.
 func (c *Coder) Decoding() bool { return c.decoding }

@@ -3,9 +3,7 @@ package library
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -144,8 +142,8 @@ func listed(ctx context.Context, l *Library) ([]names.Listed, map[digest.Digest]
 	if whole {
 		next.folders = now
 	}
-	again := len(all) > indexAfter && next.folders != [2]stamp.Stamp{}
-	if again || news+more > indexAfter+len(all)/indexPart || len(x.named) > indexAfter+2*len(all) {
+	again := len(all) > stamp.Few && next.folders != [2]stamp.Stamp{}
+	if again || stamp.Outdated(len(x.named), len(all), news+more) {
 		writeIndex(l, next)
 	}
 	return all, out, nil
@@ -250,7 +248,7 @@ func (l *Library) summaryOf(ctx context.Context, target ocispec.Descriptor) (sum
 // writeSummary keeps a summary; a full disk is no reason to fail a list.
 func (l *Library) writeSummary(target digest.Digest, sum summary) {
 	if data, err := json.Marshal(sum); err == nil {
-		if err := atomicfile.Write(l.SummaryPath(target), data, 0o600); err != nil && !fault.Is(err, fault.NoSpace) && !errors.Is(err, fs.ErrPermission) {
+		if err := atomicfile.WriteHint(l.SummaryPath(target), data, 0o600); err != nil {
 			l.warn(err)
 		}
 	}

@@ -2,44 +2,35 @@ package library
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
-	"berth/base/atomicfile"
 	"berth/base/codec"
-	"berth/base/fault"
 	"berth/image/names"
 	"berth/sys/stamp"
 )
 
 // index is STORE/index: the names and summaries that a list has read, with the
 // stamps of their files, so that the next list reads one file in place of two
-// an image. It decides nothing: what is not in it, or has another stamp, is
-// read from its own file. If it has all, and the folders of names and summaries
-// are as they were before it was made, then nothing else is looked at.
+// an image. If it has all, and the folders of names and summaries are as they
+// were before it was made, then nothing else is looked at.
 type index struct {
 	folders [2]stamp.Stamp // zero if it lacks something
 	named   []names.Listed // sorted
 	made    []madeSummary
 }
 
-const (
-	indexForm = "index 2\n"
-	maxIndex  = 256 << 20
-	// indexAfter is how many files, and indexPart what part of all, a list has
-	// to have read itself before the index is written again.
-	indexAfter, indexPart = 32, 32
-)
+func indexOf(l *Library) *stamp.Cache {
+	return &stamp.Cache{Path: l.Path("index"), Form: "index 2\n", Max: 256 << 20}
+}
 
 // readIndex is empty if there is none, or a broken one.
 func readIndex(l *Library) index {
 	var x index
-	if data, err := atomicfile.ReadCapped(l.Path("index"), maxIndex); err != nil || !codec.Unsealed(indexForm, data, x.code) {
+	if !indexOf(l).Read(x.code) {
 		return index{}
 	}
 	return x
@@ -58,7 +49,7 @@ func writeIndex(l *Library, x index) {
 	if len(x.named) < len(all) {
 		x.folders = [2]stamp.Stamp{}
 	}
-	if err := atomicfile.Write(l.Path("index"), codec.Sealed(indexForm, x.code), 0o600); err != nil && !fault.Is(err, fault.NoSpace) && !errors.Is(err, fs.ErrPermission) {
+	if err := indexOf(l).Write(x.code); err != nil {
 		l.warn(err)
 	}
 }
@@ -93,7 +84,7 @@ func (x *index) known() (map[string]names.Listed, map[digest.Digest]stamped) {
 // thousand takes seconds anyway, and a list is waited for. Call it when their
 // layers are here and again when they have names; what fails, lists say.
 func Foresee(ctx context.Context, l *Library, targets []ocispec.Descriptor, named bool) {
-	if len(targets) <= indexAfter {
+	if len(targets) <= stamp.Few {
 		return
 	}
 	if !named {
@@ -114,11 +105,11 @@ type madeSummary struct {
 
 func (x *index) code(c *codec.Coder) {
 	for i := range x.folders {
-		wireStamp(c, &x.folders[i])
+		x.folders[i].Code(c)
 	}
 	codec.List(c, &x.named, func(c *codec.Coder, n *names.Listed) {
 		c.Str(&n.File)
-		wireStamp(c, &n.Stamp)
+		n.Stamp.Code(c)
 		c.Str(&n.Name)
 		c.Str(&n.Target.MediaType)
 		wireDigest(c, &n.Target.Digest)
@@ -129,7 +120,7 @@ func (x *index) code(c *codec.Coder) {
 	})
 	codec.List(c, &x.made, func(c *codec.Coder, s *madeSummary) {
 		wireDigest(c, &s.target)
-		wireStamp(c, &s.seen)
+		s.seen.Code(c)
 		c.Int(&s.Version)
 		wireDigest(c, &s.ID)
 		wireDigest(c, &s.Manifest)
@@ -143,12 +134,6 @@ func (x *index) code(c *codec.Coder) {
 		c.Map(&s.Labels)
 		codec.List(c, &s.Layers, wireDigest)
 	})
-}
-
-func wireStamp(c *codec.Coder, s *stamp.Stamp) {
-	c.U64(&s.Inode)
-	c.I64(&s.Ctime)
-	c.I64(&s.Size)
 }
 
 func wireDigest(c *codec.Coder, d *digest.Digest) {
