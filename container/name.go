@@ -11,6 +11,7 @@ import (
 
 	"berth/base/fault"
 	"berth/base/flock"
+	"berth/base/ids"
 )
 
 // maxName bounds a name to what a file's name can be.
@@ -23,12 +24,7 @@ const nameChars = "[a-zA-Z0-9][a-zA-Z0-9_.-]"
 // letter or digit, then one or more of letters, digits, "_", ".", "-". A slash
 // in front is the caller's to drop.
 func CheckName(name string) error {
-	ok := len(name) > 1 && len(name) <= maxName && name[0] != '.' && name[0] != '_' && name[0] != '-'
-	for i := 0; ok && i < len(name); i++ {
-		c := name[i]
-		ok = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '.' || c == '-'
-	}
-	if !ok {
+	if len(name) < 2 || len(name) > maxName || !ids.IsName(name) {
 		return fault.New(fault.Invalid, "Invalid container name (%.300s), only %s are allowed", name, nameChars)
 	}
 	return nil

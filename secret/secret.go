@@ -77,12 +77,7 @@ func (s *Store) path(name string) string { return filepath.Join(s.dir(), name) }
 
 // CheckName refuses what cannot be a secret's name.
 func CheckName(name string) error {
-	ok := len(name) > 0 && len(name) <= maxName && !strings.ContainsRune("_.-", rune(name[0]))
-	for i := 0; ok && i < len(name); i++ {
-		c := name[i]
-		ok = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '.' || c == '-'
-	}
-	if !ok {
+	if len(name) > maxName || !ids.IsName(name) {
 		return fault.New(fault.Invalid, "secret name %.300q is invalid: only [a-zA-Z0-9][a-zA-Z0-9_.-]* of at most %d characters is allowed", name, maxName)
 	}
 	return nil

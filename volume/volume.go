@@ -25,6 +25,7 @@ import (
 	"berth/base/atomicfile"
 	"berth/base/fault"
 	"berth/base/flock"
+	"berth/base/ids"
 )
 
 // Options says where a store is.
@@ -97,12 +98,7 @@ func CheckName(name string) error {
 	if len(name) == 1 {
 		return fault.New(fault.Invalid, "volume name is too short, names should be at least two alphanumeric characters")
 	}
-	ok := len(name) > 0 && len(name) <= 240 && !strings.ContainsRune("_.-", rune(name[0]))
-	for i := 0; ok && i < len(name); i++ {
-		c := name[i]
-		ok = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '.' || c == '-'
-	}
-	if !ok {
+	if len(name) > 240 || !ids.IsName(name) {
 		return fault.New(fault.Invalid, "%.300q includes invalid characters for a local volume name, only %q are allowed. If you intended to pass a host directory, use absolute path", name, nameChars)
 	}
 	return nil

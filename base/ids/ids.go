@@ -39,6 +39,20 @@ func Parse(s string) (ID, error) {
 	return ID(s), nil
 }
 
+// IsName reports whether s can be a name by Docker's rule,
+// [a-zA-Z0-9][a-zA-Z0-9_.-]*; how long one may be is the caller's business.
+func IsName(s string) bool {
+	if s == "" || s[0] == '_' || s[0] == '.' || s[0] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] == '+' || !allowed(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
 func allowed(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
 		c == '_' || c == '+' || c == '-' || c == '.'
