@@ -83,7 +83,7 @@ func unrecorded(s *disk) ([]ID, error) {
 	suspects := map[ID]bool{}
 	// The records last: what is made meanwhile has one by then.
 	for _, dir := range []string{s.locks(), s.running(), s.kept()} {
-		names, err := namesIn(dir)
+		names, err := atomicfile.Names(dir)
 		if err != nil {
 			return nil, err
 		}
@@ -105,15 +105,6 @@ func unrecorded(s *disk) ([]ID, error) {
 		}
 	}
 	return out, nil
-}
-
-func namesIn(dir string) ([]string, error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.Readdirnames(-1)
 }
 
 // Sweep takes away what killed creates and removals left of containers that have

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"berth/base/atomicfile"
 )
 
 // killed gives a lock free as the end of its holder does.
@@ -156,7 +158,7 @@ func TestSweepOfFiles(t *testing.T) {
 	if found, err := s.Check(t.Context(), drop); err != nil || len(found) > 0 {
 		t.Errorf("a new one: %+v, %v", found, err)
 	}
-	then := time.Now().Add(-2 * stale)
+	then := time.Now().Add(-2 * atomicfile.Stale)
 	if err := os.Chtimes(path, then, then); err != nil {
 		t.Fatal(err)
 	}

@@ -196,7 +196,7 @@ func (s *disk) everywhere() (kept, passing []ID, ran map[ID]bool, err error) {
 
 // idsIn lists the entries of a folder that are ids.
 func idsIn(dir string) ([]ID, error) {
-	names, err := namesIn(dir)
+	names, err := atomicfile.Names(dir)
 	if err != nil {
 		return nil, err
 	}

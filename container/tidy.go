@@ -62,10 +62,6 @@ func (s book) tidyNames(repair bool) ([]Finding, error) {
 	return out, nil
 }
 
-// stale is how old a file must be that was being written, for its writer to be
-// dead: one that is not makes an error of that, and loses nothing.
-const stale = time.Minute
-
 // tidyStaged looks at what was to become a name.
 func (s book) tidyStaged(file string, repair bool) *Finding {
 	path := filepath.Join(s.namesDir(), file)
@@ -89,7 +85,7 @@ func (s book) tidyStaged(file string, repair bool) *Finding {
 // dropStale looks at a file that atomicfile was writing.
 func dropStale(path string, repair bool) *Finding {
 	st, err := os.Lstat(path)
-	if err != nil || !atomicfile.IsStaged(filepath.Base(path)) || time.Since(st.ModTime()) < stale {
+	if err != nil || !atomicfile.IsStaged(filepath.Base(path)) || time.Since(st.ModTime()) < atomicfile.Stale {
 		return nil
 	}
 	return &Finding{Path: path, Problem: "left by a command that was killed", Repaired: repair && os.Remove(path) == nil}

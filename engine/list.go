@@ -3,8 +3,9 @@ package engine
 import (
 	"context"
 	"fmt"
-	"os"
+	"sync"
 
+	"berth/base/atomicfile"
 	"berth/base/fault"
 	"berth/container"
 )
@@ -18,9 +19,9 @@ func Containers(ctx context.Context, e *Engine) ([]container.Summary, error) {
 		return nil, err
 	}
 	kept := all[:0]
-	begun := e.begun()
+	begun := sync.OnceValue(e.begun)
 	for _, s := range all {
-		if s.State() == container.StateCreated && begun[s.ID] {
+		if s.State() == container.StateCreated && begun()[s.ID] {
 			e.stopHalf(ctx, s.ID)
 		}
 		if !undone(&s.Facts) || e.relook(ctx, &s) {
@@ -32,12 +33,7 @@ func Containers(ctx context.Context, e *Engine) ([]container.Summary, error) {
 
 // begun is the containers that the runtime has something of.
 func (e *Engine) begun() map[container.ID]bool {
-	d, err := os.Open(e.Runtime.Root)
-	if err != nil {
-		return nil
-	}
-	defer d.Close()
-	names, _ := d.Readdirnames(-1)
+	names, _ := atomicfile.Names(e.Runtime.Root) // none before the first start
 	ids := make(map[container.ID]bool, len(names))
 	for _, name := range names {
 		ids[container.ID(name)] = true

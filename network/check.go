@@ -19,10 +19,6 @@ type Finding struct {
 	Repaired bool
 }
 
-// stale is how old a file must be that was being written, for its writer to be
-// dead: one that is not makes an error of that, and loses nothing.
-const stale = time.Minute
-
 // Check looks for what killed verbs left: files that were being written, and what
 // is reserved for containers that are gone. With repair that goes.
 func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
@@ -32,7 +28,7 @@ func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
 			if err != nil || d.IsDir() || !atomicfile.IsStaged(d.Name()) && !strings.HasPrefix(d.Name(), unlinked) {
 				return nil // what cannot be read is told by those who need it
 			}
-			if info, err := d.Info(); err != nil || time.Since(info.ModTime()) < stale {
+			if info, err := d.Info(); err != nil || time.Since(info.ModTime()) < atomicfile.Stale {
 				return nil
 			}
 			out = append(out, Finding{path, "left by a command that was killed", repair && os.Remove(path) == nil})

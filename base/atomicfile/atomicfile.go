@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"berth/base/fault"
 	"berth/base/ids"
@@ -33,6 +34,20 @@ const stagePrefix = ".stage-"
 // IsStaged reports whether name (the last path element) is a file that Write
 // stages, so that listings skip it and cleaners may remove it.
 func IsStaged(name string) bool { return strings.HasPrefix(name, stagePrefix) }
+
+// Names lists a folder, in no order, staged files too.
+func Names(dir string) ([]string, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
+}
+
+// Stale is how old a staged file must be for its writer to be dead: one that is
+// not makes an error of that, and loses nothing.
+const Stale = time.Minute
 
 // Write replaces the file at path by data, with exactly the permission bits
 // perm whatever the umask. It stages the content in the same folder under a

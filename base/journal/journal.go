@@ -22,6 +22,7 @@ import (
 	"syscall"
 	"time"
 
+	"berth/base/atomicfile"
 	"berth/base/fault"
 )
 
@@ -58,15 +59,10 @@ func (j *Journal) path(generation uint64) string {
 
 // generations lists what is there, in order.
 func (j *Journal) generations() ([]uint64, error) {
-	d, err := os.Open(j.dir)
+	names, err := atomicfile.Names(j.dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"berth/base/atomicfile"
 	"berth/base/fault"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -60,7 +61,7 @@ func (s *Store) scan(ctx context.Context, fn func(Blob) error) error {
 // tagged is the set of files of labels: most blobs have none, and to open one
 // in vain for each takes time.
 func (t *tags) tagged(algorithm string) (map[string]bool, error) {
-	files, err := namesIn(filepath.Join(t.opts.Dir, "labels", algorithm))
+	files, err := atomicfile.Names(filepath.Join(t.opts.Dir, "labels", algorithm))
 	if err != nil {
 		return nil, fmt.Errorf("list labels: %w", err)
 	}
@@ -113,7 +114,7 @@ func (t *tags) Relabeled(since time.Time) ([]digest.Digest, error) {
 func (t *tags) OrphanLabels(limit time.Time) ([]string, error) {
 	blobs := map[string]bool{} // ALGORITHM:HEX, spares two calls for nearly all
 	for _, algorithm := range []string{"sha256", "sha512"} {
-		files, err := namesIn(filepath.Join(t.opts.Dir, "blobs", algorithm))
+		files, err := atomicfile.Names(filepath.Join(t.opts.Dir, "blobs", algorithm))
 		if err != nil {
 			return nil, fmt.Errorf("list content: %w", err)
 		}
@@ -131,15 +132,6 @@ func (t *tags) OrphanLabels(limit time.Time) ([]string, error) {
 		}
 	})
 	return out, err
-}
-
-func namesIn(dir string) ([]string, error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.Readdirnames(-1)
 }
 
 func (t *tags) orphan(d digest.Digest) bool {

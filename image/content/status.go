@@ -178,7 +178,7 @@ func (s *Store) DropIngest(id string) error {
 // process that was killed between the two leaves one.
 func (p *place) StrayLocks() error {
 	dir := filepath.Join(p.opts.Locks, "ingest")
-	files, err := namesIn(dir)
+	files, err := atomicfile.Names(dir)
 	if err != nil {
 		return fmt.Errorf("look for stray locks: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 
+	"berth/base/atomicfile"
 	"berth/base/ids"
 
 	"golang.org/x/sys/unix"
@@ -276,13 +277,9 @@ func eachEntry(buf []byte, f func(name string, kind byte) error) error {
 
 // listNames lists a folder of the store, unsorted. A missing one is empty.
 func listNames(dir string) ([]string, error) {
-	d, err := os.Open(dir)
+	names, err := atomicfile.Names(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.Readdirnames(-1)
+	return names, err
 }
