@@ -13,13 +13,13 @@ import (
 	"strconv"
 	"strings"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"berth/base/atomicfile"
 	"berth/base/fault"
 	"berth/container"
 	"berth/container/config"
+	"berth/runtime"
 	"berth/secret"
 )
 
@@ -61,9 +61,7 @@ func Secrets(_ context.Context, e *Engine, filters map[string][]string) ([]secre
 				case "id":
 					return strings.HasPrefix(s.ID, v)
 				}
-				k, want, exact := strings.Cut(v, "=")
-				have, ok := s.Labels[k]
-				return ok && (!exact || have == want)
+				return HasLabel(s.Labels, v)
 			})
 			if !fits {
 				return true
@@ -238,10 +236,9 @@ func (s *start) secrets(e *Engine, joined bool) (out container.Secrets, err erro
 func (s *start) writeSecret(e *Engine, at string, one *config.Secret, data []byte) error {
 	uid, gid := int(one.UID), int(one.GID)
 	if s.ids != nil {
-		var uok, gok bool
-		uid, uok = hostID(s.ids.UIDs, one.UID)
-		gid, gok = hostID(s.ids.GIDs, one.GID)
-		if !uok || !gok {
+		hostUID, uok := runtime.HostID(s.ids.UIDs, one.UID)
+		hostGID, gok := runtime.HostID(s.ids.GIDs, one.GID)
+		if uid, gid = int(hostUID), int(hostGID); !uok || !gok {
 			return fault.New(fault.Invalid, "secret %s: the container has no user %d or group %d", one.Name, one.UID, one.GID)
 		}
 	}
@@ -256,16 +253,6 @@ func (s *start) writeSecret(e *Engine, at string, one *config.Secret, data []byt
 		return fmt.Errorf("give secret %s to the container: %w", one.Name, err)
 	}
 	return nil
-}
-
-// hostID is an id of the container as the host sees it.
-func hostID(maps []specs.LinuxIDMapping, id uint32) (int, bool) {
-	for _, m := range maps {
-		if id >= m.ContainerID && id-m.ContainerID < m.Size {
-			return int(m.HostID + id - m.ContainerID), true
-		}
-	}
-	return 0, false
 }
 
 // dropSecrets removes the files that a run had.

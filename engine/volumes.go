@@ -76,16 +76,20 @@ func volumeFits(v *VolumeInfo, filters map[string][]string) (bool, error) {
 			case "dangling":
 				return (len(v.Users) == 0) == (value == "true" || value == "1")
 			}
-			k, want, exact := strings.Cut(value, "=")
-			have, ok := v.Labels[k]
-			ok = ok && (!exact || have == want)
-			return ok != strings.HasSuffix(key, "!")
+			return HasLabel(v.Labels, value) != strings.HasSuffix(key, "!")
 		})
 		if !fits {
 			return false, nil
 		}
 	}
 	return true, nil
+}
+
+// HasLabel tells whether labels, or an event's attributes, have KEY or KEY=VALUE.
+func HasLabel(labels map[string]string, wanted string) bool {
+	key, value, exact := strings.Cut(wanted, "=")
+	have, ok := labels[key]
+	return ok && (!exact || have == value)
 }
 
 // VolumeInspect tells of one volume.

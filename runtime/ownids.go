@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"io/fs"
 	"os"
 	"os/user"
@@ -11,6 +12,9 @@ import (
 	"berth/runtime/cgroup"
 	"berth/runtime/idmap"
 )
+
+// HostID is an id of a container as the host sees it; false if it has none there.
+func HostID(list []specs.LinuxIDMapping, id uint32) (uint32, bool) { return idmap.Host(list, id) }
 
 // OwnIDs are the ids that an ordinary user may use in a user namespace: its own
 // as root, and its subordinate ranges (subuid(5), subgid(5)) from 1 on.

@@ -6,6 +6,7 @@ package term
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -18,6 +19,16 @@ func Clean(s string) string { return clean(s, "") }
 
 // CleanText is Clean for text of several lines: line ends and tabs stay.
 func CleanText(s string) string { return clean(s, "\n\t") }
+
+// Pairs is KEY=VALUE of each, harmless, in order.
+func Pairs(m map[string]string) []string {
+	out := make([]string, 0, len(m))
+	for k, v := range m {
+		out = append(out, Clean(k+"="+v))
+	}
+	slices.Sort(out)
+	return out
+}
 
 func clean(s, keep string) string {
 	if plain(s) {

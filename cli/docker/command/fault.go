@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"berth/base/fault"
 	"berth/cli/term"
 )
 
@@ -45,6 +46,15 @@ func FromEngine(err error) error {
 		return nil
 	}
 	return &engineError{err}
+}
+
+// Existing is the end of podman's exists verbs, which looked for one thing: exit
+// code 1, without a word, if it is not there.
+func Existing(err error) error {
+	if fault.Is(err, fault.NotFound) {
+		return &Exit{Code: 1}
+	}
+	return FromEngine(err)
 }
 
 // IsFromEngine reports whether an error is one that docker's daemon would have

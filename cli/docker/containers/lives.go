@@ -297,11 +297,11 @@ func pruned(s *container.Summary, filters map[string][]string) (bool, error) {
 				return false, nil
 			}
 		case "label":
-			if !slices.ContainsFunc(values, func(v string) bool { return hasLabel(s.Labels, v) }) {
+			if !slices.ContainsFunc(values, func(v string) bool { return engine.HasLabel(s.Labels, v) }) {
 				return false, nil
 			}
 		case "label!":
-			if slices.ContainsFunc(values, func(v string) bool { return hasLabel(s.Labels, v) }) {
+			if slices.ContainsFunc(values, func(v string) bool { return engine.HasLabel(s.Labels, v) }) {
 				return false, nil
 			}
 		default:

@@ -323,7 +323,7 @@ func (c *choice) fits(s *container.Summary, key, v string) bool {
 	case "name":
 		return matches(v, s.Name) || matches(v, "/"+s.Name)
 	case "label":
-		return hasLabel(s.Labels, v)
+		return engine.HasLabel(s.Labels, v)
 	case "status":
 		return string(s.State()) == v
 	case "exited":

@@ -85,12 +85,8 @@ func (v *List) row(c *command.Call, s *Summary) Row {
 	if r.Image == "" {
 		r.Image = "<no image>"
 	}
-	var labels, mounts []string
-	for k, value := range s.Labels {
-		labels = append(labels, term.Clean(k+"="+value))
-	}
-	slices.Sort(labels)
-	r.Labels = strings.Join(labels, ",")
+	var mounts []string
+	r.Labels = strings.Join(term.Pairs(s.Labels), ",")
 	local := 0
 	for _, m := range s.Mounts {
 		if !strings.HasPrefix(m, "/") {

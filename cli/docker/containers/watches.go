@@ -3,7 +3,6 @@ package containers
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"berth/base/ids"
@@ -144,7 +143,7 @@ func wanted(e *Event, filters map[string][]string) bool {
 			case "volume", "network":
 				return e.Type == key && e.ID == v
 			case "label":
-				return hasLabel(e.Attributes, v)
+				return engine.HasLabel(e.Attributes, v)
 			}
 			return true
 		})
@@ -153,11 +152,4 @@ func wanted(e *Event, filters map[string][]string) bool {
 		}
 	}
 	return true
-}
-
-// hasLabel tells whether attributes have KEY or KEY=VALUE.
-func hasLabel(attributes map[string]string, label string) bool {
-	key, value, exact := strings.Cut(label, "=")
-	have, ok := attributes[key]
-	return ok && (!exact || have == value)
 }

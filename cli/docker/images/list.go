@@ -196,17 +196,8 @@ func (v *List) row(c *command.Call, e *engine.Engine, img *image.Image, whole bo
 	r.Created, r.Id, r.ParentId = r.CreatedSince, hexOf(img.ID), hexOf(img.Parent)
 	r.Names = familiarAll(e, img.Names)
 	r.History = strings.Join(r.Names, ", ")
-	r.Labels = labelText(img.Labels)
+	r.Labels = strings.Join(term.Pairs(img.Labels), ",")
 	return r
-}
-
-func labelText(labels map[string]string) string {
-	parts := make([]string, 0, len(labels))
-	for k, v := range labels {
-		parts = append(parts, term.Clean(k+"="+v))
-	}
-	slices.Sort(parts)
-	return strings.Join(parts, ",")
 }
 
 // name is what one line shows of an image's name.

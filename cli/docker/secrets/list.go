@@ -3,7 +3,6 @@ package secrets
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -139,13 +138,8 @@ func (v *Inspect) Run(ctx context.Context, c *command.Call, words []string) erro
 
 // print is --pretty.
 func (v *Inspect) print(c *command.Call, d document) {
-	var labels []string
-	for k, value := range d.Spec.Labels {
-		labels = append(labels, k+"="+value)
-	}
-	slices.Sort(labels)
 	for _, line := range [][2]string{
-		{"ID:", d.ID}, {"Name:", d.Spec.Name}, {"Labels:", strings.Join(labels, ", ")}, {"Driver:", d.Spec.Driver.Name},
+		{"ID:", d.ID}, {"Name:", d.Spec.Name}, {"Labels:", strings.Join(term.Pairs(d.Spec.Labels), ", ")}, {"Driver:", d.Spec.Driver.Name},
 		{"Created:", d.CreatedAt.Local().Format(time.RFC1123Z)}, {"Updated:", d.UpdatedAt.Local().Format(time.RFC1123Z)},
 	} {
 		fmt.Fprintf(c.Out, "%-20s%s\n", line[0], term.Clean(line[1]))

@@ -64,8 +64,5 @@ func (v *Exists) Run(ctx context.Context, c *command.Call, words []string) error
 		return err
 	}
 	_, err = e.SecretInspect(ctx, words[0])
-	if fault.Is(err, fault.NotFound) {
-		return &command.Exit{Code: 1}
-	}
-	return command.FromEngine(err)
+	return command.Existing(err)
 }

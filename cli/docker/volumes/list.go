@@ -98,12 +98,7 @@ func row(v *Volume) Row {
 		Driver: term.Clean(v.Driver), Links: "N/A", Mountpoint: term.Clean(v.Mountpoint), Name: term.Clean(v.Name), Scope: "local", Size: "N/A",
 		labels: v.Labels,
 	}
-	var labels []string
-	for k, value := range v.Labels {
-		labels = append(labels, term.Clean(k+"="+value))
-	}
-	slices.Sort(labels)
-	r.Labels = strings.Join(labels, ",")
+	r.Labels = strings.Join(term.Pairs(v.Labels), ",")
 	if v.Size > 0 {
 		r.Size, r.Links = units.HumanSize(float64(v.Size)), strconv.Itoa(v.Users)
 	}

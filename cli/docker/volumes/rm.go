@@ -130,10 +130,7 @@ func (v *Exists) Run(ctx context.Context, c *command.Call, words []string) error
 		return err
 	}
 	_, err = e.VolumeInspect(ctx, words[0])
-	if fault.Is(err, fault.NotFound) {
-		return &command.Exit{Code: 1}
-	}
-	return command.FromEngine(err)
+	return command.Existing(err)
 }
 
 // Export is podman's volume export: a tar archive of what is inside.
