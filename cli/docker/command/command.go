@@ -76,6 +76,18 @@ type Call struct {
 	Table *Table
 }
 
+// OpenContainers opens an engine that serves containers.
+func (c *Call) OpenContainers() (*engine.Engine, error) {
+	e, err := c.Open()
+	if err != nil {
+		return nil, err
+	}
+	if err := e.HasContainers(); err != nil {
+		return nil, FromEngine(err)
+	}
+	return e, nil
+}
+
 // Podman reports whether podman's own words and forms are wanted.
 func (c *Call) Podman() bool { return c.Dialect == Podman }
 

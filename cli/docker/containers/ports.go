@@ -141,12 +141,9 @@ type CommitRequest struct {
 
 // open gives the engine's verbs on containers.
 func open(c *command.Call) (Engine, error) {
-	e, err := c.Open()
+	e, err := c.OpenContainers()
 	if err != nil {
 		return nil, err
-	}
-	if err := e.HasContainers(); err != nil {
-		return nil, command.FromEngine(err)
 	}
 	return &live{lives{e, c}, streams{e}, looks{e}, watches{e}, files{e}, changes{e}}, nil
 }

@@ -30,12 +30,9 @@ type Engine interface {
 
 // open gives the engine's verbs on secrets.
 func open(c *command.Call) (Engine, error) {
-	e, err := c.Open()
+	e, err := c.OpenContainers()
 	if err != nil {
 		return nil, err
-	}
-	if err := e.HasContainers(); err != nil {
-		return nil, command.FromEngine(err)
 	}
 	return live{e}, nil
 }

@@ -18,25 +18,13 @@ type Boot struct{}
 func (v *Boot) Flags(*pflag.FlagSet) {}
 
 func (v *Boot) Run(ctx context.Context, c *command.Call, _ []string) error {
-	e, err := withContainers(c)
+	e, err := c.OpenContainers()
 	if err != nil {
 		return err
 	}
 	return each(c, "start", func(tell func(string, error)) error {
 		return engine.Boot(ctx, e, engine.BootRequest{Each: tell})
 	})
-}
-
-// withContainers opens an engine that serves containers.
-func withContainers(c *command.Call) (*engine.Engine, error) {
-	e, err := c.Open()
-	if err != nil {
-		return nil, err
-	}
-	if err := e.HasContainers(); err != nil {
-		return nil, command.FromEngine(err)
-	}
-	return e, nil
 }
 
 // each prints the names of the containers to which something was done; one that

@@ -22,7 +22,7 @@ func (v *Shutdown) Flags(f *pflag.FlagSet) {
 }
 
 func (v *Shutdown) Run(ctx context.Context, c *command.Call, _ []string) error {
-	e, err := withContainers(c)
+	e, err := c.OpenContainers()
 	if err != nil {
 		return err
 	}

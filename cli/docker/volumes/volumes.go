@@ -44,12 +44,9 @@ type VolumeData interface {
 
 // open gives the engine's verbs on volumes.
 func open(c *command.Call) (Engine, error) {
-	e, err := c.Open()
+	e, err := c.OpenContainers()
 	if err != nil {
 		return nil, err
-	}
-	if err := e.HasContainers(); err != nil {
-		return nil, command.FromEngine(err)
 	}
 	return live{e}, nil
 }
