@@ -13,16 +13,15 @@ package crash
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
 	"berth/test/leak"
+	"berth/test/sample"
 )
 
 // berth and tracer are the programs, set by TestMain.
@@ -72,8 +71,6 @@ func needRoot(t *testing.T) {
 	}
 }
 
-func sweep() bool { return os.Getenv("BERTH_SWEEP") == "1" }
-
 // budget is when a sweep ends, seen from its beginning.
 func budget() time.Duration {
 	if n, err := strconv.Atoi(os.Getenv("BERTH_CRASH_MINUTES")); err == nil && n > 0 {
@@ -86,52 +83,11 @@ func budget() time.Duration {
 // with the same seed by a run whose time was up.
 func start() int {
 	n, err := strconv.Atoi(os.Getenv("BERTH_CRASH_FROM"))
-	if err != nil || !sweep() {
+	if err != nil || !sample.Whole() {
 		return 0
 	}
 	return n
 }
 
-// random is seeded by BERTH_SEED, else by the clock; the seed is logged.
-func random(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed, err := strconv.ParseUint(os.Getenv("BERTH_SEED"), 10, 64)
-	if err != nil {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("BERTH_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 3))
-}
-
 // workers is how many stores are in work at the same time.
 const workers = 3
-
-// inParallel calls f for 0…n-1 and tells the first few errors.
-func inParallel(t *testing.T, n int, f func(i int) error) {
-	t.Helper()
-	next := make(chan int)
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	failed := 0
-	for range workers {
-		wg.Go(func() {
-			for i := range next {
-				if err := f(i); err != nil {
-					mu.Lock()
-					if failed++; failed <= 10 {
-						t.Error(err)
-					}
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	for i := range n {
-		next <- i
-	}
-	close(next)
-	wg.Wait()
-	if failed > 10 {
-		t.Errorf("and %d more", failed-10)
-	}
-}

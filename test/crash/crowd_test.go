@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"berth/test/sample"
 )
 
 // TestCrowd lets 20 processes at a time pull, load, tag, list, look at, remove
@@ -15,14 +17,14 @@ import (
 // may be in their way.
 func TestCrowd(t *testing.T) {
 	needRoot(t)
-	rng := random(t)
+	rng := sample.Random(t, 3)
 	s, h := newStore(t, t.TempDir()), newHub()
 	defer h.close()
 	if err := saved(s, h); err != nil {
 		t.Fatal(err)
 	}
 	last := 20 * time.Second
-	if sweep() {
+	if sample.Whole() {
 		last = 3 * time.Minute
 	}
 	end := time.Now().Add(last)

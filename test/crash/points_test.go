@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"berth/test/sample"
 )
 
 // point is one disturbance of one verb.
@@ -36,7 +38,7 @@ type trees map[string]string
 // TestDisturbed kills or fails each call of each verb, or a sample of them.
 func TestDisturbed(t *testing.T) {
 	needRoot(t)
-	rng := random(t)
+	rng := sample.Random(t, 3)
 	want := trees{}
 	var all []point
 	for _, v := range verbs() {
@@ -51,7 +53,7 @@ func TestDisturbed(t *testing.T) {
 				of = calls.Calls
 			}
 			order := rng.Perm(of)
-			if !sweep() {
+			if !sample.Whole() {
 				order = order[:min(k.n, of)]
 			}
 			for _, i := range order {
@@ -63,8 +65,8 @@ func TestDisturbed(t *testing.T) {
 	from, end := start(), time.Now().Add(budget())
 	var done atomic.Int64
 	base := t.TempDir()
-	inParallel(t, len(all), func(i int) error {
-		if i < from || sweep() && time.Now().After(end) {
+	sample.Parallel(t, workers, len(all), func(i int) error {
+		if i < from || sample.Whole() && time.Now().After(end) {
 			return nil
 		}
 		done.Add(1)

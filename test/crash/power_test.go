@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"berth/test/sample"
 )
 
 // needLoop mounts an ext4 in a file of dir on dir/root.
@@ -168,7 +170,7 @@ func statFields(path string) []string {
 // acknowledged is there and whole, and the next commands work.
 func TestPowerCut(t *testing.T) {
 	needRoot(t)
-	rng := random(t)
+	rng := sample.Random(t, 3)
 	dir := t.TempDir()
 	s, h := newStore(t, dir), newHub()
 	defer h.close()
@@ -195,7 +197,7 @@ func TestPowerCut(t *testing.T) {
 		y.live(s, h)
 	}()
 	cuts := 12
-	if sweep() {
+	if sample.Whole() {
 		cuts = 200
 	}
 	found, full := 0, 0

@@ -9,6 +9,7 @@ import (
 
 	"berth/test/bundle"
 	"berth/test/leak"
+	"berth/test/sample"
 )
 
 // crash is one verb that is killed in its course.
@@ -58,12 +59,12 @@ func crashes() []crash {
 func TestKilledAtMoments(t *testing.T) {
 	needRoot(t)
 	rt := bundle.Ours(t)
-	rng := random(t)
+	rng := sample.Random(t, 1)
 	for _, c := range crashes() {
 		t.Run(c.verb, func(t *testing.T) {
 			leak.Check(t, rt.Root)
 			b := bundle.New(t, bundle.Args("/bin/sleep", "1000"))
-			for range rounds(200) {
+			for range sample.Rounds(200) {
 				// Most verbs take 5 to 30 ms; the later half of the moments is
 				// nearer to the beginning, where more happens.
 				wait := time.Duration(rng.Int64N(int64(30 * time.Millisecond)))

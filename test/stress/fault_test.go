@@ -11,6 +11,7 @@ import (
 
 	"berth/test/bundle"
 	"berth/test/leak"
+	"berth/test/sample"
 )
 
 // fault is a system call that fails at its n-th time in a thread, as on a full
@@ -65,12 +66,12 @@ func faultWalk(t *testing.T, try func(t *testing.T, f fault, n int, errno string
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Fatalf("strace is missing: %v (Debian's package strace)", err)
 	}
-	rng := random(t)
+	rng := sample.Random(t, 1)
 	for _, f := range faults {
 		t.Run(f.call, func(t *testing.T) {
 			last := false
 			for n := 1; n < maxFaults && !last && !t.Failed(); n++ {
-				if !sweep() && n > 2 {
+				if !sample.Whole() && n > 2 {
 					n += rng.IntN(30)
 				}
 				for _, errno := range f.errors {

@@ -10,6 +10,7 @@ import (
 
 	"berth/test/bundle"
 	"berth/test/leak"
+	"berth/test/sample"
 )
 
 // together runs the commands at once, each a little later than the one before,
@@ -110,12 +111,12 @@ func oneWins(rs []bundle.Result) error {
 func TestRaces(t *testing.T) {
 	needRoot(t)
 	rt := bundle.Ours(t)
-	rng := random(t)
+	rng := sample.Random(t, 1)
 	for _, r := range races() {
 		t.Run(r.name, func(t *testing.T) {
 			leak.Check(t, rt.Root)
 			b := bundle.New(t, bundle.Args("/bin/sleep", "1000"))
-			for range rounds(200) {
+			for range sample.Rounds(200) {
 				apart := time.Duration(rng.Int64N(int64(12 * time.Millisecond)))
 				if err := r.run(rt, b, rng, apart); err != nil {
 					t.Fatalf("%s apart: %v", apart, err)

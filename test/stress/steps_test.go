@@ -15,6 +15,7 @@ import (
 
 	"berth/test/bundle"
 	"berth/test/leak"
+	"berth/test/sample"
 )
 
 // death is what test/stress/killer reports.
@@ -55,7 +56,7 @@ const (
 func TestKilledAtSteps(t *testing.T) {
 	needRoot(t)
 	rt := bundle.Ours(t)
-	rng := random(t)
+	rng := sample.Random(t, 1)
 	killer, err := bundle.Build("test/stress/killer", "killer")
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +76,7 @@ func TestKilledAtSteps(t *testing.T) {
 			all, reached = all+len(points), reached+s.reached
 			t.Logf("%d points, killed at %d", len(points), s.reached)
 			// A run with fewer calls does not reach the last ones.
-			if sweep() && s.reached < s.least*9/10 {
+			if sample.Whole() && s.reached < s.least*9/10 {
 				t.Errorf("only %d of %d points were reached, and no run makes fewer calls than %d", s.reached, len(points), s.least)
 			}
 		})
@@ -123,7 +124,7 @@ func (s *stepper) points(t *testing.T, rng *rand.Rand) []point {
 	var points []point
 	for process, n := range calls {
 		for call := 1; call <= n+spare; call++ {
-			if sweep() || rng.IntN(20) == 0 {
+			if sample.Whole() || rng.IntN(20) == 0 {
 				points = append(points, point{process, call})
 			}
 		}

@@ -9,7 +9,6 @@ package stress
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"strconv"
 	"sync"
@@ -18,6 +17,7 @@ import (
 
 	"berth/test/bundle"
 	"berth/test/leak"
+	"berth/test/sample"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -36,61 +36,8 @@ func needRoot(t *testing.T) {
 	}
 }
 
-func sweep() bool { return os.Getenv("BERTH_SWEEP") == "1" }
-
-// rounds is a number of repetitions: a twentieth unless everything is asked
-// for.
-func rounds(n int) int {
-	if sweep() {
-		return n
-	}
-	return max(n/20, 1)
-}
-
-// random is seeded by BERTH_SEED, else by the clock; the seed is logged.
-func random(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed, err := strconv.ParseUint(os.Getenv("BERTH_SEED"), 10, 64)
-	if err != nil {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("BERTH_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
-}
-
 // workers is how many containers start at the same time.
 const workers = 10
-
-// inParallel calls f for 0…n-1, some at a time, and ends the test's error
-// reports with the first few.
-func inParallel(t *testing.T, n int, f func(i int) error) {
-	t.Helper()
-	next := make(chan int)
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	failed := 0
-	for range workers {
-		wg.Go(func() {
-			for i := range next {
-				if err := f(i); err != nil {
-					mu.Lock()
-					if failed++; failed <= 5 {
-						t.Errorf("%d: %v", i, err)
-					}
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	for i := range n {
-		next <- i
-	}
-	close(next)
-	wg.Wait()
-	if failed > 5 {
-		t.Errorf("%d of %d failed", failed, n)
-	}
-}
 
 func TestThousandRuns(t *testing.T) {
 	needRoot(t)
@@ -100,7 +47,7 @@ func TestThousandRuns(t *testing.T) {
 	for i := range workers {
 		bundles <- bundle.New(t, bundle.Args("/bin/sh", "-c", "exit "+strconv.Itoa(i)), bundle.Seccomp())
 	}
-	inParallel(t, rounds(1000), func(int) error {
+	sample.Parallel(t, workers, sample.Rounds(1000), func(int) error {
 		b := <-bundles
 		defer func() { bundles <- b }()
 		want, err := strconv.Atoi(b.Spec.Process.Args[2][len("exit "):])
@@ -119,7 +66,7 @@ func TestThousandExecs(t *testing.T) {
 	rt := bundle.Ours(t)
 	leak.Check(t, rt.Root)
 	id := rt.Start(bundle.New(t, bundle.Args("/bin/sleep", "1000"), bundle.Seccomp()))
-	inParallel(t, rounds(1000), func(i int) error {
+	sample.Parallel(t, workers, sample.Rounds(1000), func(i int) error {
 		words := []string{"exec", id, "/bin/sh", "-c", fmt.Sprintf("echo %d; exit %d", i, i%100)}
 		if res := rt.Do(words...); res.Code != i%100 || res.Stdout != fmt.Sprintf("%d\n", i) {
 			return fmt.Errorf("%s", res)
@@ -171,9 +118,9 @@ func TestThousandFailedStarts(t *testing.T) {
 			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
 		})))
 	}
-	n := rounds(1000)
+	n := sample.Rounds(1000)
 	locks := make([]sync.Mutex, len(bundles))
-	inParallel(t, max(n, len(bundles)), func(i int) error {
+	sample.Parallel(t, workers, max(n, len(bundles)), func(i int) error {
 		k := i % len(bundles)
 		locks[k].Lock() // they share a cgroup path
 		defer locks[k].Unlock()

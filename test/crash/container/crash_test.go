@@ -14,7 +14,6 @@ package container
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,6 +27,7 @@ import (
 
 	"berth/test/leak"
 	"berth/test/netns"
+	"berth/test/sample"
 )
 
 // The main thread is the main goroutine's, so that no worker's network stays with it.
@@ -65,28 +65,15 @@ func prepared(m *testing.M) (int, error) {
 	return leak.Main(m, leak.Config{}), nil
 }
 
-func sweep() bool { return os.Getenv("BERTH_SWEEP") == "1" }
-
 // budget is how long a sample and a sweep may take.
 func budget() time.Duration {
-	if !sweep() {
+	if !sample.Whole() {
 		return 40 * time.Second
 	}
 	if n, err := strconv.Atoi(os.Getenv("BERTH_CRASH_MINUTES")); err == nil && n > 0 {
 		return time.Duration(n) * time.Minute
 	}
 	return 20 * time.Minute
-}
-
-// random is seeded by BERTH_SEED, else by the clock; the seed is logged.
-func random(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed, err := strconv.ParseUint(os.Getenv("BERTH_SEED"), 10, 64)
-	if err != nil {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("BERTH_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 7))
 }
 
 // workers is how many stores are in work at the same time.

@@ -15,6 +15,7 @@ import (
 
 	"berth/test/berth"
 	"berth/test/netns"
+	"berth/test/sample"
 )
 
 // point is one disturbance of one verb.
@@ -43,7 +44,7 @@ type report struct {
 // TestDisturbed kills or fails each call of each verb, or a sample of them.
 func TestDisturbed(t *testing.T) {
 	netns.Need(t)
-	rng := random(t)
+	rng := sample.Random(t, 7)
 	begin := time.Now()
 	counts := counted(t)
 	var all []point
@@ -122,7 +123,7 @@ func (v *verb) points(rng *rand.Rand, counted report) (all []point) {
 			of = counted.Calls
 		}
 		order := rng.Perm(of)
-		if !sweep() {
+		if !sample.Whole() {
 			order = order[:min(k.n, of)]
 		}
 		for _, i := range order {

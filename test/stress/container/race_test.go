@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"berth/test/berth"
+	"berth/test/sample"
 )
 
 // pairs are two verbs on one container at the same time. NAME is its name.
@@ -54,9 +55,9 @@ var excuses = []string{
 // container can be removed, or is gone.
 func TestTwoAtOnce(t *testing.T) {
 	b := store(t)
-	rng := random(t)
+	rng := sample.Random(t, 5)
 	var all []meeting
-	for i := range max(rounds(20), 1) {
+	for i := range max(sample.Rounds(20), 1) {
 		for _, p := range pairs {
 			if i%2 == 1 {
 				p[0], p[1] = p[1], p[0]
@@ -131,12 +132,12 @@ func excused(r berth.Result) error {
 // code; nothing is left.
 func TestRemovedWhileStarting(t *testing.T) {
 	b := store(t)
-	rng := random(t)
-	delays := make([]time.Duration, max(rounds(400), 20))
+	rng := sample.Random(t, 5)
+	delays := make([]time.Duration, max(sample.Rounds(400), 20))
 	for i := range delays {
 		delays[i] = time.Duration(rng.IntN(80_000)) * time.Microsecond
 	}
-	inParallel(t, len(delays), func(i int) error {
+	sample.Parallel(t, workers, len(delays), func(i int) error {
 		name := fmt.Sprintf("early%d", i)
 		words := []string{"run", "--name", name, "--network", nets[i%2]}
 		if i%3 == 0 {

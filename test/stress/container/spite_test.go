@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/test/berth"
+	"berth/test/sample"
 )
 
 // busybox words run a shell that is not the image's: a small one with job
@@ -59,7 +60,7 @@ func TestIgnoresTerm(t *testing.T) {
 // a code and, if it could not run, with one line.
 func TestExecInDying(t *testing.T) {
 	b := store(t)
-	for i := range max(rounds(100), 8) {
+	for i := range max(sample.Rounds(100), 8) {
 		name := fmt.Sprintf("dying%d", i)
 		runs(t, b, "--name", name, "berth/base", "sleep", "1000")
 		results := make(chan berth.Result, workers)
@@ -111,7 +112,7 @@ func TestForkBomb(t *testing.T) {
 func TestHugeLine(t *testing.T) {
 	b := store(t)
 	size := 64 << 20
-	if sweep() {
+	if sample.Whole() {
 		size = 1 << 30
 	}
 	id := runs(t, b, "--name", "huge", "--log-opt", "max-size=-1", "-v", "/bin/busybox:/busybox:ro", "berth/base", "/busybox", "sh", "-c",

@@ -9,7 +9,6 @@ package container
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,11 +17,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"berth/test/berth"
 	"berth/test/leak"
 	"berth/test/netns"
+	"berth/test/sample"
 )
 
 func TestMain(m *testing.M) {
@@ -32,26 +31,6 @@ func TestMain(m *testing.M) {
 		}
 		return leak.Main(m, leak.Config{})
 	}))
-}
-
-func sweep() bool { return os.Getenv("BERTH_SWEEP") == "1" }
-
-func rounds(n int) int {
-	if sweep() {
-		return n
-	}
-	return max(n/20, 1)
-}
-
-// random is seeded by BERTH_SEED, else by the clock; the seed is logged.
-func random(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed, err := strconv.ParseUint(os.Getenv("BERTH_SEED"), 10, 64)
-	if err != nil {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("BERTH_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 5))
 }
 
 // store is an empty store that has been used once, so that what is made for all
@@ -128,42 +107,12 @@ func interfaces(t *testing.T) []string {
 // workers is how many commands run at the same time.
 const workers = 8
 
-// inParallel calls f for 0…n-1, some at a time, and tells the first few errors.
-func inParallel(t *testing.T, n int, f func(i int) error) {
-	t.Helper()
-	next := make(chan int)
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	failed := 0
-	for range workers {
-		wg.Go(func() {
-			for i := range next {
-				if err := f(i); err != nil {
-					mu.Lock()
-					if failed++; failed <= 5 {
-						t.Errorf("%d: %v", i, err)
-					}
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	for i := range n {
-		next <- i
-	}
-	close(next)
-	wg.Wait()
-	if failed > 5 {
-		t.Errorf("%d of %d failed", failed, n)
-	}
-}
-
 // nets are the two networks that most containers have.
 var nets = []string{"none", "bridge"}
 
 func TestThousandRuns(t *testing.T) {
 	b := store(t)
-	inParallel(t, rounds(1000), func(i int) error {
+	sample.Parallel(t, workers, sample.Rounds(1000), func(i int) error {
 		r := b.Do("run", "--rm", "--network", nets[i%2], "berth/base", "sh", "-c", fmt.Sprintf("echo out %d; exit %d", i, i%100))
 		if r.Code != i%100 || r.Out != fmt.Sprintf("out %d\n", i) || r.Errors != "" {
 			return fmt.Errorf("%s", r)
@@ -175,7 +124,7 @@ func TestThousandRuns(t *testing.T) {
 func TestThousandExecs(t *testing.T) {
 	b := store(t)
 	b.Must(t, "run", "-d", "--name", "one", "--network", "none", "berth/base", "sleep", "100000")
-	inParallel(t, rounds(1000), func(i int) error {
+	sample.Parallel(t, workers, sample.Rounds(1000), func(i int) error {
 		r := b.Do("exec", "one", "sh", "-c", fmt.Sprintf("echo out %d; echo err >&2; exit %d", i, i%100))
 		if r.Code != i%100 || r.Out != fmt.Sprintf("out %d\n", i) || r.Errors != "err\n" {
 			return fmt.Errorf("%s", r)
@@ -212,7 +161,7 @@ func TestThousandFailedStarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	inParallel(t, max(rounds(1000), 2*len(failures)), func(i int) error {
+	sample.Parallel(t, workers, max(sample.Rounds(1000), 2*len(failures)), func(i int) error {
 		f := failures[i%len(failures)]
 		words := []string{"run", "--pull", "never"}
 		name := ""
@@ -247,7 +196,7 @@ func TestThousandStarts(t *testing.T) {
 		b.Must(t, "create", "--name", names[i], "--network", nets[i%2], "berth/base", "sh", "-c", "trap 'exit 7' TERM; echo up; while :; do sleep 1000 & wait; done")
 	}
 	locks := make([]sync.Mutex, workers)
-	inParallel(t, rounds(1000), func(i int) error {
+	sample.Parallel(t, workers, sample.Rounds(1000), func(i int) error {
 		k := i % workers
 		locks[k].Lock()
 		defer locks[k].Unlock()
@@ -266,7 +215,7 @@ func TestThousandStarts(t *testing.T) {
 // with them; named ones stay.
 func TestVolumesComeAndGo(t *testing.T) {
 	b := store(t)
-	inParallel(t, rounds(400), func(i int) error {
+	sample.Parallel(t, workers, sample.Rounds(400), func(i int) error {
 		r := b.Do("run", "--rm", "--network", "none", "-v", "/data", "-v", "kept:/kept", "berth/base", "sh", "-c", "echo x > /data/x; echo x > /kept/"+strconv.Itoa(i))
 		return r.Err()
 	})
