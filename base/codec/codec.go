@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"time"
+	"unsafe"
 )
 
 // ErrTruncated says that a value goes on after the end of the bytes.
@@ -29,8 +30,11 @@ type Coder struct {
 // Decode returns a coder that takes its values from b.
 func Decode(b []byte) *Coder { return &Coder{Buf: b, decoding: true} }
 
-// DecodeShared is Decode for many strings: they are parts of one copy of b.
-func DecodeShared(b []byte) *Coder { return &Coder{Buf: b, text: string(b), decoding: true} }
+// DecodeShared is Decode for many strings: they are parts of b, which nobody may
+// change from now on.
+func DecodeShared(b []byte) *Coder {
+	return &Coder{Buf: b, text: unsafe.String(unsafe.SliceData(b), len(b)), decoding: true}
+}
 
 // Decoding tells the direction.
 func (c *Coder) Decoding() bool { return c.decoding }
@@ -201,9 +205,11 @@ func (c *Coder) Time(v *time.Time) {
 
 // Map codes a map of strings, in the order of its keys.
 func (c *Coder) Map(v *map[string]string) {
-	keys := slices.Sorted(maps.Keys(*v))
+	var keys []string
 	if c.decoding {
 		*v = nil
+	} else {
+		keys = slices.Sorted(maps.Keys(*v))
 	}
 	List(c, &keys, func(c *Coder, k *string) {
 		text := (*v)[*k]

@@ -19,7 +19,6 @@ import (
 	"berth/base/atomicfile"
 	"berth/base/fault"
 	"berth/image/manifest"
-	"berth/image/names"
 	"berth/sys/stamp"
 )
 
@@ -55,89 +54,120 @@ const SourceLabel = "berth.registry-digest"
 // Catalog lists all images: the names of one id together, sorted by creation,
 // newest first. Broken ones are reported and left out.
 func (l *Library) Catalog(ctx context.Context) ([]Entry, error) {
-	all, summaries, err := listed(ctx, l)
+	x, err := listed(ctx, l)
 	if err != nil {
 		return nil, err
 	}
-	at := make(map[digest.Digest]int, len(all))
-	out := make([]Entry, 0, len(all))
-	for i := range all {
-		n := all[i].Image
-		sum, ok := summaries[n.Target.Digest]
-		if !ok {
-			var made summary
-			if n, made, err = current(ctx, l, n); err != nil {
-				if ctx.Err() != nil {
-					return nil, ctx.Err()
-				}
-				if n.Name != "" {
-					l.warn(fmt.Errorf("image %s: %w", n.Name, err))
-				}
-				continue
+	c := newCatalog(x)
+	for i := range x.named {
+		n := &x.named[i]
+		if n.to >= 0 {
+			c.add(c.places[n.to], &x.made[n.to].summary, &n.Image)
+			continue
+		}
+		img, sum, err := current(ctx, l, n.Image)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
 			}
-			sum = &made
-			summaries[n.Target.Digest] = sum
+			if img.Name != "" {
+				l.warn(fmt.Errorf("image %s: %w", img.Name, err))
+			}
+			continue
 		}
-		k, ok := at[sum.ID]
-		if !ok {
-			k = len(out)
-			at[sum.ID] = k
-			out = append(out, Entry{Image: sum.image(n.Target)})
-		}
-		out[k].add(n.Name, n.Target.Digest, n.Labels[SourceLabel], n.UpdatedAt)
+		c.add(c.place(sum.ID), &sum, &img)
 	}
+	return c.sorted(), nil
+}
+
+// catalog gathers names by ids.
+type catalog struct {
+	entries []Entry
+	byID    map[digest.Digest]int
+	places  []int // of the index's summaries
+}
+
+func newCatalog(x index) *catalog {
+	c := &catalog{byID: make(map[digest.Digest]int, len(x.made)), entries: make([]Entry, 0, len(x.made)), places: make([]int, len(x.made))}
+	for i := range x.made {
+		c.places[i] = c.place(x.made[i].ID)
+	}
+	return c
+}
+
+// place is where the names of an id are gathered.
+func (c *catalog) place(id digest.Digest) int {
+	at, ok := c.byID[id]
+	if !ok {
+		at = len(c.entries)
+		c.byID[id] = at
+		c.entries = append(c.entries, Entry{})
+	}
+	return at
+}
+
+func (c *catalog) add(at int, sum *summary, n *images.Image) {
+	e := &c.entries[at]
+	if e.ID == "" {
+		e.Image = sum.image(n.Target)
+	}
+	e.add(n.Name, n.Target.Digest, n.Labels[SourceLabel], n.UpdatedAt)
+}
+
+func (c *catalog) sorted() []Entry {
+	out := slices.DeleteFunc(c.entries, func(e Entry) bool { return e.ID == "" })
 	for i := range out {
 		slices.Sort(out[i].Names)
 		slices.Sort(out[i].Digests)
 		out[i].Digests = slices.Compact(out[i].Digests)
 	}
-	slices.SortFunc(out, func(a, b Entry) int {
-		if c := b.Created.Compare(a.Created); c != 0 {
-			return c
-		}
-		return strings.Compare(string(a.ID), string(b.ID))
-	})
-	return out, nil
+	slices.SortFunc(out, func(a, b Entry) int { return newer(&a.Image.Created, &b.Image.Created, a.ID, b.ID) })
+	return out
 }
 
-// listed reads the names, sorted, and the summaries of what they lead to, those
-// that are there.
-func listed(ctx context.Context, l *Library) ([]names.Listed, map[digest.Digest]*summary, error) {
+// newer sorts by creation, newest first, then by id.
+func newer(a, b *time.Time, idA, idB digest.Digest) int {
+	if c := b.Compare(*a); c != 0 {
+		return c
+	}
+	return strings.Compare(string(idA), string(idB))
+}
+
+// listed reads the names and the summaries of what they lead to, those that are
+// there.
+func listed(ctx context.Context, l *Library) (index, error) {
 	now, x := folders(l), readIndex(l)
-	out := make(map[digest.Digest]*summary, len(x.made))
 	if x.folders == now && now != ([2]stamp.Stamp{}) {
-		for i := range x.made {
-			out[x.made[i].target] = &x.made[i].summary
-		}
-		return x.named, out, nil
+		return x, nil
 	}
 	named, made := x.known()
 	all, news, whole, err := l.Names.ListKnown(ctx, named)
 	if err != nil {
-		return nil, nil, err
+		return index{}, err
 	}
+	places := make(map[digest.Digest]int, len(all))
 	targets := make([]digest.Digest, 0, len(all))
 	for i := range all {
 		t := all[i].Target.Digest
-		if _, twice := out[t]; !twice {
-			out[t] = nil
+		if _, twice := places[t]; !twice {
+			places[t] = none
 			targets = append(targets, t)
 		}
 	}
 	got, more := l.summaries(targets, made)
-	next := index{named: all, made: make([]madeSummary, 0, len(targets))}
+	next := index{made: make([]madeSummary, 0, len(targets)), named: make([]leading, len(all))}
 	for i, t := range targets {
-		if got[i].Version == 0 {
-			delete(out, t)
-			whole = false
-			continue
+		if got[i].Version != 0 {
+			next.made = append(next.made, madeSummary{t, got[i]})
 		}
-		out[t] = &got[i].summary
-		if got[i].seen == (stamp.Stamp{}) {
-			whole = false
-			continue
-		}
-		next.made = append(next.made, madeSummary{t, got[i]})
+		whole = whole && got[i].Version != 0 && got[i].seen != stamp.Stamp{}
+	}
+	slices.SortFunc(next.made, func(a, b madeSummary) int { return newer(&a.Created, &b.Created, a.ID, b.ID) })
+	for i := range next.made {
+		places[next.made[i].target] = i
+	}
+	for i := range all {
+		next.named[i] = leading{all[i], places[all[i].Target.Digest]}
 	}
 	if whole {
 		next.folders = now
@@ -146,7 +176,7 @@ func listed(ctx context.Context, l *Library) ([]names.Listed, map[digest.Digest]
 	if again || stamp.Outdated(len(x.named), len(all), news+more) {
 		writeIndex(l, next)
 	}
-	return all, out, nil
+	return next, nil
 }
 
 // Named is the image that one canonical name leads to, with no other name of

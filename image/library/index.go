@@ -19,12 +19,20 @@ import (
 // were before it was made, then nothing else is looked at.
 type index struct {
 	folders [2]stamp.Stamp // zero if it lacks something
-	named   []names.Listed // sorted
-	made    []madeSummary
+	made    []madeSummary  // newest first
+	named   []leading      // sorted
 }
 
+// leading is a name and which summary it leads to, a place in made; none without.
+type leading struct {
+	names.Listed
+	to int
+}
+
+const none = -1
+
 func indexOf(l *Library) *stamp.Cache {
-	return &stamp.Cache{Path: l.Path("index"), Form: "index 2\n", Max: 256 << 20}
+	return &stamp.Cache{Path: l.Path("index"), Form: "index 3\n", Max: 256 << 20}
 }
 
 // readIndex is empty if there is none, or a broken one.
@@ -39,10 +47,10 @@ func readIndex(l *Library) index {
 // writeIndex keeps what has stamps; a full disk is no reason to fail a list.
 func writeIndex(l *Library, x index) {
 	all := x.named
-	x.named = make([]names.Listed, 0, len(all))
+	x.named = make([]leading, 0, len(all))
 	for _, n := range all {
 		// What few names have is left to their own files.
-		if t := n.Target; n.Stamp != (stamp.Stamp{}) && t.Platform == nil && len(t.Annotations)+len(t.URLs)+len(t.Data)+len(t.ArtifactType) == 0 {
+		if t := &n.Target; n.Stamp != (stamp.Stamp{}) && t.Platform == nil && len(t.Annotations)+len(t.URLs)+len(t.Data)+len(t.ArtifactType) == 0 {
 			x.named = append(x.named, n)
 		}
 	}
@@ -71,8 +79,10 @@ func folders(l *Library) (seen [2]stamp.Stamp) {
 // known gives the index by files and targets.
 func (x *index) known() (map[string]names.Listed, map[digest.Digest]stamped) {
 	named, made := make(map[string]names.Listed, len(x.named)), make(map[digest.Digest]stamped, len(x.made))
-	for _, n := range x.named {
-		named[n.File] = n
+	for i := range x.named {
+		n := &x.named[i].Listed
+		n.File = names.File(n.Name)
+		named[n.File] = *n
 	}
 	for _, s := range x.made {
 		made[s.target] = s.stamped
@@ -94,7 +104,7 @@ func Foresee(ctx context.Context, l *Library, targets []ocispec.Descriptor, name
 		return
 	}
 	time.Sleep(stamp.Tick) // then their stamps count
-	_, _, _ = listed(ctx, l)
+	_, _ = listed(ctx, l)
 }
 
 // madeSummary is a summary with the target it is of.
@@ -107,33 +117,45 @@ func (x *index) code(c *codec.Coder) {
 	for i := range x.folders {
 		x.folders[i].Code(c)
 	}
-	codec.List(c, &x.named, func(c *codec.Coder, n *names.Listed) {
-		c.Str(&n.File)
+	codec.List(c, &x.made, codeMade)
+	codec.List(c, &x.named, func(c *codec.Coder, n *leading) {
 		n.Stamp.Code(c)
 		c.Str(&n.Name)
+		c.Int(&n.to)
 		c.Str(&n.Target.MediaType)
-		wireDigest(c, &n.Target.Digest)
+		if n.to < 0 || n.to >= len(x.made) {
+			n.to = none
+			wireDigest(c, &n.Target.Digest)
+		} else {
+			n.Target.Digest = x.made[n.to].target
+		}
 		c.I64(&n.Target.Size)
 		c.Map(&n.Labels)
 		c.Time(&n.CreatedAt)
 		c.Time(&n.UpdatedAt)
 	})
-	codec.List(c, &x.made, func(c *codec.Coder, s *madeSummary) {
-		wireDigest(c, &s.target)
-		s.seen.Code(c)
-		c.Int(&s.Version)
-		wireDigest(c, &s.ID)
+}
+
+func codeMade(c *codec.Coder, s *madeSummary) {
+	wireDigest(c, &s.target)
+	s.seen.Code(c)
+	c.Int(&s.Version)
+	wireDigest(c, &s.ID)
+	same := s.Manifest == s.target // of all but lists
+	if c.Bool(&same); same {
+		s.Manifest = s.target
+	} else {
 		wireDigest(c, &s.Manifest)
-		c.Time(&s.Created)
-		c.I64(&s.summary.Size)
-		p := &s.Platform
-		for _, text := range []*string{&p.Architecture, &p.OS, &p.OSVersion, &p.Variant} {
-			c.Str(text)
-		}
-		c.Strs(&p.OSFeatures)
-		c.Map(&s.Labels)
-		codec.List(c, &s.Layers, wireDigest)
-	})
+	}
+	c.Time(&s.Created)
+	c.I64(&s.summary.Size)
+	p := &s.Platform
+	for _, text := range []*string{&p.Architecture, &p.OS, &p.OSVersion, &p.Variant} {
+		c.Str(text)
+	}
+	c.Strs(&p.OSFeatures)
+	c.Map(&s.Labels)
+	codec.List(c, &s.Layers, wireDigest)
 }
 
 func wireDigest(c *codec.Coder, d *digest.Digest) {

@@ -100,6 +100,12 @@ func fileOf(name string) (file string, lock int) {
 	return hex.EncodeToString(h[:]) + suffix, int(h[0]) % lockCount
 }
 
+// File is the name of the file of an image's name.
+func File(name string) string {
+	file, _ := fileOf(name)
+	return file
+}
+
 const suffix = ".json"
 
 func (s *Store) path(file string) string { return filepath.Join(s.opts.Dir, file) }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 
 	"berth/cli/term"
@@ -61,11 +62,18 @@ func Rows[T any](w io.Writer, f Form, head T, rows []T) error {
 		return err
 	}
 	var b bytes.Buffer
-	for i := range rows {
-		if err := t.Execute(&b, &rows[i]); err != nil {
-			return fmt.Errorf("template parsing error: %w", err)
+	if p, ok := plainOf[T](t); ok {
+		for i := range rows {
+			p.write(&b, reflect.ValueOf(&rows[i]).Elem())
+			b.WriteByte('\n')
 		}
-		b.WriteByte('\n')
+	} else {
+		for i := range rows {
+			if err := t.Execute(&b, &rows[i]); err != nil {
+				return fmt.Errorf("template parsing error: %w", err)
+			}
+			b.WriteByte('\n')
+		}
 	}
 	if !table {
 		_, err := w.Write(b.Bytes())
