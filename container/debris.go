@@ -80,12 +80,15 @@ func (s *disk) intent(id ID) (i Intent) {
 
 // unrecorded lists the ids that something is there of, but no record.
 func unrecorded(s *disk) ([]ID, error) {
-	suspects := map[ID]bool{}
+	var suspects map[ID]bool
 	// The records last: what is made meanwhile has one by then.
 	for _, dir := range []string{s.locks(), s.running(), s.kept()} {
 		names, err := atomicfile.Names(dir)
 		if err != nil {
 			return nil, err
+		}
+		if suspects == nil {
+			suspects = make(map[ID]bool, len(names))
 		}
 		for _, name := range names {
 			id, staged := strings.CutPrefix(name, hidden)

@@ -23,10 +23,17 @@ type indexed struct {
 	home, run stamp.Stamp // run is zero if the folder is not there
 	sum       Summary
 	life      life // without what facts do not tell
+	looked
+}
+
+// looked is what else was seen while the folders had these stamps.
+type looked struct {
+	finished bool // nothing is left to do of its create
+	running  bool // no exit was there
 }
 
 func (s *disk) index() *stamp.Cache {
-	return &stamp.Cache{Path: filepath.Join(s.opts.Run, "containers.index"), Form: "containers 1\n", Max: 64 << 20}
+	return &stamp.Cache{Path: filepath.Join(s.opts.Run, "containers.index"), Form: "containers 2\n", Max: 64 << 20}
 }
 
 // readIndex is empty if there is none, or a broken one.
@@ -81,6 +88,8 @@ func codeIndexed(c *codec.Coder, x *indexed) {
 	}
 	codec.Optional(c, &l.PausedBy, codeProcess)
 	c.Int(&l.Restarts)
+	c.Bool(&x.finished)
+	c.Bool(&x.running)
 }
 
 func codeProcess(c *codec.Coder, p *Process) {

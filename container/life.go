@@ -105,16 +105,23 @@ func (s *disk) facts(id ID) (*Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.derive(id, kept)
+	return s.derive(id, kept, nil)
 }
 
-// derive looks up what the facts on file do not tell.
-func (s *disk) derive(id ID, kept *life) (f *Facts, err error) {
+// derive looks up what the facts on file do not tell. A list gives what it has
+// looked up before, and gets what is new; it does not ask whether a process lives
+// that its monitor watches.
+func (s *disk) derive(id ID, kept *life, was *looked) (f *Facts, err error) {
+	list := was != nil
+	if !list {
+		was = &looked{}
+	}
 	f = &Facts{
 		Started: kept.Started, Exit: kept.Exit, Paused: kept.Paused, Restarting: kept.Restarting,
 		Stopped: kept.Stopped, Restarts: kept.Restarts, Removing: kept.Removing, RemovingVolumes: kept.RemovingVolumes, Health: kept.Health,
 	}
-	f.Unfinished = f.Started == nil && f.Exit == nil && s.unfinished(id)
+	f.Unfinished = f.Started == nil && f.Exit == nil && !was.finished && s.unfinished(id)
+	was.finished = !f.Unfinished
 	f.ThisBoot = f.Started != nil && f.Started.BootID == s.boot
 	if !f.ThisBoot {
 		f.Restarting, f.Paused, f.Health = nil, false, nil // nobody of that boot is there to go on with it
@@ -128,9 +135,12 @@ func (s *disk) derive(id ID, kept *life) (f *Facts, err error) {
 	if f.Exit != nil {
 		return f, nil
 	}
-	f.Alive = f.Started.Process.alive()
+	f.Alive = list && f.Watched && kept.PausedBy == nil || f.Started.Process.alive()
 	f.Forgotten = f.Paused && f.Alive && kept.PausedBy != nil && !kept.PausedBy.alive()
-	f.Exit, err = s.readExit(id)
+	if !was.running || !f.Watched {
+		f.Exit, err = s.readExit(id)
+		was.running = f.Exit == nil && err == nil
+	}
 	return f, err
 }
 

@@ -70,14 +70,16 @@ const readers, share = 4, 64
 // read reads one container for a list, unless it is the one that is known.
 func (s *Store) read(at *folders, id ID, kept, ran bool, known *indexed) (*indexed, error) {
 	one := &indexed{}
-	home := s.RunDir(id)
 	if kept {
-		home = filepath.Join(s.kept(), string(id))
 		one.home, one.run = at.look(id, ran)
 	}
 	if known != nil && one.home != (stamp.Stamp{}) && one.home == known.home && one.run == known.run {
 		one = known
 	} else {
+		home := s.RunDir(id)
+		if kept {
+			home = filepath.Join(s.kept(), string(id))
+		}
 		sum, made, err := readOrMake(home, id)
 		if err != nil {
 			return nil, err
@@ -91,7 +93,7 @@ func (s *Store) read(at *folders, id ID, kept, ran bool, known *indexed) (*index
 		}
 		one.sum, one.life = *sum, *l
 	}
-	f, err := s.derive(id, &one.life)
+	f, err := s.derive(id, &one.life, &one.looked)
 	if err != nil {
 		return nil, err
 	}
