@@ -97,6 +97,16 @@ const SharedMemory = bundle.SharedMemory
 // Devices looks up the host's devices that a container asks for.
 func Devices(c *Config) (*HostDevices, error) { return bundle.Devices(c) }
 
+// DeviceRules say what a container may open.
+func DeviceRules(c *Config, d *HostDevices) []specs.LinuxDeviceCgroup {
+	return bundle.DeviceRules(c, d)
+}
+
+// LiveMount is a mount for a container that runs; see package bundle.
+func LiveMount(c *Config, m *Mount, users bool) (specs.Mount, error) {
+	return bundle.LiveMount(c, m, users)
+}
+
 // Host is what is known of this machine.
 type Host = bundle.Host
 

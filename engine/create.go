@@ -316,25 +316,33 @@ func provideVolumes(ctx context.Context, e *Engine, l *container.Locked, rec *co
 		return err
 	}
 	for i := range rec.Mounts {
-		m := &rec.Mounts[i]
-		if m.Kind != config.MountVolume {
-			continue
-		}
-		v, made, err := e.Volumes.Create(ctx, volume.CreateRequest{
-			Name: m.Name, Driver: m.Asked.VolumeDriver, Labels: m.Asked.VolumeLabels, Options: m.Asked.VolumeOpts, Anonymous: m.Anonymous,
-			Passing: m.Anonymous && rec.Config.Life.Remove,
-		})
-		if err != nil {
+		if err := makeVolume(ctx, e, &rec.Mounts[i], rec.Config.Life.Remove, u); err != nil {
 			return err
 		}
-		if made {
-			u.Push("remove volume "+v.Name, func() error {
-				return e.Volumes.Remove(context.WithoutCancel(ctx), v.Name, nobody)
-			})
-			e.tellOf("volume", "create", v.Name, map[string]string{"driver": v.Driver})
-		}
-		m.Name, m.Source, m.Driver = v.Name, v.Data, v.Driver
 	}
+	return nil
+}
+
+// makeVolume finds or makes the volume of a mount, if it is one's; passing says that
+// an anonymous one's container goes when it ends.
+func makeVolume(ctx context.Context, e *Engine, m *container.MountPoint, passing bool, u *undo.Stack) error {
+	if m.Kind != config.MountVolume {
+		return nil
+	}
+	v, made, err := e.Volumes.Create(ctx, volume.CreateRequest{
+		Name: m.Name, Driver: m.Asked.VolumeDriver, Labels: m.Asked.VolumeLabels, Options: m.Asked.VolumeOpts, Anonymous: m.Anonymous,
+		Passing: m.Anonymous && passing,
+	})
+	if err != nil {
+		return err
+	}
+	if made {
+		u.Push("remove volume "+v.Name, func() error {
+			return e.Volumes.Remove(context.WithoutCancel(ctx), v.Name, nobody)
+		})
+		e.tellOf("volume", "create", v.Name, map[string]string{"driver": v.Driver})
+	}
+	m.Name, m.Source, m.Driver = v.Name, v.Data, v.Driver
 	return nil
 }
 

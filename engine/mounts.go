@@ -3,6 +3,8 @@ package engine
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +12,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -75,7 +76,10 @@ func checkImageMount(ctx context.Context, e *Engine, p *container.MountPoint) er
 }
 
 // imageKey names the tree of an image that a container mounts.
-func imageKey(rec *container.Record, i int) string { return rec.Snapshot + "-mount-" + strconv.Itoa(i) }
+func imageKey(rec *container.Record, i int) string {
+	sum := sha256.Sum256([]byte(rec.Mounts[i].Target))
+	return rec.Snapshot + "-mount-" + hex.EncodeToString(sum[:8])
+}
 
 // imageTree finds the tree of a mounted image, or makes it: what the container
 // writes to it stays as long as the container.

@@ -7,8 +7,10 @@ import (
 	"strings"
 
 	"berth/base/fault"
+	"berth/base/undo"
 	"berth/container"
 	"berth/container/config"
+	"berth/runtime"
 )
 
 // UpdateRequest changes limits and the restart policy of a container.
@@ -17,6 +19,7 @@ type UpdateRequest struct {
 	Resources config.Resources // zero values stay as they are
 	Restart   *config.Restart  // nil: as it is
 	Meta      Meta
+	Shape     Shape
 }
 
 // Meta changes what a container is said to be, and its next start's environment.
@@ -54,7 +57,16 @@ func Update(ctx context.Context, e *Engine, r UpdateRequest) error {
 			return err
 		}
 	}
-	return change(ctx, e, r.Container, func(l *container.Locked, rec *container.Record, f *container.Facts) error {
+	return change(ctx, e, r.Container, func(l *container.Locked, rec *container.Record, f *container.Facts) (err error) {
+		var in *runtime.Interior
+		if f.State().Live() && !r.Shape.empty() {
+			if in, err = runtime.Enter(e.Runtime, string(rec.ID)); err != nil {
+				return err
+			}
+			defer in.Close()
+		}
+		var u undo.Stack
+		defer u.Unwind(&err)
 		if err := clashes(rec.ID, &rec.Config.Resources.CPU, &r.Resources.CPU); err != nil {
 			return err
 		}
@@ -68,33 +80,45 @@ func Update(ctx context.Context, e *Engine, r UpdateRequest) error {
 		}
 		merged := rec.Config.Resources
 		mergeResources(&merged, &r.Resources)
-		devices, err := container.Devices(&rec.Config)
-		if err != nil {
+		if err := reshape(ctx, e, rec, in, &r.Shape, &u); err != nil {
 			return err
 		}
-		limits, err := container.Limits(&merged, devices, e.host())
-		if err != nil {
+		if err := limit(ctx, e, rec, &merged, f.State().Live(), r.Shape.ofDevices()); err != nil {
 			return err
 		}
-		if f.State().Live() {
-			if err := e.Runtime.Update(ctx, string(rec.ID), limits); err != nil {
-				return err
-			}
-		}
-		err = l.Update(func(rec *container.Record) error {
-			rec.Config.Resources = merged
+		err = l.Update(func(now *container.Record) error {
+			now.Config.Resources = merged
+			now.Mounts, now.Config.Mounts, now.Config.Devices.Add = rec.Mounts, rec.Config.Mounts, rec.Config.Devices.Add
 			if r.Restart != nil {
-				rec.Config.Restart = *r.Restart
+				now.Config.Restart = *r.Restart
 			}
-			r.Meta.apply(rec)
+			r.Meta.apply(now)
 			return nil
 		})
 		if err != nil {
 			return err
 		}
+		u.Release()
 		e.tell(rec, "update", nil)
 		return nil
 	})
+}
+
+// limit checks limits, and gives them to a container that runs; devices says that
+// the rules for devices are to be written again.
+func limit(ctx context.Context, e *Engine, rec *container.Record, r *config.Resources, live, devices bool) error {
+	found, err := container.Devices(&rec.Config)
+	if err != nil {
+		return err
+	}
+	limits, err := container.Limits(r, found, e.host())
+	if err != nil || !live {
+		return err
+	}
+	if devices && !e.host().NoCgroup {
+		limits.Devices = container.DeviceRules(&rec.Config, found)
+	}
+	return e.Runtime.Update(ctx, string(rec.ID), limits)
 }
 
 // clashes refuses what Docker does: --cpus and the quota in microseconds do not

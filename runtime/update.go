@@ -9,6 +9,7 @@ import (
 
 	"berth/base/fault"
 	"berth/runtime/cgroup"
+	"berth/runtime/interior"
 )
 
 // Resources returns the limits that were asked for last: at create, or by the
@@ -57,4 +58,35 @@ func (rt *Runtime) Update(ctx context.Context, id string, r *specs.LinuxResource
 		c.rec.Resources = b
 		return c.save()
 	})
+}
+
+// Interior is a container that runs, to change what it sees; see package interior.
+type Interior = interior.Interior
+
+// Enter opens a container that runs, to change what it sees.
+// Errors: kind Conflict for one that has stopped.
+func Enter(rt *Runtime, id string) (*Interior, error) {
+	rt.begin()
+	c, err := rt.open(id, true)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	if c.rec == nil || c.status() == specs.StateStopped {
+		return nil, fault.New(fault.Conflict, "container not running")
+	}
+	dir, err := c.rec.procDir()
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	root, err := c.rec.openRoot(nil)
+	if err != nil {
+		return nil, err
+	}
+	in, err := interior.Open(dir, root, c.rec.PID)
+	if err != nil {
+		root.Close()
+	}
+	return in, err
 }

@@ -32,15 +32,20 @@ type DeviceID struct{ Major, Minor int64 }
 
 // devices sets the nodes and who may open what.
 func (m *maker) devices() error {
-	res := m.spec.Linux.Resources
-	res.Devices = []specs.LinuxDeviceCgroup{{Allow: m.c.Security.Privileged, Access: "rwm"}}
 	if m.in.Devices != nil {
 		m.spec.Linux.Devices = m.in.Devices.Nodes
-		if !m.c.Security.Privileged {
-			res.Devices = append(res.Devices, m.in.Devices.Rules...)
-		}
 	}
+	m.spec.Linux.Resources.Devices = DeviceRules(m.c, m.in.Devices)
 	return nil
+}
+
+// DeviceRules say what a container may open.
+func DeviceRules(c *config.Config, d *HostDevices) []specs.LinuxDeviceCgroup {
+	rules := []specs.LinuxDeviceCgroup{{Allow: c.Security.Privileged, Access: "rwm"}}
+	if d != nil && !c.Security.Privileged {
+		rules = append(rules, d.Rules...)
+	}
+	return rules
 }
 
 // Devices looks up the host's devices that a container asks for: each --device,

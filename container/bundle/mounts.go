@@ -110,6 +110,16 @@ func (m *maker) mounts() error {
 	return nil
 }
 
+// LiveMount is the mount of one start's as the runtime has it, for a container that
+// runs; users tells whether that has not the host's user namespace. Error: Invalid.
+func LiveMount(c *config.Config, a *Mount, users bool) (specs.Mount, error) {
+	m := &maker{c: c, in: &Inputs{}}
+	if users {
+		m.in.UIDs = []specs.LinuxIDMapping{{}}
+	}
+	return m.mount(a)
+}
+
 func depth(p string) int { return strings.Count(path.Clean(p), "/") }
 
 // ownMounts are all but the default ones.

@@ -129,6 +129,7 @@ type Changed struct {
 	Resources config.Resources
 	Restart   *config.Restart // nil: as it is
 	Meta      engine.Meta
+	Shape     engine.Shape
 }
 
 // CommitRequest makes an image of a container.

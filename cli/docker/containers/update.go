@@ -16,6 +16,7 @@ import (
 type Update struct {
 	limits  option.Limits
 	meta    option.Meta
+	shape   option.Shape
 	restart string
 	flags   *pflag.FlagSet
 }
@@ -25,6 +26,7 @@ func (v *Update) Flags(f *pflag.FlagSet) {
 	v.limits.Flags(f)
 	v.limits.UpdateOnly(f)
 	v.meta.Flags(f)
+	v.shape.Flags(f)
 	f.StringVar(&v.restart, "restart", "", "Restart policy to apply when a container exits")
 }
 
@@ -36,6 +38,7 @@ func (v *Update) request(a option.Around) (Changed, error) {
 		return Changed{}, errors.New("you must provide one or more flags when using this command")
 	}
 	u := Changed{Resources: v.limits.Resources()}
+	u.Shape.Mounts, u.Shape.NoMounts, u.Shape.Devices, u.Shape.NoDevices = v.shape.Value()
 	var err error
 	if u.Meta.Labels, u.Meta.NoLabels, u.Meta.Env, err = v.meta.Value(a); err != nil {
 		return u, err
