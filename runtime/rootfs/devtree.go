@@ -138,11 +138,16 @@ func (t *devTree) id(list []specs.LinuxIDMapping, id uint32) (int, error) {
 	if !t.userns {
 		return int(id), nil
 	}
+	host, err := hostID(list, id)
+	return int(host), err
+}
+
+func hostID(list []specs.LinuxIDMapping, id uint32) (uint32, error) {
 	host, ok := idmap.Host(list, id)
 	if !ok {
 		return 0, fmt.Errorf("id %d is not mapped in the container's user namespace", id)
 	}
-	return int(host), nil
+	return host, nil
 }
 
 // mapped is the parameters with ids of the host.
@@ -150,9 +155,15 @@ func (t *devTree) mapped() ([]mount.Param, error) {
 	if !t.userns {
 		return t.params, nil
 	}
+	return mappedOwner(t.params, t.maps)
+}
+
+// mappedOwner translates the owner that a tmpfs is to have, the container's root if
+// it says nothing, to ids of the host.
+func mappedOwner(from []mount.Param, maps *idmap.Maps) ([]mount.Param, error) {
 	ids := map[string]uint64{"uid": 0, "gid": 0}
 	var params []mount.Param
-	for _, p := range t.params {
+	for _, p := range from {
 		if _, ok := ids[p.Key]; !ok {
 			params = append(params, p)
 			continue
@@ -166,12 +177,12 @@ func (t *devTree) mapped() ([]mount.Param, error) {
 	for _, k := range []struct {
 		key  string
 		list []specs.LinuxIDMapping
-	}{{"uid", t.maps.UID}, {"gid", t.maps.GID}} {
-		id, err := t.id(k.list, uint32(ids[k.key]))
+	}{{"uid", maps.UID}, {"gid", maps.GID}} {
+		id, err := hostID(k.list, uint32(ids[k.key]))
 		if err != nil {
 			return nil, err
 		}
-		params = append(params, mount.Param{Key: k.key, Value: strconv.Itoa(id)})
+		params = append(params, mount.Param{Key: k.key, Value: strconv.FormatUint(uint64(id), 10)})
 	}
 	return params, nil
 }

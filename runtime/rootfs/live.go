@@ -3,7 +3,6 @@ package rootfs
 import (
 	"fmt"
 	"os"
-	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -41,37 +40,18 @@ func Live(m *specs.Mount, h *plan.Host) (*os.File, error) {
 
 // liveTmpfs is a tmpfs whose owner is the container's.
 func liveTmpfs(s *initproc.Mount, h *plan.Host) (*os.File, error) {
-	ids := map[string]uint64{"uid": 0, "gid": 0}
-	params := []mount.Param{}
-	if !hasParam(s.Params, "mode") {
+	params := s.Params
+	if !hasParam(params, "mode") {
 		params = append(params, mount.Param{Key: "mode", Value: "1777"}) // tmpfs(5)
-	}
-	for _, one := range s.Params {
-		if _, ok := ids[one.Key]; !ok {
-			params = append(params, one)
-			continue
-		}
-		v, err := strconv.ParseUint(one.Value, 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("mount.options: %s: not a number", one.String())
-		}
-		ids[one.Key] = v
 	}
 	if h.Userns != nil {
 		maps, err := idmap.Read(h.PID)
 		if err != nil {
 			return nil, err
 		}
-		for key, list := range map[string][]specs.LinuxIDMapping{"uid": maps.UID, "gid": maps.GID} {
-			host, ok := idmap.Host(list, uint32(ids[key]))
-			if !ok {
-				return nil, fmt.Errorf("mount.options: %s %d is not mapped in the container's user namespace", key, ids[key])
-			}
-			ids[key] = uint64(host)
+		if params, err = mappedOwner(params, maps); err != nil {
+			return nil, fmt.Errorf("mount.options: %w", err)
 		}
-	}
-	for _, key := range []string{"uid", "gid"} {
-		params = append(params, mount.Param{Key: key, Value: strconv.FormatUint(ids[key], 10)})
 	}
 	fd, err := mount.New("tmpfs", s.Source, params, s.Attr.Set)
 	if err != nil {
