@@ -346,7 +346,7 @@ func makeVolume(ctx context.Context, e *Engine, m *container.MountPoint, passing
 	return nil
 }
 
-func nobody(string) []string { return nil }
+func nobody(string) ([]string, error) { return nil, nil }
 
 // tell writes an event of a container; a full disk is no reason to fail.
 func (e *Engine) tell(rec *container.Record, action string, more map[string]string) {

@@ -8,6 +8,7 @@ import (
 	"berth/base/fault"
 	"berth/container"
 	"berth/container/config"
+	"berth/volume"
 )
 
 // Again says that a container is started anew after some time.
@@ -120,6 +121,6 @@ func detachVolumes(ctx context.Context, e *Engine, rec *container.Record) error 
 }
 
 // volumeRunners tells which running containers use a volume, besides one.
-func (e *Engine) volumeRunners(ctx context.Context, but container.ID) func(string) []string {
+func (e *Engine) volumeRunners(ctx context.Context, but container.ID) volume.InUse {
 	return e.usersOfVolume(ctx, but, func(s *container.Summary) bool { return s.State().Live() })
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -119,20 +120,31 @@ func removeLocked(ctx context.Context, e *Engine, l *container.Locked, rec *cont
 			}
 		}
 	}
-	var failed error
-	for _, m := range rec.Mounts {
-		if !volumes || m.Kind != config.MountVolume || !m.Anonymous {
-			continue
-		}
-		err := e.Volumes.Remove(ctx, m.Name, e.volumeUsersBut(ctx, rec.ID))
-		if err != nil && !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Conflict) {
-			failed = errors.Join(failed, err)
+	if volumes {
+		if err := removeAnonymous(ctx, e, rec); err != nil {
+			return err // the record stays: it alone knows their names
 		}
 	}
 	if err := l.Remove(); err != nil {
 		return err
 	}
 	e.tell(rec, "destroy", nil)
+	return nil
+}
+
+// removeAnonymous removes the anonymous volumes of a container, but those that
+// others use, too.
+func removeAnonymous(ctx context.Context, e *Engine, rec *container.Record) error {
+	var failed error
+	for _, m := range rec.Mounts {
+		if m.Kind != config.MountVolume || !m.Anonymous {
+			continue
+		}
+		err := e.Volumes.Remove(ctx, m.Name, e.volumeUsersBut(ctx, rec.ID))
+		if err != nil && !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Conflict) {
+			failed = cmp.Or(failed, err)
+		}
+	}
 	return failed
 }
 

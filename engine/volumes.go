@@ -98,7 +98,11 @@ func VolumeInspect(ctx context.Context, e *Engine, name string) (*VolumeInfo, er
 	if err != nil {
 		return nil, err
 	}
-	return &VolumeInfo{*v, e.volumeUsersBut(ctx, "")(name)}, nil
+	users, err := e.volumeUsersBut(ctx, "")(name)
+	if err != nil {
+		return nil, err
+	}
+	return &VolumeInfo{*v, users}, nil
 }
 
 // VolumeRemove removes a volume that nobody uses; with force one that is not
@@ -141,12 +145,12 @@ func VolumeRename(ctx context.Context, e *Engine, name, to string) error {
 
 // volumeUsersBut tells which containers use a volume, besides one: those that are
 // being made, too.
-func (e *Engine) volumeUsersBut(ctx context.Context, but container.ID) func(string) []string {
+func (e *Engine) volumeUsersBut(ctx context.Context, but container.ID) volume.InUse {
 	users := e.usersOfVolume(ctx, but, func(*container.Summary) bool { return true })
-	return func(name string) []string {
+	return func(name string) ([]string, error) {
 		coming, err := e.Containers.Intents()
 		if err != nil {
-			return []string{err.Error()} // then nothing is removed
+			return nil, err
 		}
 		var out []string
 		for id, i := range coming {
@@ -154,15 +158,16 @@ func (e *Engine) volumeUsersBut(ctx context.Context, but container.ID) func(stri
 				out = append(out, string(id))
 			}
 		}
-		return append(out, users(name)...) // asked last: one of those may be made by now
+		made, err := users(name) // asked last: one of those may be made by now
+		return append(out, made...), err
 	}
 }
 
-func (e *Engine) usersOfVolume(ctx context.Context, but container.ID, counts func(*container.Summary) bool) func(string) []string {
-	return func(name string) []string {
+func (e *Engine) usersOfVolume(ctx context.Context, but container.ID, counts func(*container.Summary) bool) volume.InUse {
+	return func(name string) ([]string, error) {
 		all, err := e.Containers.List(ctx)
 		if err != nil {
-			return []string{err.Error()}
+			return nil, err
 		}
 		var users []string
 		for i := range all {
@@ -170,6 +175,6 @@ func (e *Engine) usersOfVolume(ctx context.Context, but container.ID, counts fun
 				users = append(users, string(all[i].ID))
 			}
 		}
-		return users
+		return users, nil
 	}
 }

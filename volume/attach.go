@@ -111,14 +111,17 @@ func resolve(ctx context.Context, params []mount.Param) error {
 
 // Detach unmounts what Attach mounted, when the last user is gone, which inUse
 // tells. A volume in use, or without a mount, is left as it is.
-func (s *Store) Detach(ctx context.Context, name string, inUse func(name string) []string) error {
+func (s *Store) Detach(ctx context.Context, name string, inUse InUse) error {
 	lock, err := s.lock(name)
 	if err != nil {
 		return err
 	}
 	defer s.unlock(lock, name)
 	v, err := s.Get(name)
-	if err != nil || plain(v.Options) || isBind(v.Options) || len(inUse(name)) > 0 {
+	if err != nil || plain(v.Options) || isBind(v.Options) {
+		return err
+	}
+	if users, err := inUse(name); err != nil || len(users) > 0 {
 		return err
 	}
 	return unmount(v.Data)

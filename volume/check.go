@@ -3,8 +3,10 @@ package volume
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
+	"berth/base/atomicfile"
 	"berth/base/fault"
 	"berth/base/flock"
 )
@@ -73,6 +75,20 @@ func (s *Store) debris(remove bool) ([]Finding, error) {
 		s.dropLocks()
 	}
 	return out, nil
+}
+
+// hasDebris tells whether something may be left, or is just being made or removed:
+// entries are those of the store.
+func (s *Store) hasDebris(entries []os.DirEntry) bool {
+	there := map[string]bool{}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), hidden) {
+			return true
+		}
+		there[e.Name()] = true
+	}
+	locks, err := atomicfile.Names(s.locks())
+	return err == nil && slices.ContainsFunc(locks, func(name string) bool { return !there[name] })
 }
 
 // dropLocks removes lock files of volumes that are not there.

@@ -11,8 +11,9 @@ import (
 )
 
 // InUse tells which containers use a volume, by id. It is asked under the
-// volume's lock and takes none.
-type InUse func(name string) []string
+// volume's lock and takes none. Of a volume whose users cannot be told nothing is
+// taken away.
+type InUse func(name string) ([]string, error)
 
 // Remove deletes a volume with its data. Errors, in Docker's words: NotFound,
 // Conflict for one in use.
@@ -32,7 +33,11 @@ func (s *Store) Remove(ctx context.Context, name string, inUse InUse) error {
 		}
 		return noSuch("get", name)
 	}
-	if users := inUse(name); len(users) > 0 {
+	users, err := inUse(name)
+	if err != nil {
+		return fmt.Errorf("remove volume %s: %w", name, err)
+	}
+	if len(users) > 0 {
 		return fault.New(fault.Conflict, "remove %s: volume is in use - [%s]", name, strings.Join(users, ", "))
 	}
 	if err := s.vanish(name); err != nil {
@@ -79,10 +84,17 @@ func (s *Store) Prune(ctx context.Context, all bool, inUse InUse, keep func(*Vol
 	}
 	for i := range list {
 		v := &list[i]
-		if !all && !v.Anonymous || keep != nil && keep(v) || len(inUse(v.Name)) > 0 {
+		if !all && !v.Anonymous || keep != nil && keep(v) {
 			continue
 		}
-		size, err := s.Usage(ctx, v.Name)
+		users, err := inUse(v.Name)
+		if len(users) > 0 {
+			continue
+		}
+		var size int64
+		if err == nil {
+			size, err = s.Usage(ctx, v.Name)
+		}
 		if err == nil {
 			err = s.Remove(ctx, v.Name, inUse)
 		}
@@ -121,7 +133,11 @@ func (s *Store) Rename(ctx context.Context, from, to string, inUse InUse) error 
 	if err != nil {
 		return err
 	}
-	if users := inUse(from); len(users) > 0 {
+	users, err := inUse(from)
+	if err != nil {
+		return fmt.Errorf("rename volume %s: %w", from, err)
+	}
+	if len(users) > 0 {
 		return fault.New(fault.Conflict, "rename %s: volume is in use - [%s]", from, strings.Join(users, ", "))
 	}
 	if _, err := os.Lstat(s.home(to)); err == nil {

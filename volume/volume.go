@@ -152,16 +152,14 @@ func (s *Store) List() ([]Volume, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list volumes: %w", err)
 	}
+	if s.hasDebris(entries) {
+		if _, err := s.debris(true); err != nil {
+			s.opts.Warn(err)
+		}
+	}
 	var out []Volume
-	swept := false
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), ".") {
-			if !swept {
-				swept = true
-				if _, err := s.debris(true); err != nil {
-					s.opts.Warn(err)
-				}
-			}
 			continue
 		}
 		v, err := s.Get(e.Name())

@@ -38,7 +38,7 @@ func create(t testing.TB, s *Store, r CreateRequest) *Volume {
 	return v
 }
 
-func nobody(string) []string { return nil }
+func nobody(string) ([]string, error) { return nil, nil }
 
 func needRoot(t *testing.T) {
 	t.Helper()
@@ -69,11 +69,15 @@ func TestLife(t *testing.T) {
 	if at, err := s.Attach(t.Context(), "data"); err != nil || at.Path != v.Data || at.ReadOnly {
 		t.Errorf("%+v, %v", at, err)
 	}
-	used := func(name string) []string {
+	used := func(name string) ([]string, error) {
 		if name == "data" {
-			return []string{"c1", "c2"}
+			return []string{"c1", "c2"}, nil
 		}
-		return nil
+		return nil, nil
+	}
+	untold := func(string) ([]string, error) { return nil, errors.New("who knows") }
+	if _, pruned := s.Prune(t.Context(), true, untold, nil); s.Remove(t.Context(), "data", untold) == nil || s.Rename(t.Context(), "data", "other", untold) == nil || pruned == nil {
+		t.Error("something was done to volumes whose users cannot be told")
 	}
 	if err := s.Remove(t.Context(), "data", used); err == nil || err.Error() != "remove data: volume is in use - [c1, c2]" || !fault.Is(err, fault.Conflict) {
 		t.Errorf("%v", err)
@@ -159,6 +163,15 @@ func TestKilledVerbs(t *testing.T) {
 	gone()
 	if locks, _ := os.ReadDir(s.locks()); len(locks) != 1 {
 		t.Errorf("locks left: %v", locks)
+	}
+	if err := os.WriteFile(s.lockf("gone"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.List(); err != nil {
+		t.Error(err)
+	}
+	if locks, _ := os.ReadDir(s.locks()); len(locks) != 1 {
+		t.Errorf("locks left by a list: %v", locks)
 	}
 	if err := os.Remove(filepath.Join(s.home("data"), recordFile)); err != nil {
 		t.Fatal(err)
@@ -252,7 +265,7 @@ func TestTmpfs(t *testing.T) {
 	if err := unix.Statfs(v.Data, &st); err != nil || st.Type != unix.TMPFS_MAGIC || st.Blocks*uint64(st.Bsize) != 1<<20 || st.Flags&unix.ST_NOSUID == 0 {
 		t.Errorf("%+v, %v", st, err)
 	}
-	if err := s.Detach(t.Context(), "fast", func(string) []string { return []string{"c"} }); err != nil || !mounted(v.Data) {
+	if err := s.Detach(t.Context(), "fast", func(string) ([]string, error) { return []string{"c"}, nil }); err != nil || !mounted(v.Data) {
 		t.Errorf("detached while in use: %v", err)
 	}
 	if err := s.Detach(t.Context(), "fast", nobody); err != nil || mounted(v.Data) {
