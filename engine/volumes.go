@@ -121,7 +121,10 @@ func VolumeRemove(ctx context.Context, e *Engine, name string, force bool) error
 // VolumePrune removes volumes that nobody uses: the anonymous ones, and with the
 // filter all=true the named ones too.
 func VolumePrune(ctx context.Context, e *Engine, filters map[string][]string) (volume.Pruned, error) {
-	all := slices.Contains(filters["all"], "true") || slices.Contains(filters["all"], "1")
+	all, err := PrunesNamed(filters)
+	if err != nil {
+		return volume.Pruned{}, err
+	}
 	rest := map[string][]string{}
 	for k, v := range filters {
 		if k != "all" {
@@ -136,6 +139,20 @@ func VolumePrune(ctx context.Context, e *Engine, filters map[string][]string) (v
 		fits, err := volumeFits(&VolumeInfo{Volume: *v}, rest)
 		return err != nil || !fits
 	})
+}
+
+// PrunesNamed tells whether the filters of a prune are for named volumes, too.
+func PrunesNamed(filters map[string][]string) (all bool, err error) {
+	for _, value := range filters["all"] {
+		switch value {
+		case "true", "1":
+			all = true
+		case "false", "0":
+		default:
+			return false, fault.New(fault.Invalid, "Invalid filter 'all=%s'", value)
+		}
+	}
+	return all, nil
 }
 
 // VolumeRename gives a volume that nobody uses another name.

@@ -37,7 +37,11 @@ func (v *Prune) warning(podman bool) string {
 	}
 	lines := []string{"all stopped containers", "all networks not used by at least one container"}
 	if v.volumes {
-		lines = append(lines, "all volumes not used by at least one container")
+		what := "all anonymous volumes"
+		if podman {
+			what = "all volumes"
+		}
+		lines = append(lines, what+" not used by at least one container")
 	}
 	if v.all {
 		lines = append(lines, "all images without at least one container associated to them", "all build cache")
@@ -95,6 +99,6 @@ func (v *Prune) instances(ctx context.Context, c *command.Call) (int64, error) {
 	if err != nil || !v.volumes {
 		return reclaimed, err
 	}
-	n, err := volumes.PruneUnused(ctx, c, v.filters)
+	n, err := volumes.PruneUnused(ctx, c, v.filters, false)
 	return reclaimed + n, err
 }

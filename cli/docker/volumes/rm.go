@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 
 	units "github.com/docker/go-units"
@@ -13,6 +14,7 @@ import (
 	"berth/cli/docker/command"
 	"berth/cli/docker/images"
 	"berth/cli/term"
+	"berth/engine"
 )
 
 // Remove is volume rm.
@@ -55,33 +57,56 @@ func (v *Remove) Run(ctx context.Context, c *command.Call, words []string) error
 
 // Prune is volume prune.
 type Prune struct {
-	force   bool
-	filters command.Filters
+	all, force bool
+	filters    command.Filters
 }
 
 func (v *Prune) Flags(f *pflag.FlagSet) {
+	f.BoolVarP(&v.all, "all", "a", false, "Remove all unused volumes, not just anonymous ones")
+	command.Extra(f, "all")
 	command.FilterFlag(f, &v.filters, "", "Provide filter values (e.g. 'label=<label>')")
 	f.BoolVarP(&v.force, "force", "f", false, "Do not prompt for confirmation")
 }
 
-const pruneWarning = "WARNING! This will remove all local volumes not used by at least one container.\n"
+// warning is what is asked before.
+func (v *Prune) warning(podman bool) string {
+	switch all, _ := engine.PrunesNamed(v.filters); {
+	case podman:
+		return "WARNING! This will remove all volumes not used by at least one container.\n"
+	case all || v.all:
+		return "WARNING! This will remove all local volumes not used by at least one container.\n"
+	}
+	return "WARNING! This will remove anonymous local volumes not used by at least one container.\n"
+}
 
 func (v *Prune) Run(ctx context.Context, c *command.Call, _ []string) error {
-	if yes, err := images.Agreed(c, v.force, pruneWarning); err != nil || !yes {
+	if v.all && v.filters["all"] != nil {
+		return errors.New("conflicting options: cannot specify both --all and --filter all=1")
+	}
+	if yes, err := images.Agreed(c, v.force, v.warning(c.Podman())); err != nil || !yes {
 		return err
 	}
-	reclaimed, err := PruneUnused(ctx, c, v.filters)
+	reclaimed, err := PruneUnused(ctx, c, v.filters, v.all)
 	if err == nil && !c.Podman() {
 		fmt.Fprintf(c.Out, "Total reclaimed space: %s\n", units.HumanSize(float64(reclaimed)))
 	}
 	return err
 }
 
-// PruneUnused removes the volumes that nothing uses, and lists them.
-func PruneUnused(ctx context.Context, c *command.Call, filters command.Filters) (reclaimed int64, err error) {
+// PruneUnused removes the volumes that nothing uses, and lists them: the anonymous
+// ones, as docker does since version 23; with all the named ones, too, as podman
+// always does.
+func PruneUnused(ctx context.Context, c *command.Call, filters command.Filters, all bool) (reclaimed int64, err error) {
 	e, err := open(c)
 	if err != nil {
 		return 0, err
+	}
+	if all || c.Podman() {
+		filters = maps.Clone(filters)
+		if filters == nil {
+			filters = command.Filters{}
+		}
+		filters["all"] = []string{"true"}
 	}
 	names, reclaimed, err := e.VolumePrune(ctx, filters)
 	if err != nil {
