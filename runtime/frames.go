@@ -30,12 +30,18 @@ func u32(b []byte) uint32 {
 // its end of the socket too, so that only the pidfd tells of its death.
 func (c *child) next() (kind byte, payload []byte, err error) {
 	fds := []unix.PollFd{{Fd: int32(c.sock), Events: unix.POLLIN}, {Fd: int32(c.pidfd), Events: unix.POLLIN}}
-	for fds[0].Revents == 0 {
-		if _, err := unix.Poll(fds, -1); err != nil && err != unix.EINTR {
+	for watched, patience := fds, -1; fds[0].Revents == 0; {
+		n, err := unix.Poll(watched, patience)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
 			return 0, nil, os.NewSyscallError("poll", err)
-		}
-		if fds[0].Revents == 0 && fds[1].Revents != 0 {
+		case n == 0:
 			return 0, nil, errDied
+		default:
+			// poll looks at one after the other: what the child said, and that it
+			// executed its program, may have come between the two looks.
+			watched, patience = fds[:1], 0
 		}
 	}
 	var head [clone.FrameHeader]byte
