@@ -56,7 +56,7 @@ func full(p *place, target string) error {
 	if err := p.Do("run", "--rm", "--network", "none", "berth/base", "true").Err(); err != nil {
 		return err
 	}
-	if err := p.Do("run", "-d", "--name", "lives", "--network", "none", "berth/base", "sh", "-c", "trap 'exit 9' TERM; echo up; while :; do sleep 1000 & wait; done").Err(); err != nil {
+	if err := p.Do("run", "-d", "--name", "lives", "--network", "none", "-v", "/data", "berth/base", "sh", "-c", "trap 'exit 9' TERM; echo up; while :; do sleep 1000 & wait; done").Err(); err != nil {
 		return err
 	}
 	fill(target)
@@ -79,7 +79,7 @@ func full(p *place, target string) error {
 	if r := p.Do("kill", "-s", "TERM", "lives"); r.Code != 0 && !strings.Contains(r.Errors, "no space left on device") {
 		return fmt.Errorf("with nothing free: %s", r)
 	}
-	if r := p.Do("rm", "-f", "lives"); r.Code != 0 {
+	if r := p.Do("rm", "-f", "-v", "lives"); r.Code != 0 {
 		return fmt.Errorf("with nothing free: %s", r)
 	}
 	filled, _ := filepath.Glob(target + "/fill-*")

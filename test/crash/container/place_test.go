@@ -36,7 +36,12 @@ func newPlace(dir string) (*place, error) {
 	if err := p.Do("run", "--rm", "berth/base", "true").Err(); err != nil {
 		return nil, errors.Join(err, b.Remove())
 	}
-	p.links, err = links()
+	// The kernel takes the container's end of its link away some time after it.
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if p.links, err = links(); err != nil || !slices.ContainsFunc(p.links, func(l string) bool { return strings.HasPrefix(l, "ve") }) {
+			break
+		}
+	}
 	return p, err
 }
 

@@ -8,6 +8,7 @@
 package container
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -209,6 +210,44 @@ func TestThousandStarts(t *testing.T) {
 		return b.Do("stop", "-t", "0", names[k]).Err()
 	})
 	b.Must(t, append([]string{"rm", "-f"}, names...)...)
+}
+
+// TestThousandCopies: files go into a container that runs and into one that does
+// not, to each root and volume, from one to the other, and come back as they were;
+// one that is not there is told in a line.
+func TestThousandCopies(t *testing.T) {
+	b := store(t)
+	b.Must(t, "run", "-d", "--name", "runs", "--network", "none", "-v", "/data", "berth/base", "sleep", "100000")
+	b.Must(t, "create", "--name", "rests", "--network", "none", "-v", "/data", "berth/base", "true")
+	work := t.TempDir()
+	sample.Parallel(t, workers, sample.Rounds(1000), func(i int) error {
+		name := fmt.Sprintf("file%d", i)
+		here, back := filepath.Join(work, name), filepath.Join(work, name+"-back")
+		text := strings.Repeat(name+"\n", 1+i%5*1000)
+		if err := os.WriteFile(here, []byte(text), 0o640); err != nil {
+			return err
+		}
+		at := []string{"runs:/", "rests:/", "runs:/data/", "rests:/data/"}
+		first, second := at[i%4]+name, at[(i+1+i/4%3)%4]+name
+		steps := [][]string{{here, first}, {first, back}}
+		if i%2 == 0 {
+			steps = [][]string{{here, first}, {first, second}, {second, back}}
+		}
+		for _, s := range steps {
+			if err := b.Do("cp", s[0], s[1]).Err(); err != nil {
+				return err
+			}
+		}
+		if got, err := os.ReadFile(back); err != nil || string(got) != text {
+			return fmt.Errorf("%q came back with %d bytes, had %d: %v", steps, len(got), len(text), err)
+		}
+		r := b.Do("cp", first+"-none", back+"-none")
+		if _, err := os.Lstat(back + "-none"); r.Code != 1 || strings.Count(r.Errors, "\n") != 1 || err == nil {
+			return fmt.Errorf("of a file that is not there: %s", r)
+		}
+		return errors.Join(os.Remove(here), os.Remove(back))
+	})
+	b.Must(t, "rm", "-f", "-v", "runs", "rests")
 }
 
 // TestVolumesComeAndGo: anonymous volumes of containers that go at their end go
