@@ -4,12 +4,14 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"berth/test/sample"
 )
 
 // TestLastWords: a child that speaks, or executes its program, and ends at once is
 // heard, at whatever moment we look; one that only ends has died.
 func TestLastWords(t *testing.T) {
-	const rounds = 30_000
+	rounds := sample.Rounds(1_000_000) // of some hundred thousand one met the moment
 	ends := make(chan [2]int) // the child's socket, and what is readable when it has ended
 	go func() {
 		for e := range ends {
