@@ -32,11 +32,22 @@ func (s *Store) Root(ctx context.Context, nameOrID string) (*os.File, error) {
 	// asks has a container of this image, which keeps the layers.
 	key := "root-" + ids.Hex(8)
 	tree, err := viewTree(ctx, s, img, key)
-	if removed := s.lib.Layers.Remove(context.WithoutCancel(ctx), key); err == nil && removed != nil {
+	if removed := dropView(context.WithoutCancel(ctx), s, key); err == nil && removed != nil {
 		tree.Close()
 		return nil, removed
 	}
 	return tree, err
+}
+
+// dropView removes a view, whose key nobody else knows: what fails is done once more.
+func dropView(ctx context.Context, s *Store, key string) error {
+	if s.lib.Layers.Remove(ctx, key) == nil {
+		return nil
+	}
+	if err := s.lib.Layers.Remove(ctx, key); !errdefs.IsNotFound(err) {
+		return err
+	}
+	return s.lib.Layers.Cleanup(ctx) // the view is gone, what it took may not be
 }
 
 // viewTree mounts an image through the view of a key, which is made if it is not
