@@ -12,7 +12,7 @@ import (
 // heard, at whatever moment we look; one that only ends has died.
 func TestLastWords(t *testing.T) {
 	rounds := sample.Rounds(1_000_000) // of some hundred thousand one met the moment
-	ends := make(chan [2]int) // the child's socket, and what is readable when it has ended
+	ends := make(chan [2]int)          // the child's socket, and what is readable when it has ended
 	go func() {
 		for e := range ends {
 			_ = unix.Close(e[0])

@@ -79,7 +79,7 @@ func (s *Store) debris(remove bool) ([]Finding, error) {
 
 // hasDebris tells whether something may be left, or is just being made or removed:
 // entries are those of the store.
-func (s *Store) hasDebris(entries []os.DirEntry) bool {
+func hasDebris(s *Store, entries []os.DirEntry) bool {
 	there := map[string]bool{}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), hidden) {

@@ -152,7 +152,7 @@ func (s *Store) List() ([]Volume, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list volumes: %w", err)
 	}
-	if s.hasDebris(entries) {
+	if hasDebris(s, entries) {
 		if _, err := s.debris(true); err != nil {
 			s.opts.Warn(err)
 		}
