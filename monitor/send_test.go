@@ -4,12 +4,16 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"berth/monitor/logread"
+	"berth/sys/clone"
 )
 
 // sentTo gives the stand a program that takes the log.
@@ -104,4 +108,43 @@ func TestHold(t *testing.T) {
 	if held, err := s.conn.Held(); err != nil || len(held) != 0 {
 		t.Errorf("%d are held, %v", len(held), err)
 	}
+}
+
+// A socket that is not held any more is free at once, also while a child has not come to its program yet.
+func TestHoldAndChild(t *testing.T) {
+	s := newStand(t)
+	s.start()
+	s.first("exec sleep 1000")
+	held, err := net.Listen("tcp4", "127.0.0.1:0")
+	must(t, err)
+	file, err := held.(*net.TCPListener).File()
+	must(t, err)
+	must(t, s.conn.Hold(file))
+	file.Close()
+	held.Close()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(pair[0])
+	self, err := os.Open("/proc/self/exe")
+	must(t, err)
+	defer self.Close()
+	c := s.dial()
+	pid, _, err := c.Clone(&clone.Attr{CgroupDir: -1, Program: int(self.Fd()), Sock: pair[1], SockArg: 1, Argv: []string{"never", "SOCK"}})
+	must(t, err)
+	unix.Close(pair[1])
+	var head [clone.FrameHeader]byte
+	if n, err := readEINTR(pair[0], head[:]); err != nil || n < len(head) || head[0] != clone.FrameReady {
+		t.Fatalf("the child is not ready: %d, %v, %v", n, err, head)
+	}
+	if again, err := net.Listen("tcp4", held.Addr().String()); err == nil {
+		again.Close()
+		t.Error("the port is not held")
+	}
+	must(t, s.conn.Hold())
+	again, err := net.Listen("tcp4", held.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+	must(t, c.Abandon(pid))
 }

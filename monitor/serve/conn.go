@@ -17,7 +17,7 @@ type conn struct {
 	starter bool   // the one that started this monitor
 	birth   *birth // its newest child, not adopted yet
 	waits   bool   // for an answer: what it sends meanwhile stays unread
-	gives   []int  // descriptors that go with the next answer
+	gives   []int  // descriptors that go with the next answer, and then are closed
 }
 
 // listen opens the socket in the run folder. It gets its name when it is ready.
@@ -105,7 +105,7 @@ func (c *conn) ready(events uint32) {
 		}
 		return
 	}
-	b, fds, err := receive(c.fd)
+	b, fds, err := receive(c.fd, 0)
 	switch {
 	case err == unix.EAGAIN:
 	case err != nil || len(b) == 0:
@@ -138,6 +138,7 @@ func (c *conn) answer(b []byte) {
 	var rights []byte
 	if len(c.gives) > 0 {
 		rights = unix.UnixRights(c.gives...)
+		defer closeAll(c.gives)
 	}
 	c.gives = nil
 	for {
@@ -187,11 +188,11 @@ var message struct {
 	oob  [2048]byte // more than SCM_MAX_FD descriptors
 }
 
-// receive takes one message. The bytes are good until the next call.
-func receive(fd int) (b []byte, fds []int, err error) {
+// receive takes one message, or as the flags say. The bytes are good until the next call.
+func receive(fd, flag int) (b []byte, fds []int, err error) {
 	var n, oobn, flags int
 	for {
-		n, oobn, flags, _, err = unix.Recvmsg(fd, message.text[:], message.oob[:], unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+		n, oobn, flags, _, err = unix.Recvmsg(fd, message.text[:], message.oob[:], flag|unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
 		if err != unix.EINTR {
 			break
 		}

@@ -27,7 +27,7 @@ type monitor struct {
 	watches  watches
 	first    first
 	sessions []*session
-	held     []int // sockets that are kept open: published ports
+	held     held
 	due      due
 	logged   uint64 // bytes of output
 	dropped  uint64 // bytes that lossy clients did not get
@@ -173,6 +173,7 @@ func (m *monitor) end() {
 	m.ending = true
 	m.loop.stop(m.due.health)
 	m.loop.stop(m.due.again)
+	m.held.drop()
 	if m.forward != nil {
 		m.forward.end()
 	}

@@ -110,12 +110,12 @@ func (c *conn) serveMore(op wire.Op, b []byte, fds []int) (_ wire.Message, kept 
 		}
 		return done, false, m.signal(q)
 	case wire.OpHold:
-		closeAll(m.held)
-		m.held = fds
-		return done, true, nil
+		err := m.held.keep(fds)
+		return done, err == nil, err
 	case wire.OpHeld:
-		c.gives = m.held
-		return &wire.Held{Count: len(m.held)}, false, nil
+		var err error
+		c.gives, err = m.held.copies()
+		return &wire.Held{Count: len(c.gives)}, false, err
 	case wire.OpStatus:
 		return m.status(), false, nil
 	case wire.OpDismiss:

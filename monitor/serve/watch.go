@@ -53,7 +53,7 @@ func encodeExit(e wire.Exit) []byte { return wire.Event(&e) }
 
 // heard is a watcher's verdict, or its end.
 func (ws *watches) heard(w *watch) {
-	b, fds, err := receive(w.fd)
+	b, fds, err := receive(w.fd, 0)
 	closeAll(fds)
 	if err == unix.EAGAIN {
 		return
