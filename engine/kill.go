@@ -17,11 +17,13 @@ import (
 type KillRequest struct {
 	Container string
 	Signal    string // name with or without SIG, or number; "" is KILL
+	Wait      bool   // of KILL: return when the container has ended
 	all       bool   // every process
 	shutdown  bool   // it is the machine that goes down, not a user who ends it
 }
 
-// Kill sends a signal to a container's first process.
+// Kill sends a signal to a container's first process, and waits for its end if it
+// is asked to.
 func Kill(ctx context.Context, e *Engine, r KillRequest) error {
 	if n, err := strconv.Atoi(r.Signal); err == nil && n > lastSignal {
 		return fault.New(fault.Invalid, "Cannot kill container: %s: The linux daemon does not support signal %d", r.Container, n)
@@ -30,7 +32,8 @@ func Kill(ctx context.Context, e *Engine, r KillRequest) error {
 	if err != nil {
 		return err
 	}
-	return change(ctx, e, r.Container, func(l *container.Locked, rec *container.Record, facts *container.Facts) error {
+	var ending *stopping
+	err = change(ctx, e, r.Container, func(l *container.Locked, rec *container.Record, facts *container.Facts) (err error) {
 		if !facts.State().Live() {
 			return fault.New(fault.Conflict, "Cannot kill container: %s: Container %s is not running", r.Container, rec.ID)
 		}
@@ -43,12 +46,29 @@ func Kill(ctx context.Context, e *Engine, r KillRequest) error {
 			e.tell(rec, "kill", map[string]string{"signal": strconv.Itoa(int(sig))})
 			return killAll(ctx, e, rec.ID, facts)
 		}
-		err := sendSignal(ctx, e, l, rec, facts, sig)
-		if fault.Is(err, fault.Conflict) { // it has just ended
+		if r.Wait && sig == unix.SIGKILL {
+			ending = &stopping{rec: rec}
+			if ending.watch, err = watch(e, rec.ID); err != nil {
+				return err
+			}
+		}
+		if err = sendSignal(ctx, e, l, rec, facts, sig); fault.Is(err, fault.Conflict) { // it has just ended
 			return fault.New(fault.Conflict, "Cannot kill container: %s: Container %s is not running", r.Container, rec.ID)
 		}
 		return err
 	})
+	if ending == nil {
+		return err
+	}
+	defer ending.Close()
+	if err != nil {
+		return err
+	}
+	if err := awaitEnd(ctx, e, ending.rec.ID, ending.watch); err != nil {
+		return err
+	}
+	_, err = Exited(ctx, e, ending.rec.ID)
+	return err
 }
 
 // isEnd reports whether a signal is meant to end the container.

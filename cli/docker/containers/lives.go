@@ -129,7 +129,7 @@ func (l lives) Restart(ctx context.Context, name string, o StopOptions) error {
 }
 
 func (l lives) Kill(ctx context.Context, name, signal string) error {
-	return engine.Kill(ctx, l.e, engine.KillRequest{Container: name, Signal: signal})
+	return engine.Kill(ctx, l.e, engine.KillRequest{Container: name, Signal: signal, Wait: true})
 }
 
 func (l lives) Remove(ctx context.Context, name string, o RemoveOptions) error {
