@@ -114,13 +114,16 @@ func writeIDFile(path string, id container.ID) error {
 	return nil
 }
 
-// baseOf finds the image, and pulls it if it is missing and the policy lets it.
+// baseOf finds the image, and pulls it if it is missing and the policy lets it. A
+// name that leads to another platform than is asked for counts as missing.
 func baseOf(ctx context.Context, e *Engine, r *CreateRequest) (image.Base, error) {
 	name := r.Config.Image.Name
 	policy := cmp.Or(image.Policy(r.Config.Image.Pull), image.PullMissing)
 	if policy == image.PullMissing || policy == image.PullNever {
 		base, err := e.Writables.Base(ctx, name)
-		if err == nil || policy == image.PullNever || !fault.Is(err, fault.NotFound) {
+		asked := r.Config.Image.Platform
+		fits := err == nil && (base.Name == "" || asked == "" || samePlatform(asked, platformOf(base)))
+		if fits || policy == image.PullNever || err != nil && !fault.Is(err, fault.NotFound) {
 			return base, err
 		}
 		if r.Missing != nil {

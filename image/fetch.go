@@ -26,8 +26,9 @@ type fetcher struct {
 	s      *Store
 	client *registry.Client
 	ref    ref.Ref
-	target digest.Digest // what the name led to
-	image  digest.Digest // the configuration of the last image that was fetched
+	target digest.Digest      // what the name led to
+	image  digest.Digest      // the configuration of the last image that was fetched
+	one    ocispec.Descriptor // and its manifest
 	lease  *library.Held
 	tell   func(Progress)
 }

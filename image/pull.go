@@ -85,12 +85,16 @@ func pullOne(ctx context.Context, s *Store, f *fetcher, r PullRequest) (Pulled, 
 	if err != nil {
 		return Pulled{}, err // the lease stays: the next pull goes on from here
 	}
+	target := desc
+	if r.Platform != "" && r.Platform != "all" {
+		target = f.one // the name is that platform's, as Docker's is, until another is pulled
+	}
 	old, err := s.lib.Names.Get(ctx, name)
 	if err != nil && !errdefs.IsNotFound(err) {
 		return Pulled{}, err
 	}
-	moved := err != nil || old.Target.Digest != desc.Digest || fresh
-	if err := s.lib.Name(ctx, library.Naming{Name: name, Target: desc, Source: string(desc.Digest)}); err != nil {
+	moved := err != nil || old.Target.Digest != target.Digest || fresh
+	if err := s.lib.Name(ctx, library.Naming{Name: name, Target: target, Source: string(desc.Digest)}); err != nil {
 		return Pulled{}, err
 	}
 	if err := f.lease.Release(ctx); err != nil {
@@ -99,7 +103,7 @@ func pullOne(ctx context.Context, s *Store, f *fetcher, r PullRequest) (Pulled, 
 	library.EndPulls(ctx, s.lib, func(other string) bool { return other == name })
 	img, _, err := findImage(ctx, s, name)
 	if fault.Is(err, fault.NotFound) { // it was there; another process has removed it
-		img, err = Image{ID: f.image, Target: desc}, nil
+		img, err = Image{ID: f.image, Target: target}, nil
 	}
 	return Pulled{Image: img, Name: name, Digest: desc.Digest, New: moved}, err
 }
@@ -211,7 +215,7 @@ func fetchImage(ctx context.Context, s *Store, f *fetcher, doc, index *manifest.
 				f.ref.Familiar(), manifest.PlatformString(want), manifest.PlatformString(cfg.Platform()))
 		}
 	}
-	f.image = cfg.Digest()
+	f.image, f.one = cfg.Digest(), doc.Descriptor()
 	fresh, err := s.lib.Unpack(ctx, f.lease, img, f.tell, f.layer)
 	if err != nil {
 		return false, err

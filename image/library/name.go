@@ -50,6 +50,9 @@ func (l *Library) Name(ctx context.Context, all ...Naming) error {
 					return err
 				}
 			}
+			if n.Source == old.Labels[SourceLabel] {
+				old.Labels = nil // the registry's digest is the new one's: of a list, another platform's
+			}
 			kept = append(kept, orphan(others[old.Target.Digest], old)...)
 		}
 	}

@@ -11,6 +11,7 @@
 package image
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -172,8 +174,9 @@ func hub() *fakereg.Server {
 		}
 		return c
 	}
-	add := func(repository, tag, cmd string, layers ...map[string]string) {
+	of := func(platform string, repository, tag, cmd string, layers ...map[string]string) v1.Descriptor {
 		c := config(cmd, len(layers))
+		c.OS, c.Architecture = "linux", platform
 		c.RootFS.Type = "layers"
 		var blobs [][]byte
 		for _, files := range layers {
@@ -181,18 +184,35 @@ func hub() *fakereg.Server {
 			blobs = append(blobs, blob)
 			c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, diff)
 		}
-		s.AddImage(repository, tag, "", c, blobs...)
+		m := s.AddImage(repository, tag, "", c, blobs...).Manifest
+		m.Platform = &v1.Platform{OS: c.OS, Architecture: c.Architecture}
+		return m
+	}
+	add := func(repository, tag, cmd string, layers ...map[string]string) {
+		of("amd64", repository, tag, cmd, layers...)
 	}
 	base := map[string]string{"bin/bash": "not really", "etc/os-release": "NAME=Ubuntu\n"}
 	add("library/ubuntu", "latest", "bash", base, map[string]string{"etc/extra": strings.Repeat("x", 5000)})
 	add("library/ubuntu", "22.04", "bash", base)
 	add("library/alpine", "latest", "/bin/sh", map[string]string{"bin/busybox": "no"})
 	add("team/hello", "v1", "/hello", map[string]string{"hello": "hello\n"})
+	lists(s, "team/many", "v1",
+		of("amd64", "team/many", "", "/amd", map[string]string{"hello": "amd\n"}),
+		of("arm64", "team/many", "", "/arm", map[string]string{"hello": "arm\n"}))
 	s.AddFound(
 		fakereg.Found{Name: "ubuntu", Description: "Ubuntu is a Debian-based Linux operating system based on free software.", Stars: 16000, Official: true},
 		fakereg.Found{Name: "someone/ubuntu-\x1b[31mred", Description: "line\nbreak", Automated: true},
 	)
 	return s
+}
+
+// lists adds an index.
+func lists(s *fakereg.Server, repository, tag string, members ...v1.Descriptor) {
+	raw, err := json.Marshal(v1.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: v1.MediaTypeImageIndex, Manifests: members})
+	if err != nil {
+		panic(err) // plain data
+	}
+	s.AddManifest(repository, tag, v1.MediaTypeImageIndex, raw)
 }
 
 // word runs a program that must end well, or with ! must not.
