@@ -269,3 +269,27 @@ func TestRestartRule(t *testing.T) {
 		t.Error("the end of the back-off")
 	}
 }
+
+// TestAnotherStore opens a second store on a run folder in which a container of
+// the first one runs.
+func TestAnotherStore(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	rec := create(t, s, "one")
+	cmd, p := sleeper(t)
+	l := locked(t, s, rec.ID)
+	start(t, l, true, p)
+	_ = l.Unlock()
+	other := Options{Root: filepath.Join(dir, "other"), Run: filepath.Join(dir, "run")}
+	if _, err := Open(other); !fault.Is(err, fault.Conflict) {
+		t.Errorf("the other store: %v", err)
+	}
+	if got := state(t, s, rec.ID); got != StateRunning {
+		t.Errorf("the container is %s", got)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	if _, err := Open(other); err != nil {
+		t.Errorf("the other store, when nothing runs: %v", err)
+	}
+}

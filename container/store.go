@@ -92,6 +92,9 @@ func (s *Store) begin() error {
 	if s.ready() {
 		return nil
 	}
+	if err := stranger(s.disk); err != nil {
+		return err
+	}
 	for _, dir := range []string{s.running(), s.exits()} {
 		if err := empty(dir); err != nil {
 			return fmt.Errorf("drop what the last boot left: %w", err)
@@ -104,6 +107,26 @@ func (s *Store) begin() error {
 		return err
 	}
 	return atomicfile.Write(filepath.Join(s.running(), bootFile), []byte(s.bootMark()), 0o600)
+}
+
+// stranger refuses a run folder in which containers of another store are alive:
+// their monitors would write into folders that are gone.
+func stranger(s *disk) error {
+	b, err := atomicfile.ReadCapped(filepath.Join(s.running(), bootFile), 8192)
+	boot, root, _ := strings.Cut(strings.TrimSuffix(string(b), "\n"), " ")
+	if err != nil || boot != s.boot || root == s.opts.Root { // nobody's, or of another boot
+		return nil
+	}
+	ids, err := idsIn(s.running())
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if facts, err := s.facts(id); err != nil || facts.Alive || facts.Watched {
+			return fault.New(fault.Conflict, "open container store %s: its run folder %s has running containers of the store %s: name another one by --runroot", s.opts.Root, s.opts.Run, root)
+		}
+	}
+	return nil
 }
 
 // empty removes what is in a folder of the run folder.
