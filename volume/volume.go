@@ -48,8 +48,8 @@ type Volume struct {
 	Name      string            `json:"-"`      // of its folder
 	Driver    string            `json:"driver"` // local
 	Created   time.Time         `json:"created"`
-	Labels    map[string]string `json:"labels,omitempty"`
-	Options   map[string]string `json:"options,omitempty"` // type, device, o
+	Labels    map[string]string `json:"labels,omitzero"`  // nil of a volume that a container made, as Docker shows it
+	Options   map[string]string `json:"options,omitzero"` // type, device, o
 	Anonymous bool              `json:"anonymous,omitempty"`
 	Data      string            `json:"-"` // path of _data, what inspect shows
 }
