@@ -107,7 +107,9 @@ func Update(ctx context.Context, e *Engine, r UpdateRequest) error {
 // limit checks limits, and gives them to a container that runs; devices says that
 // the rules for devices are to be written again.
 func limit(ctx context.Context, e *Engine, rec *container.Record, r *config.Resources, live, devices bool) error {
-	found, err := container.Devices(&rec.Config)
+	c := rec.Config
+	c.Resources = *r // the devices of the new limits are looked up, too
+	found, err := container.Devices(&c)
 	if err != nil {
 		return err
 	}
@@ -116,7 +118,7 @@ func limit(ctx context.Context, e *Engine, rec *container.Record, r *config.Reso
 		return err
 	}
 	if devices && !e.host().NoCgroup {
-		limits.Devices = container.DeviceRules(&rec.Config, found)
+		limits.Devices = container.DeviceRules(&c, found)
 	}
 	return e.Runtime.Update(ctx, string(rec.ID), limits)
 }
