@@ -90,21 +90,29 @@ func (m *meeting) take(b *berth.Berth, name string) error {
 	if err := b.Do(words...).Err(); err != nil {
 		return err
 	}
-	first := make(chan berth.Result)
+	first, second := make(chan berth.Result), make(chan berth.Result)
 	do := func(line string) berth.Result { return b.Do(strings.Fields(strings.ReplaceAll(line, "NAME", name))...) }
 	go func() { first <- do(m.pair[0]) }()
 	time.Sleep(m.delay)
-	second := do(m.pair[1])
-	var one berth.Result
+	go func() { second <- do(m.pair[1]) }()
 	var failed error
-	select {
-	case one = <-first:
-	case <-time.After(20 * time.Second):
-		failed = fmt.Errorf("berth %s does not end", strings.ReplaceAll(m.pair[0], "NAME", name))
-		_ = b.Do("kill", name)
-		one = <-first
+	end := func(c chan berth.Result, line string) {
+		select {
+		case r := <-c:
+			failed = errors.Join(failed, excused(r))
+			return
+		case <-time.After(20 * time.Second):
+		}
+		if m.frozen(line) {
+			failed = errors.Join(failed, b.Do("unpause", name).Err())
+		} else {
+			failed = errors.Join(failed, fmt.Errorf("berth %s does not end", strings.ReplaceAll(line, "NAME", name)))
+			_ = b.Do("kill", name)
+		}
+		failed = errors.Join(failed, excused(<-c))
 	}
-	failed = errors.Join(failed, excused(one), excused(second))
+	end(second, m.pair[1])
+	end(first, m.pair[0])
 	for _, n := range []string{name, name + "-b", name + "-c"} {
 		if r := b.Do("rm", "-f", n); r.Code != 0 && !strings.Contains(r.Errors, "No such container") {
 			return r.Err()
@@ -115,6 +123,12 @@ func (m *meeting) take(b *berth.Berth, name string) error {
 		return errors.Join(failed, fmt.Errorf("in the end: %s", r), err)
 	}
 	return failed
+}
+
+// frozen tells that a verb may wait for the end of the other one's pause: an exec
+// whose program was there already.
+func (m *meeting) frozen(line string) bool {
+	return strings.HasPrefix(line, "exec") && slices.Contains(m.pair[:], "pause NAME")
 }
 
 func excused(r berth.Result) error {
