@@ -137,7 +137,11 @@ func answer(fd int, seen chan<- string) {
 	defer unix.Close(fd)
 	for {
 		var n notification
-		if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), ioctlNotifRecv, uintptr(unsafe.Pointer(&n))); e != 0 {
+		_, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), ioctlNotifRecv, uintptr(unsafe.Pointer(&n)))
+		if e == unix.EINTR { // by the Go scheduler
+			continue
+		}
+		if e != 0 {
 			close(seen)
 			return
 		}
