@@ -11,13 +11,14 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
 	"berth/runtime/idmap"
+	"berth/runtime/initproc"
+	"berth/runtime/namespace"
 	"berth/runtime/plan"
 	"berth/runtime/rootfs"
 	"berth/sys/mount"
@@ -35,24 +36,40 @@ type Interior struct {
 
 // Open opens a container by its first process's folder in procfs, and its root.
 func Open(procPID, root *os.File, pid int) (*Interior, error) {
-	mounts, users, err := openPair(procPID)
+	files, flags, err := namespace.Foreign(procPID)
 	if err != nil {
 		return nil, err
 	}
-	in := &Interior{root: root, mounts: mounts, host: &plan.Host{PID: pid, Userns: users}}
-	if users != nil {
-		if in.maps, err = idmap.Read(pid); err != nil {
-			return nil, errors.Join(err, in.Close())
+	in := &Interior{root: root, host: &plan.Host{PID: pid}}
+	for i, f := range files {
+		switch flags[i] {
+		case unix.CLONE_NEWNS:
+			in.mounts = f
+		case unix.CLONE_NEWUSER:
+			in.host.Userns = f
+		default:
+			f.Close()
 		}
+	}
+	if in.mounts == nil {
+		err = fault.New(fault.Conflict, "the container has the caller's mounts")
+	} else if in.host.Userns != nil {
+		in.maps, err = idmap.Read(pid)
+	}
+	if err != nil {
+		return nil, errors.Join(err, in.close())
 	}
 	return in, nil
 }
 
 // Close ends the look; the root is closed, too.
-func (in *Interior) Close() error {
-	err := errors.Join(in.root.Close(), in.mounts.Close())
-	if in.host.Userns != nil {
-		err = errors.Join(err, in.host.Userns.Close())
+func (in *Interior) Close() error { return errors.Join(in.root.Close(), in.close()) }
+
+func (in *Interior) close() (err error) {
+	for _, f := range []*os.File{in.mounts, in.host.Userns} {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
 	}
 	return err
 }
@@ -63,22 +80,27 @@ func (in *Interior) Mount(m *specs.Mount) error {
 	tree, err := rootfs.Live(m, in.host)
 	if err == nil {
 		defer tree.Close()
-		err = in.there(func() error {
-			target, err := in.target(m.Destination, isDir(tree))
-			if err != nil {
-				return err
-			}
-			defer unix.Close(target)
-			if err := offProc(target); err != nil {
-				return err
-			}
-			return mount.Attach(int(tree.Fd()), target)
-		})
+		err = in.attach(tree, m.Destination)
 	}
 	if err != nil {
 		return fmt.Errorf("mount on %s: %w", m.Destination, err)
 	}
 	return nil
+}
+
+// attach mounts a tree on a path.
+func (in *Interior) attach(tree *os.File, path string) error {
+	return in.there(func() error {
+		target, err := in.target(path, isDir(tree))
+		if err != nil {
+			return err
+		}
+		defer unix.Close(target)
+		if err := offProc(target); err != nil {
+			return err
+		}
+		return mount.Attach(int(tree.Fd()), target)
+	})
 }
 
 // Unmount takes away what is mounted on a path, with all below. What still uses it
@@ -92,12 +114,15 @@ func (in *Interior) Unmount(target string) error {
 
 // AddDevice makes the node of a device of the host; who may open it is a limit.
 func (in *Interior) AddDevice(d *specs.LinuxDevice) error {
-	err := in.there(func() error { return in.mknod(d) })
+	node, err := rootfs.LiveDevice(d)
+	if err == nil {
+		err = in.there(func() error { return in.mknod(&node.Device) })
+	}
 	if errors.Is(err, unix.EPERM) {
 		// As a start does it that may make no nodes.
-		var st unix.Stat_t
-		if unix.Stat(d.Path, &st) == nil && st.Rdev == unix.Mkdev(uint32(d.Major), uint32(d.Minor)) {
-			return in.Mount(&specs.Mount{Destination: d.Path, Source: d.Path, Type: "bind", Options: []string{"bind", "rprivate"}})
+		if tree, opened := node.Tree(); opened == nil {
+			defer tree.Close()
+			err = in.attach(tree, node.Path)
 		}
 	}
 	if err != nil {
@@ -146,31 +171,6 @@ func (in *Interior) there(f func() error) (err error) {
 		err = f()
 	})
 	return err
-}
-
-// openPair opens a process's mount namespace, and its user namespace unless it is
-// the caller's.
-func openPair(procPID *os.File) (mounts, users *os.File, err error) {
-	open := func(name string) (*os.File, error) {
-		fd, err := unix.Openat(int(procPID.Fd()), "ns/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return nil, fmt.Errorf("open the %s namespace of the container: %w", name, err)
-		}
-		return os.NewFile(uintptr(fd), name), nil
-	}
-	if mounts, err = open("mnt"); err != nil {
-		return nil, nil, err
-	}
-	if users, err = open("user"); err != nil {
-		mounts.Close()
-		return nil, nil, err
-	}
-	var own, theirs unix.Stat_t
-	if unix.Stat("/proc/self/ns/user", &own) == nil && unix.Fstat(int(users.Fd()), &theirs) == nil && own.Ino == theirs.Ino {
-		users.Close()
-		users = nil
-	}
-	return mounts, users, nil
 }
 
 func isDir(f *os.File) bool {
@@ -271,12 +271,8 @@ func (in *Interior) unmount(target string) error {
 
 // mknod makes a node in the container's /dev, which a start made for it, with the
 // host's owner as the container has it, else its root.
-func (in *Interior) mknod(d *specs.LinuxDevice) error {
-	kind := map[string]uint32{"c": unix.S_IFCHR, "b": unix.S_IFBLK}[d.Type]
-	if kind == 0 {
-		return fault.New(fault.Invalid, "type %s is no device's", strconv.Quote(d.Type))
-	}
-	uid, gid, err := in.ids(idOr0(d.UID), idOr0(d.GID))
+func (in *Interior) mknod(d *initproc.Device) error {
+	uid, gid, err := in.ids(d.UID, d.GID)
 	if err != nil {
 		if uid, gid, err = in.ids(0, 0); err != nil {
 			return err
@@ -287,10 +283,6 @@ func (in *Interior) mknod(d *specs.LinuxDevice) error {
 		return err
 	}
 	defer unix.Close(up)
-	name, mode := path.Base(d.Path), uint32(0o666)
-	if d.FileMode != nil {
-		mode = uint32(*d.FileMode) & 0o777
-	}
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(up, &fs); err != nil {
 		return err
@@ -298,7 +290,8 @@ func (in *Interior) mknod(d *specs.LinuxDevice) error {
 	if fs.Type != unix.TMPFS_MAGIC { // elsewhere nobody inside could open it
 		return unix.EPERM
 	}
-	if err := unix.Mknodat(up, name, kind|mode, int(unix.Mkdev(uint32(d.Major), uint32(d.Minor)))); err != nil {
+	name := path.Base(d.Path)
+	if err := unix.Mknodat(up, name, d.Mode, int(unix.Mkdev(d.Major, d.Minor))); err != nil {
 		return err
 	}
 	if err := unix.Fchownat(up, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -306,11 +299,4 @@ func (in *Interior) mknod(d *specs.LinuxDevice) error {
 		return err
 	}
 	return nil
-}
-
-func idOr0(id *uint32) uint32 {
-	if id == nil {
-		return 0
-	}
-	return *id
 }

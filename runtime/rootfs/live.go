@@ -64,3 +64,18 @@ func liveTmpfs(s *initproc.Mount, h *plan.Host) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// Node is a device for a container that runs already.
+type Node struct{ initproc.Device }
+
+// LiveDevice checks a device. Errors name the field.
+func LiveDevice(d *specs.LinuxDevice) (*Node, error) {
+	device, err := parseDevice("device", d)
+	if err == nil && device.Mode&unix.S_IFMT == unix.S_IFIFO {
+		err = fmt.Errorf("device.type: %q is no device's", d.Type)
+	}
+	return &Node{device}, err
+}
+
+// Tree is the host's node of that path, which stands in for one that cannot be made.
+func (n *Node) Tree() (*os.File, error) { return (&hostNode{n.Device}).open(nil) }
