@@ -148,17 +148,9 @@ func (r *reshaping) unmount(ctx context.Context, target string) error {
 	return nil
 }
 
-// inside is where a device is in the container.
-func inside(d *config.Device) string {
-	if d.Container != "" {
-		return path.Clean("/" + d.Container)
-	}
-	return path.Clean("/" + d.Host)
-}
-
 func (r *reshaping) addDevice(d config.Device) error {
-	if slices.ContainsFunc(r.rec.Config.Devices.Add, func(o config.Device) bool { return inside(&o) == inside(&d) }) {
-		return fault.New(fault.Conflict, "container %s has a device %s already", r.rec.Name, inside(&d))
+	if slices.ContainsFunc(r.rec.Config.Devices.Add, func(o config.Device) bool { return o.Inside() == d.Inside() }) {
+		return fault.New(fault.Conflict, "container %s has a device %s already", r.rec.Name, d.Inside())
 	}
 	found, err := container.Devices(&config.Config{Devices: config.Devices{Add: []config.Device{d}}})
 	if err != nil {
@@ -179,7 +171,7 @@ func (r *reshaping) addDevice(d config.Device) error {
 
 func (r *reshaping) removeDevice(at string) error {
 	at = path.Clean("/" + at)
-	i := slices.IndexFunc(r.rec.Config.Devices.Add, func(o config.Device) bool { return inside(&o) == at })
+	i := slices.IndexFunc(r.rec.Config.Devices.Add, func(o config.Device) bool { return o.Inside() == at })
 	if i < 0 {
 		return fault.New(fault.NotFound, "container %s has no device %s", r.rec.Name, at)
 	}

@@ -79,7 +79,7 @@ func gathering(host string, err error) error {
 
 // add looks up one --device. A link is followed; what it leads to is made.
 func (d *HostDevices) add(a *config.Device) error {
-	inside := path.Clean("/" + first(a.Container, a.Host))
+	inside := a.Inside()
 	access := first(a.Permissions, "rwm")
 	real, err := filepath.EvalSymlinks(a.Host)
 	if err != nil {

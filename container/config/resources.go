@@ -1,5 +1,10 @@
 package config
 
+import (
+	"cmp"
+	"path"
+)
+
 // Resources are limits; update changes them on a running container.
 type Resources struct {
 	Memory  Memory            `json:"memory"`
@@ -73,6 +78,9 @@ type Device struct {
 	Container   string `json:"container"`
 	Permissions string `json:"permissions"` // of "rwm"
 }
+
+// Inside is where it is in the container.
+func (d *Device) Inside() string { return path.Clean("/" + cmp.Or(d.Container, d.Host)) }
 
 // GPURequest is one --gpus.
 type GPURequest struct {
