@@ -24,16 +24,10 @@ func (s *Summary) encode() []byte {
 
 // decodeSummary reads encode's bytes. Error: Invalid.
 func decodeSummary(b []byte) (*Summary, error) {
-	bad := fault.New(fault.Invalid, "a summary is torn or of another form")
-	body, ok := atomicfile.Unseal(summaryForm, b)
-	if !ok {
-		return nil, bad
-	}
 	var s Summary
-	c := codec.DecodeShared(body)
-	s.code(c)
-	if c.Err != nil || len(c.Buf) > 0 {
-		return nil, bad
+	body, ok := atomicfile.Unseal(summaryForm, b)
+	if !ok || !codec.Whole(body, s.code) {
+		return nil, fault.New(fault.Invalid, "a summary is torn or of another form")
 	}
 	return &s, nil
 }

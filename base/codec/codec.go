@@ -30,10 +30,12 @@ type Coder struct {
 // Decode returns a coder that takes its values from b.
 func Decode(b []byte) *Coder { return &Coder{Buf: b, decoding: true} }
 
-// DecodeShared is Decode for many strings: they are parts of b, which nobody may
-// change from now on.
-func DecodeShared(b []byte) *Coder {
-	return &Coder{Buf: b, text: unsafe.String(unsafe.SliceData(b), len(b)), decoding: true}
+// Whole has code take its values from b, and reports whether that was all there is.
+// Strings are parts of b, which nobody may change from now on.
+func Whole(b []byte, code func(*Coder)) bool {
+	c := &Coder{Buf: b, text: unsafe.String(unsafe.SliceData(b), len(b)), decoding: true}
+	code(c)
+	return c.Err == nil && len(c.Buf) == 0
 }
 
 // Decoding tells the direction.

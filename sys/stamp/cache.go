@@ -28,12 +28,7 @@ func (c *Cache) Read(code func(*codec.Coder)) bool {
 		return false
 	}
 	body, ok := atomicfile.Unseal(c.Form, data)
-	if !ok {
-		return false
-	}
-	from := codec.DecodeShared(body)
-	code(from)
-	return from.Err == nil && len(from.Buf) == 0
+	return ok && codec.Whole(body, code)
 }
 
 // Write replaces it; a full disk is no error.
