@@ -62,18 +62,15 @@ func Rows[T any](w io.Writer, f Form, head T, rows []T) error {
 		return err
 	}
 	var b bytes.Buffer
+	write := func(row *T) error { return t.Execute(&b, row) }
 	if p, ok := plainOf[T](t); ok {
-		for i := range rows {
-			p.write(&b, reflect.ValueOf(&rows[i]).Elem())
-			b.WriteByte('\n')
+		write = func(row *T) error { p.write(&b, reflect.ValueOf(row).Elem()); return nil }
+	}
+	for i := range rows {
+		if err := write(&rows[i]); err != nil {
+			return fmt.Errorf("template parsing error: %w", err)
 		}
-	} else {
-		for i := range rows {
-			if err := t.Execute(&b, &rows[i]); err != nil {
-				return fmt.Errorf("template parsing error: %w", err)
-			}
-			b.WriteByte('\n')
-		}
+		b.WriteByte('\n')
 	}
 	if !table {
 		_, err := w.Write(b.Bytes())
