@@ -111,8 +111,21 @@ type born struct {
 	sock int
 }
 
-// clone has c make a process.
+// cloneShell has c make a process that executes this program to be a shell.
 func cloneShell(c *Conn, script string, terminal bool, new int) (*born, error) {
+	kind := "pipes"
+	if terminal {
+		kind = "terminal"
+	}
+	b, err := cloneOnly(c, new, "first-process", "SOCK", kind, script)
+	if err != nil {
+		return nil, err
+	}
+	return b, clone.Go(b.sock, nil, -1)
+}
+
+// cloneOnly has c make a process that waits for the word to execute this program.
+func cloneOnly(c *Conn, new int, argv ...string) (*born, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -123,12 +136,7 @@ func cloneShell(c *Conn, script string, terminal bool, new int) (*born, error) {
 		return nil, err
 	}
 	defer self.Close()
-	kind := "pipes"
-	if terminal {
-		kind = "terminal"
-	}
-	pid, _, err := c.Clone(&clone.Attr{CgroupDir: -1, New: new, Program: int(self.Fd()), Sock: pair[1], SockArg: 1,
-		Argv: []string{"first-process", "SOCK", kind, script}})
+	pid, _, err := c.Clone(&clone.Attr{CgroupDir: -1, New: new, Program: int(self.Fd()), Sock: pair[1], SockArg: 1, Argv: argv})
 	if err != nil {
 		unix.Close(pair[0])
 		return nil, err
@@ -138,7 +146,7 @@ func cloneShell(c *Conn, script string, terminal bool, new int) (*born, error) {
 	if n, err := readEINTR(b.sock, head[:]); err != nil || n < len(head) || head[0] != clone.FrameReady {
 		return nil, fmt.Errorf("no ready: %v, %v, %v", n, err, head)
 	}
-	return b, clone.Go(b.sock, nil, -1)
+	return b, nil
 }
 
 // equip gives it its streams and waits until it is the shell.

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/monitor/logread"
-	"berth/sys/clone"
 )
 
 // sentTo gives the stand a program that takes the log.
@@ -122,20 +121,10 @@ func TestHoldAndChild(t *testing.T) {
 	must(t, s.conn.Hold(file))
 	file.Close()
 	held.Close()
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	must(t, err)
-	defer unix.Close(pair[0])
-	self, err := os.Open("/proc/self/exe")
-	must(t, err)
-	defer self.Close()
 	c := s.dial()
-	pid, _, err := c.Clone(&clone.Attr{CgroupDir: -1, Program: int(self.Fd()), Sock: pair[1], SockArg: 1, Argv: []string{"never", "SOCK"}})
+	b, err := cloneOnly(c, 0, "never", "SOCK")
 	must(t, err)
-	unix.Close(pair[1])
-	var head [clone.FrameHeader]byte
-	if n, err := readEINTR(pair[0], head[:]); err != nil || n < len(head) || head[0] != clone.FrameReady {
-		t.Fatalf("the child is not ready: %d, %v, %v", n, err, head)
-	}
+	defer unix.Close(b.sock)
 	if again, err := net.Listen("tcp4", held.Addr().String()); err == nil {
 		again.Close()
 		t.Error("the port is not held")
@@ -146,5 +135,5 @@ func TestHoldAndChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	again.Close()
-	must(t, c.Abandon(pid))
+	must(t, c.Abandon(b.pid))
 }
