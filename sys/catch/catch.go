@@ -10,10 +10,11 @@
 package catch
 
 import (
-	"errors"
 	"math/bits"
 	"os"
+	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,40 +23,74 @@ import (
 type Catcher struct {
 	fd    int
 	hooks hooks
+	outer *Catcher // which goes on after Stop
 }
 
-// A process has one handler for a signal, and so one Catcher.
 var (
-	active  atomic.Bool
+	mu      sync.Mutex
+	newest  *Catcher      // gets all that is caught
 	pending atomic.Uint64 // bit n-1 is signal n
 	//lint:ignore U1000 the handler in assembly reads it
-	one = uint64(1) // what wakes an eventfd
-	//lint:ignore U1000 the handler in assembly reads it
-	wake int32 // the eventfd
+	one  = uint64(1)  // what wakes an eventfd
+	wake atomic.Int32 // the eventfd of the newest
 )
 
-var errActive = errors.New("catch signals: they are caught already")
-
-// Start begins to catch the signals, whose actions it replaces until Stop.
-// Signals of the Go runtime's own and those above 64 do not belong in the list.
+// Start begins to catch the signals, whose actions it replaces until Stop. It gets
+// those of a Catcher before it, too, until its Stop. Signals of the Go runtime's own and those above 64 do not belong in the
+// list.
 func Start(list []unix.Signal) (*Catcher, error) {
-	if !active.CompareAndSwap(false, true) {
-		return nil, errActive
-	}
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		active.Store(false)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	c := &Catcher{fd: fd}
-	pending.Store(0)
-	wake = int32(fd)
-	if err := c.hooks.start(list); err != nil {
+	mu.Lock()
+	c := &Catcher{fd: fd, outer: newest}
+	if newest = c; c.outer == nil {
+		pending.Store(0)
+	}
+	wake.Store(int32(fd))
+	mu.Unlock()
+	if err := c.hooks.start(list, fd); err != nil {
 		c.Stop()
 		return nil, err
 	}
 	return c, nil
 }
+
+// Each catches signals and calls f for every one that comes, in a goroutine of its
+// own, until stop, which f may call.
+func Each(list []unix.Signal, f func(s unix.Signal, stop func())) (stop func(), err error) {
+	c, err := Start(list)
+	if err != nil {
+		return nil, err
+	}
+	// A copy, so that the Go runtime's poller waits for it, and Close ends that.
+	fd, err := unix.FcntlInt(uintptr(c.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		c.Stop()
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	came := os.NewFile(uintptr(fd), "signals")
+	stop = func() {
+		came.Close()
+		c.Stop()
+	}
+	go func() {
+		for {
+			var count [8]byte
+			if _, err := came.Read(count[:]); err != nil {
+				return
+			}
+			for _, s := range c.Take() {
+				f(s, stop)
+			}
+		}
+	}()
+	return stop, nil
+}
+
+// ring wakes an eventfd.
+func ring(fd int) { _, _ = unix.Write(fd, unsafe.Slice((*byte)(unsafe.Pointer(&one)), 8)) }
 
 // FD is readable when a signal has come since the last Take: for poll(2).
 func (c *Catcher) FD() int { return c.fd }
@@ -77,11 +112,22 @@ func (c *Catcher) Take() []unix.Signal {
 // Stop gives the signals back to whom they belonged before Start. What came in
 // between can still be taken.
 func (c *Catcher) Stop() {
+	mu.Lock()
+	defer mu.Unlock()
 	if c.fd < 0 {
 		return
 	}
 	c.hooks.stop()
+	for at := &newest; *at != nil; at = &(*at).outer {
+		if *at == c {
+			*at = c.outer
+			break
+		}
+	}
+	if newest != nil {
+		wake.Store(int32(newest.fd))
+		ring(newest.fd) // what was not taken here is the other's
+	}
 	unix.Close(c.fd)
 	c.fd = -1
-	active.Store(false)
 }

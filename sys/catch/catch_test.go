@@ -44,9 +44,63 @@ func TestCatch(t *testing.T) {
 		}
 	}
 	await(t, c, unix.SIGHUP, unix.SIGUSR1, unix.SIGTERM)
-	if _, err := Start(nil); err == nil {
-		t.Error("a second catcher beside the first")
+}
+
+// TestOneInAnother: the newest gets all; when it stops the other goes on, also with
+// what was not taken.
+func TestOneInAnother(t *testing.T) {
+	outer, err := Start([]unix.Signal{unix.SIGHUP, unix.SIGTERM})
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer outer.Stop()
+	inner, err := Start([]unix.Signal{unix.SIGHUP, unix.SIGUSR1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []unix.Signal{unix.SIGHUP, unix.SIGUSR1, unix.SIGTERM} {
+		_ = unix.Kill(os.Getpid(), s)
+	}
+	await(t, inner, unix.SIGHUP, unix.SIGUSR1, unix.SIGTERM)
+	_ = unix.Kill(os.Getpid(), unix.SIGHUP)
+	fds := []unix.PollFd{{Fd: int32(inner.FD()), Events: unix.POLLIN}}
+	if n, err := unix.Poll(fds, 5000); n != 1 {
+		t.Fatalf("SIGHUP did not come: %v", err)
+	}
+	inner.Stop()
+	await(t, outer, unix.SIGHUP)
+	_ = unix.Kill(os.Getpid(), unix.SIGTERM)
+	await(t, outer, unix.SIGTERM)
+}
+
+// TestEach: f is called for each signal, and may stop it.
+func TestEach(t *testing.T) {
+	came := make(chan unix.Signal, 8)
+	_, err := Each([]unix.Signal{unix.SIGUSR1, unix.SIGUSR2}, func(s unix.Signal, stop func()) {
+		if s == unix.SIGUSR2 {
+			stop()
+		}
+		came <- s
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []unix.Signal{unix.SIGUSR1, unix.SIGUSR2} {
+		_ = unix.Kill(os.Getpid(), s)
+		select {
+		case got := <-came:
+			if got != s {
+				t.Errorf("%v came as %v", s, got)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("%v did not come", s)
+		}
+	}
+	c, err := Start(nil)
+	if err != nil || c.outer != nil {
+		t.Errorf("one is left after stop: %v", err)
+	}
+	c.Stop()
 }
 
 // TestGivesBack: after Stop the signal is os/signal's again.

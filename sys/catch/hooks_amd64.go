@@ -29,7 +29,7 @@ const (
 // handlers returns the addresses of the handler and of what returns from it.
 func handlers() (handler, restorer uintptr)
 
-func (h *hooks) start(list []unix.Signal) error {
+func (h *hooks) start(list []unix.Signal, _ int) error {
 	handler, restorer := handlers()
 	ours := action{handler: handler, restorer: restorer, flags: saRestorer | saOnStack | saRestart, mask: ^uint64(0)}
 	for _, s := range list {

@@ -5,7 +5,6 @@ package catch
 import (
 	"os"
 	"os/signal"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,15 +12,18 @@ import (
 // hooks are a channel of os/signal.
 type hooks struct{ ch chan os.Signal }
 
-func (h *hooks) start(list []unix.Signal) error {
+func (h *hooks) start(list []unix.Signal, fd int) error {
 	h.ch = make(chan os.Signal, 64)
 	for _, s := range list {
 		signal.Notify(h.ch, s)
 	}
 	go func() {
 		for s := range h.ch {
+			if int(wake.Load()) != fd {
+				continue // a newer one gets it too
+			}
 			pending.Or(1 << (s.(unix.Signal) - 1))
-			_, _ = unix.Write(int(wake), unsafe.Slice((*byte)(unsafe.Pointer(&one)), 8))
+			ring(fd)
 		}
 	}()
 	return nil
