@@ -8,9 +8,9 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime/debug"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"berth/cli/docker"
 	"berth/engine"
@@ -18,6 +18,7 @@ import (
 	"berth/image"
 	"berth/rootless"
 	"berth/settings"
+	"berth/sys/catch"
 )
 
 // memoryLimit is where the collector begins to work hard, in bytes.
@@ -44,8 +45,15 @@ func main() {
 	debug.SetMemoryLimit(memoryLimit)
 	// The first interrupt lets the verb put things in order, a second one ends
 	// the program at once.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop)
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err = catch.Each([]unix.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP}, func(_ unix.Signal, stop func()) {
+		cancel()
+		stop()
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "berth:", err)
+		os.Exit(1)
+	}
 	os.Exit(docker.Main(ctx, docker.Request{
 		Args: os.Args, In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Load: load,
 		Open: func(s *settings.Settings, g docker.Globals) (*engine.Engine, error) { return open(s, g, why) },

@@ -76,7 +76,11 @@ func Run(ctx context.Context, n Near, f *Far) error {
 	if n.Signals && f.Signal != nil {
 		// Signals are the process's now: none of them ends this client.
 		ctx = context.WithoutCancel(ctx)
-		defer passSignals(f)()
+		stop, err := passSignals(f)
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
 	return pass(ctx, n, f)
 }

@@ -1,51 +1,47 @@
 package attach
 
 import (
-	"os"
-	"os/signal"
+	"fmt"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"berth/sys/catch"
 )
 
-// passed reports whether a signal means the process in the container: not those
-// that tell this program of its own children, pipes, terminal and scheduler.
-func passed(s os.Signal) bool {
-	switch s {
-	case syscall.SIGCHLD, syscall.SIGPIPE, syscall.SIGURG, syscall.SIGWINCH:
-		return false
+// passed are the signals that mean the process in the container: not those that
+// tell this program of its own children, pipes, terminal, faults and scheduler.
+func passed() []unix.Signal {
+	const last = 64
+	var list []unix.Signal
+	for s := unix.Signal(1); s <= last; s++ {
+		switch s {
+		case unix.SIGKILL, unix.SIGSTOP: // which nobody catches
+		case unix.SIGCHLD, unix.SIGPIPE, unix.SIGWINCH, unix.SIGURG, unix.SIGPROF:
+		case unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV:
+		case 32, 33: // a C library's own, signal(7)
+		default:
+			list = append(list, s)
+		}
 	}
-	return true
+	return list
 }
 
 // name is the signal's name, or its number where it has none.
-func name(s os.Signal) string {
-	no, ok := s.(syscall.Signal)
-	if !ok {
-		return s.String()
-	}
-	if n := unix.SignalName(no); n != "" {
+func name(s unix.Signal) string {
+	if n := unix.SignalName(s); n != "" {
 		return n
 	}
-	return strconv.Itoa(int(no))
+	return strconv.Itoa(int(s))
 }
 
 // passSignals hands every signal to the far process until stop is called.
-func passSignals(f *Far) (stop func()) {
-	signals, done := make(chan os.Signal, 128), make(chan struct{})
-	signal.Notify(signals)
-	go func() {
-		for {
-			select {
-			case s := <-signals:
-				if passed(s) {
-					_ = f.Signal(name(s)) // a process that has ended takes none
-				}
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() { signal.Stop(signals); close(done) }
+func passSignals(f *Far) (stop func(), err error) {
+	stop, err = catch.Each(passed(), func(s unix.Signal, _ func()) {
+		_ = f.Signal(name(s)) // a process that has ended takes none
+	})
+	if err != nil {
+		return nil, fmt.Errorf("pass signals on: %w", err)
+	}
+	return stop, nil
 }
