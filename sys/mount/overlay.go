@@ -18,6 +18,7 @@ func Overlay(lower []string, params []Param, attr uint64) (int, error) {
 		all = append(all, Param{Key: "lowerdir+", Value: l})
 	}
 	all = append(all, params...)
+	renew(params)
 	var open []int
 	defer func() {
 		for _, fd := range open {
@@ -38,6 +39,26 @@ func Overlay(lower []string, params []Param, attr uint64) (int, error) {
 	return New("overlay", "overlay", all, attr)
 }
 
+// renew takes away the mark by which the kernel refuses to mount again what was
+// mounted with "volatile" (overlayfs.rst, "Volatile mount"): it stands for a machine
+// that may have stopped before all was written, after which nobody mounts here what
+// such a mount has left.
+func renew(params []Param) {
+	work, volatile := "", false
+	for _, p := range params {
+		switch p.Key {
+		case "workdir":
+			work = p.Value
+		case "volatile":
+			volatile = true
+		}
+	}
+	if volatile && work != "" {
+		// What cannot be removed shows in the mount that follows.
+		_ = unix.Rmdir(work + "/work/incompat/volatile")
+	}
+}
+
 // NeedsOldOverlay reports whether err of Overlay asks for OldOverlay.
 func NeedsOldOverlay(err error) bool {
 	e, ok := err.(*Error)
@@ -53,6 +74,7 @@ func OldOverlay(folder string, lower []string, params []Param, attr uint64) (int
 	if err := unix.Chdir(folder); err != nil {
 		return -1, &Error{Type: "overlay", Op: "change to " + folder, Err: err}
 	}
+	renew(params)
 	near := func(path string) string { return strings.TrimPrefix(path, folder+"/") }
 	short := make([]string, len(lower))
 	for i, l := range lower {
