@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"berth/base/atomicfile"
 	"berth/base/ids"
@@ -23,6 +24,10 @@ const (
 	// maxPasses is how often a folder is read that does not become empty.
 	maxPasses = 8
 	direntBuf = 32 << 10
+	// smallBuf is for the first look into a folder: most are small.
+	smallBuf = 2 << 10
+	// few is how much one goroutine removes before others help.
+	few = 256
 )
 
 // removeTree removes the folder name in the folder dir and all in it, by
@@ -50,6 +55,7 @@ func removeTree(dir, name string) error {
 type remover struct {
 	top  int           // the folder that holds the tree
 	idle chan struct{} // one element for each goroutine that is out
+	gone atomic.Int64  // what was unlinked so far
 
 	mu   sync.Mutex
 	deep []string // trees that were too deep, now in top
@@ -96,8 +102,8 @@ func (r *remover) remove(at int, name string, depth int) error {
 // empty removes what is in the folder fd.
 func (r *remover) empty(fd, depth int) error {
 	var folders []string
-	buf := make([]byte, direntBuf)
-	for {
+	buf := make([]byte, smallBuf)
+	for ; ; buf = grown(buf) {
 		n, err := unix.Getdents(fd, buf)
 		if err == unix.EINTR {
 			continue
@@ -116,6 +122,7 @@ func (r *remover) empty(fd, depth int) error {
 				folders = append(folders, name)
 				return nil
 			}
+			r.gone.Add(1)
 			err := unlink(fd, name, 0)
 			if err == unix.EISDIR {
 				folders = append(folders, name)
@@ -133,6 +140,14 @@ func (r *remover) empty(fd, depth int) error {
 	return r.removeAll(fd, folders, depth+1)
 }
 
+// grown is the buffer for the rest of a folder that did not fit into the first.
+func grown(buf []byte) []byte {
+	if len(buf) < direntBuf {
+		return make([]byte, direntBuf)
+	}
+	return buf
+}
+
 // removeAll removes folders, some of them in other goroutines if those are idle.
 func (r *remover) removeAll(fd int, folders []string, depth int) error {
 	var (
@@ -148,8 +163,12 @@ func (r *remover) removeAll(fd int, folders []string, depth int) error {
 		}
 	}
 	for _, name := range folders {
+		out := r.idle
+		if r.gone.Load() < few {
+			out = nil // it would take longer to find it a processor
+		}
 		select {
-		case r.idle <- struct{}{}:
+		case out <- struct{}{}:
 			wg.Go(func() {
 				defer func() { <-r.idle }()
 				note(r.remove(fd, name, depth))
