@@ -36,7 +36,7 @@ func (rt *Runtime) specOf(req *CreateRequest) (raw []byte, spec *specs.Spec, bun
 	if bundle, err = filepath.Abs(bundle); err != nil {
 		return nil, nil, "", err
 	}
-	if raw, err = json.Marshal(keptSpec(req.Spec)); err != nil {
+	if raw, err = json.Marshal(keptSpecOf(req.Spec)); err != nil {
 		return nil, nil, "", fmt.Errorf("keep the configuration of container %q: %w", req.ID, err)
 	}
 	own := *req.Spec // a design changes it
@@ -47,12 +47,32 @@ func (rt *Runtime) specOf(req *CreateRequest) (raw []byte, spec *specs.Spec, bun
 	return raw, &own, bundle, nil
 }
 
-// keptSpec is what later verbs look at: hooks, and how the cgroup is found. What
-// an exec needs is in a file of its own.
-func keptSpec(s *specs.Spec) *specs.Spec {
-	k := &specs.Spec{Version: s.Version, Hostname: s.Hostname, Root: s.Root, Hooks: s.Hooks, Annotations: s.Annotations}
+// keptSpec is what later verbs look at, as in a config.json: hooks, and how the
+// cgroup is found. What an exec needs is in a file of its own. It is no specs.Spec,
+// as encoding/json would look at all that can be in one, which takes it a
+// millisecond.
+type keptSpec struct {
+	Version     string            `json:"ociVersion"`
+	Hostname    string            `json:"hostname,omitempty"`
+	Root        *specs.Root       `json:"root,omitempty"`
+	Hooks       any               `json:"hooks,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Linux       keptLinux         `json:"linux"`
+}
+
+type keptLinux struct {
+	Namespaces  []specs.LinuxNamespace `json:"namespaces,omitempty"`
+	CgroupsPath string                 `json:"cgroupsPath,omitempty"`
+	Resources   *specs.LinuxResources  `json:"resources,omitempty"`
+}
+
+func keptSpecOf(s *specs.Spec) *keptSpec {
+	k := &keptSpec{Version: s.Version, Hostname: s.Hostname, Root: s.Root, Annotations: s.Annotations}
+	if s.Hooks != nil {
+		k.Hooks = s.Hooks
+	}
 	if l := s.Linux; l != nil {
-		k.Linux = &specs.Linux{Namespaces: l.Namespaces, CgroupsPath: l.CgroupsPath, Resources: l.Resources}
+		k.Linux = keptLinux{l.Namespaces, l.CgroupsPath, l.Resources}
 	}
 	return k
 }

@@ -73,13 +73,15 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, att *attached)
 	u.Push("close the container's folder", c.dir.Close)
 	u.Push("remove the container's folder", c.remove)
 	d.container = c
+	if err := writeNew(c.dir, configFile, raw); err != nil {
+		return nil, nil, fmt.Errorf("keep config.json of container %q: %w", req.ID, err)
+	}
+	making := d.makeCgroup(ctx, &u)
 	l, err := d.launch(att)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := writeNew(c.dir, configFile, raw); err != nil {
-		return nil, nil, fmt.Errorf("keep config.json of container %q: %w", req.ID, err)
-	}
+	l.making = making
 	if err := d.keep(); err != nil {
 		return nil, nil, err
 	}
@@ -117,20 +119,23 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, att *attached)
 
 // begin fills in what a verb may rely on.
 func (rt *Runtime) begin() {
-	if rt.Warn == nil {
-		rt.Warn = func(string, ...any) {}
-	}
+	rt.begun.Do(func() {
+		if rt.Warn == nil {
+			rt.Warn = func(string, ...any) {}
+		}
+		if rt.Rootless == nil {
+			user := os.Geteuid() != 0
+			if !user {
+				user, _ = proc.InUserNamespace()
+			}
+			rt.Rootless = &user
+		}
+	})
 }
 
 // rootless reports whether the caller lacks root's rights on the host.
 func (rt *Runtime) rootless() bool {
-	if rt.Rootless == nil {
-		user := os.Geteuid() != 0
-		if !user {
-			user, _ = proc.InUserNamespace()
-		}
-		rt.Rootless = &user
-	}
+	rt.begin()
 	return *rt.Rootless
 }
 
@@ -186,6 +191,7 @@ func (c *container) record(pid int, d *design, class rdt.State) error {
 	c.rec = &record{
 		Version: recordVersion, ID: c.id, Bundle: d.bundle, Rootfs: d.rootfs, PID: pid, StartTime: st.StartTime,
 		BootID: boot, Created: time.Now().UTC(), Owner: os.Getuid(), Cgroup: d.cgroup.State(), RDT: class, Annots: d.spec.Annotations,
+		Hooks: d.spec.Hooks != nil,
 	}
 	return c.save()
 }

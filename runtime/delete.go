@@ -45,11 +45,11 @@ func (rt *Runtime) Delete(ctx context.Context, id string, force bool) error {
 			return err
 		}
 	}
-	spec, err := c.spec()
+	hooks, err := hooksOf(c)
 	if err != nil && !force {
 		return err
 	}
-	return c.destroy(ctx, spec)
+	return c.destroy(ctx, hooks)
 }
 
 // end kills the first process and waits for its end.
@@ -92,7 +92,7 @@ const leavePatience = 200 * time.Millisecond
 // destroy removes what is left of a container whose first process has ended:
 // processes that shared its cgroup only, the cgroup, the state; poststop hooks
 // run last and cannot keep it from going (runtime.md, "Lifecycle").
-func (c *container) destroy(ctx context.Context, spec *specs.Spec) error {
+func (c *container) destroy(ctx context.Context, h *specs.Hooks) error {
 	cg, err := c.openCgroup()
 	if err != nil {
 		return err
@@ -114,8 +114,8 @@ func (c *container) destroy(ctx context.Context, spec *specs.Spec) error {
 	if err := c.remove(); err != nil {
 		return err
 	}
-	if spec != nil && spec.Hooks != nil && len(spec.Hooks.Poststop) > 0 {
-		hook.RunAll(ctx, "poststop", spec.Hooks.Poststop, c.state(specs.StateStopped), c.rt.Warn)
+	if h != nil && len(h.Poststop) > 0 {
+		hook.RunAll(ctx, "poststop", h.Poststop, c.state(specs.StateStopped), c.rt.Warn)
 	}
 	return nil
 }

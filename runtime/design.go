@@ -3,6 +3,8 @@ package runtime
 //lint:file-ignore SA1019 prestart hooks are deprecated, and engines still give them
 
 import (
+	"berth/base/undo"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -113,6 +115,38 @@ func newCgroup(rt *Runtime, id string, spec *specs.Spec, maps *idmap.Maps) (*cgr
 		return nil, err
 	}
 	return cg, nil
+}
+
+// making is a cgroup that is being made, while its container's plan is.
+type making struct {
+	done  chan struct{}
+	made  bool
+	tasks []*os.File
+	dir   *os.File
+	err   error
+}
+
+// makeCgroup begins to make the cgroup. It gives nil for one that is made later:
+// that needs the first process, or what the plan says of it depends on the outcome.
+func (d *design) makeCgroup(ctx context.Context, u *undo.Stack) *making {
+	if d.rt.rootless() || d.cgroup.NeedsPID() {
+		return nil
+	}
+	m := &making{done: make(chan struct{})}
+	go func() {
+		defer close(m.done)
+		if m.err = d.cgroup.Create(ctx, 0); m.err == nil {
+			m.made = true
+			m.tasks, m.dir, m.err = d.cgroup.JoinFDs()
+		}
+	}()
+	u.Push("remove the cgroup", func() error {
+		if <-m.done; !m.made {
+			return nil
+		}
+		return d.cgroup.Remove(context.WithoutCancel(ctx))
+	})
+	return m
 }
 
 // openCgroup finds the cgroup of a container that exists.

@@ -34,7 +34,8 @@ type launch struct {
 	process     *specs.Process
 	options     *process.Options
 	cgroup      *cgroup.Cgroup
-	makeCgroup  bool // else member is a process whose cgroups are entered
+	makeCgroup  bool    // else member is a process whose cgroups are entered
+	making      *making // of that cgroup, nil unless it has begun
 	member      int
 	// oomInherited: the child has its oom_score_adj from us.
 	oomInherited bool
@@ -155,6 +156,10 @@ func (l *launch) enterCgroup(ctx context.Context, pid int, u *undo.Stack) (tasks
 			return nil, nil, err
 		}
 		return l.late.divide(tasks, dir)
+	}
+	if m := l.making; m != nil {
+		<-m.done
+		return m.tasks, m.dir, m.err
 	}
 	if err := l.cgroup.Create(ctx, pid); err != nil {
 		return nil, nil, err

@@ -31,13 +31,13 @@ func (rt *Runtime) Run(ctx context.Context, req RunRequest) (exit int, err error
 	}
 	defer c.close()
 	defer ch.close()
-	spec, err := c.spec()
+	hooks, err := hooksOf(c)
 	if err != nil {
-		return -1, errors.Join(err, c.destroy(ctx, spec))
+		return -1, errors.Join(err, c.destroy(ctx, hooks))
 	}
-	if err := c.poststart(ctx, spec); err != nil {
+	if err := c.poststart(ctx, hooks); err != nil {
 		_ = ch.kill()
-		return -1, errors.Join(err, c.destroy(ctx, spec))
+		return -1, errors.Join(err, c.destroy(ctx, hooks))
 	}
 	if req.Detach {
 		return 0, nil
@@ -50,16 +50,16 @@ func (rt *Runtime) Run(ctx context.Context, req RunRequest) (exit int, err error
 	if mine, e := c.lock(); e != nil || !mine { // not mine: another deleted it
 		return exit, errors.Join(err, e)
 	}
-	return exit, errors.Join(err, c.destroy(ctx, spec))
+	return exit, errors.Join(err, c.destroy(ctx, hooks))
 }
 
 // poststart runs the poststart hooks; a failure ends the start (runtime.md,
 // "Lifecycle", step 9: with runc the container is stopped).
-func (c *container) poststart(ctx context.Context, spec *specs.Spec) error {
-	if spec.Hooks == nil || len(spec.Hooks.Poststart) == 0 {
+func (c *container) poststart(ctx context.Context, h *specs.Hooks) error {
+	if len(h.Poststart) == 0 {
 		return nil
 	}
-	return hook.Run(ctx, "poststart", spec.Hooks.Poststart, c.state(specs.StateRunning))
+	return hook.Run(ctx, "poststart", h.Poststart, c.state(specs.StateRunning))
 }
 
 // exitCode is a wait status in the shell's convention.

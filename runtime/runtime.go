@@ -8,6 +8,7 @@ package runtime
 
 import (
 	"os"
+	"sync"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -29,6 +30,8 @@ type Runtime struct {
 	// Warn receives lines about what could not be given although nobody asked
 	// for it by name; never nil after a verb has begun.
 	Warn func(format string, args ...any)
+
+	begun sync.Once
 }
 
 // CreateRequest asks for a container made from a bundle.

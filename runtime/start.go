@@ -32,11 +32,11 @@ func (rt *Runtime) Start(ctx context.Context, id string) error {
 	if err := c.letGo(); err != nil {
 		return err
 	}
-	spec, err := c.spec()
+	hooks, err := hooksOf(c)
 	if err != nil {
 		return err
 	}
-	return c.poststart(ctx, spec)
+	return c.poststart(ctx, hooks)
 }
 
 // letGo writes the start byte and waits until the helper has become the

@@ -55,6 +55,7 @@ type record struct {
 	RDT       rdt.State
 	Resources []byte // after an update, as in config.json
 	Annots    map[string]string
+	Hooks     bool // there are some, in config.json
 }
 
 func (r *record) wire(c *codec.Coder) {
@@ -81,9 +82,10 @@ func (r *record) wire(c *codec.Coder) {
 	c.Str(&r.RDT.Monitor)
 	c.Bytes(&r.Resources)
 	c.Map(&r.Annots)
+	c.Bool(&r.Hooks)
 }
 
-const recordVersion = 2
+const recordVersion = 3
 
 // container is an open container folder.
 type container struct {
@@ -224,6 +226,18 @@ func (c *container) save() error {
 		return fmt.Errorf("save the state of container %q: %w", c.id, err)
 	}
 	return nil
+}
+
+// hooksOf returns those of a container, which verbs after create run; never nil.
+func hooksOf(c *container) (*specs.Hooks, error) {
+	if !c.rec.Hooks {
+		return new(specs.Hooks), nil
+	}
+	spec, err := c.spec()
+	if err != nil || spec.Hooks == nil {
+		return new(specs.Hooks), err
+	}
+	return spec.Hooks, nil
 }
 
 // spec returns the container's configuration as it was at create.
