@@ -17,10 +17,12 @@ import (
 // Conn is a connection to a monitor. Its methods may be called at the same
 // time; they are answered one after the other.
 type Conn struct {
-	mu   sync.Mutex
-	fd   int
-	pid  int  // of the monitor, if we started it
-	owed bool // the answer to OpConfigure is still to be read
+	mu  sync.Mutex
+	fd  int
+	pid int // of the monitor, if we started it
+	// owed are the requests whose answers are still to be read, by what stands
+	// before their errors.
+	owed []string
 }
 
 // answerTime bounds the wait for one answer: a monitor answers at once, unless
@@ -77,16 +79,37 @@ func (c *Conn) take(op wire.Op, m, answer wire.Message, fds ...int) ([]int, erro
 	return c.receive(answer)
 }
 
-// settle reads the answer to the configuration.
-func (c *Conn) settle() error {
-	if !c.owed {
-		return nil
+// post makes a request whose answer brings nothing, without waiting for it: the
+// next call, or Settle, gives its error, with what before it.
+func (c *Conn) post(what string, op wire.Op, m wire.Message, fds ...int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.send(wire.Request(op, m), fds); err != nil {
+		return err
 	}
-	if _, err := c.receive(&wire.Nothing{}); err != nil {
-		return fmt.Errorf("start a monitor: %w", err)
-	}
-	c.owed = false
+	c.owed = append(c.owed, what)
 	return nil
+}
+
+// Settle waits for the answers to what was asked without waiting: Configure,
+// Prepare, Spoken, Adopt. It gives the first error.
+func (c *Conn) Settle() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.settle()
+}
+
+func (c *Conn) settle() (first error) {
+	for _, what := range c.owed {
+		if _, err := c.receive(&wire.Nothing{}); err != nil && first == nil {
+			first = err
+			if what != "" {
+				first = fmt.Errorf("%s: %w", what, err)
+			}
+		}
+	}
+	c.owed = nil
+	return first
 }
 
 func (c *Conn) send(b []byte, fds []int) error {

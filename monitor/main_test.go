@@ -87,7 +87,7 @@ func (s *stand) start() {
 		s.t.Fatal(err)
 	}
 	defer prog.Close()
-	if s.conn, err = Start(prog, s.cfg, s.place); err != nil {
+	if s.conn, err = start(prog, s.cfg, s.place); err != nil {
 		s.t.Fatal(err)
 	}
 	c := s.conn
@@ -177,6 +177,18 @@ func (s *stand) firstBy(c *Conn, script string) {
 	must(s.t, firstOf(c, &s.cfg, script, &s.pid))
 	pid := s.pid
 	s.t.Cleanup(func() { _ = unix.Kill(pid, unix.SIGKILL) })
+}
+
+// start is Begin and Configure.
+func start(program *os.File, cfg Config, place Place) (*Conn, error) {
+	c, err := Begin(program, place)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Configure(cfg); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
 }
 
 // firstOf does what an engine does to start a container.

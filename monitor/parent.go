@@ -25,26 +25,25 @@ func (c *Conn) Clone(a *clone.Attr) (pid int, twoStage bool, err error) {
 }
 
 // Spoken says that the newest child of this connection runs its program and
-// what its pid is: the first stage of its clone is reaped.
-func (c *Conn) Spoken(pid int) error {
-	return c.call(wire.OpSpoken, &wire.Child{PID: pid}, &wire.Nothing{})
-}
+// what its pid is: the first stage of its clone is reaped. See Settle.
+func (c *Conn) Spoken(pid int) error { return c.post("", wire.OpSpoken, &wire.Child{PID: pid}) }
 
 // Abandon kills and reaps the newest child of this connection and its first
 // stage. It returns when they are gone.
 func (c *Conn) Abandon(pid int) error {
+	_ = c.Settle() // whatever failed before, this has to be done
 	return c.call(wire.OpAbandon, &wire.Child{PID: pid}, &wire.Nothing{})
 }
 
 // Prepare says that a first process is about to be made, the first one or,
 // after an exit, another. The monitor opens the streams' ends and gives up
-// waiting for a restart. It fails with EBUSY while the old one runs.
-func (c *Conn) Prepare() error { return c.call(wire.OpPrepare, &wire.Nothing{}, &wire.Nothing{}) }
+// waiting for a restart. It fails with EBUSY while the old one runs. See Settle.
+func (c *Conn) Prepare() error { return c.post("", wire.OpPrepare, &wire.Nothing{}) }
 
 // Adopt makes a child, pid as the runtime gave it, the container's first
 // process: it is no longer killed when this connection ends, and its end is the
 // container's. terminal is its terminal's master or nil; oom are open
-// memory.events or memory.oom_control files that tell of its OOM kills.
+// memory.events or memory.oom_control files that tell of its OOM kills. See Settle.
 func (c *Conn) Adopt(pid int, terminal *os.File, oom ...*os.File) error {
 	var fds []int
 	if terminal != nil {
@@ -53,7 +52,7 @@ func (c *Conn) Adopt(pid int, terminal *os.File, oom ...*os.File) error {
 	for _, f := range oom {
 		fds = append(fds, int(f.Fd()))
 	}
-	return c.call(wire.OpAdopt, &wire.Adopt{PID: pid, Terminal: terminal != nil}, &wire.Nothing{}, fds...)
+	return c.post("", wire.OpAdopt, &wire.Adopt{PID: pid, Terminal: terminal != nil}, fds...)
 }
 
 // Session makes a child an exec session. drain are the ends from which its
@@ -113,6 +112,7 @@ func (c *Conn) Status() (*Status, error) {
 // when the monitor is gone, or after the limit; below 0 is none. From the answer
 // on nobody else can reach the monitor; a word that is at work keeps it a while.
 func (c *Conn) Dismiss(limit time.Duration) error {
+	_ = c.Settle() // whatever failed before, this has to be done
 	if err := c.call(wire.OpDismiss, &wire.Nothing{}, &wire.Nothing{}); err != nil {
 		return err
 	}

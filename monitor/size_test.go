@@ -229,7 +229,7 @@ func BenchmarkClone(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer prog.Close()
-	c, err := Start(prog, Config{ID: "c1", Dir: dir}, Place{})
+	c, err := start(prog, Config{ID: "c1", Dir: dir}, Place{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func BenchmarkStatus(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer prog.Close()
-	c, err := Start(prog, Config{ID: "c1", Dir: dir}, Place{})
+	c, err := start(prog, Config{ID: "c1", Dir: dir}, Place{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func BenchmarkStart(b *testing.B) {
 	defer prog.Close()
 	dir := b.TempDir()
 	for i := 0; b.Loop(); i++ {
-		c, err := Start(prog, Config{ID: "c1", Dir: dir}, Place{})
+		c, err := start(prog, Config{ID: "c1", Dir: dir}, Place{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -301,7 +301,7 @@ func BenchmarkLog(b *testing.B) {
 	for b.Loop() {
 		dir := b.TempDir()
 		cfg := Config{ID: "c1", Dir: dir, Log: Log{Driver: "json-file", Path: filepath.Join(dir, "log")}}
-		c, err := Start(prog, cfg, Place{})
+		c, err := start(prog, cfg, Place{})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -18,13 +18,13 @@ import (
 // monitorEnv keeps the monitor small: one scheduler thread, an eager collector.
 var monitorEnv = []string{"GOMAXPROCS=1", "GOGC=10", "GODEBUG=asyncpreemptoff=1"}
 
-// Start starts a monitor from the helper program. It returns as soon as the
-// monitor is on its way: what is wrong with the configuration shows in the
-// first call. Close ends a monitor that has adopted nothing.
+// Begin starts a monitor from the helper program, whose container need not be
+// known yet. It returns as soon as the monitor is on its way. Close ends a monitor
+// that has adopted nothing.
 //
 // The monitor is a child of the caller. A caller that lives on reaps it, see
 // Conn.Reap.
-func Start(program *os.File, cfg Config, place Place) (_ *Conn, err error) {
+func Begin(program *os.File, place Place) (_ *Conn, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("start a monitor: %w", os.NewSyscallError("socketpair", err))
@@ -49,7 +49,7 @@ func Start(program *os.File, cfg Config, place Place) (_ *Conn, err error) {
 		return nil, err
 	}
 	c.pid = pid
-	if err := c.ready(); err != nil {
+	if err := ready(c.fd); err != nil {
 		return nil, err
 	}
 	tasks := make([]int, len(place.Tasks))
@@ -59,17 +59,23 @@ func Start(program *os.File, cfg Config, place Place) (_ *Conn, err error) {
 	if err := clone.Go(c.fd, tasks, -1); err != nil {
 		return nil, err
 	}
-	if err := c.send(wire.Request(wire.OpConfigure, cfg.wire()), nil); err != nil {
-		return nil, err
-	}
-	c.owed = true
 	return c, nil
 }
 
+// Configure says, once, what the monitor is to do. What is wrong with it shows in
+// the next call.
+func (c *Conn) Configure(cfg Config) error {
+	const what = "start a monitor"
+	if err := c.post(what, wire.OpConfigure, cfg.wire()); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
 // ready waits for the child that is going to be the monitor.
-func (c *Conn) ready() error {
+func ready(fd int) error {
 	var b [clone.FrameHeader + 8]byte
-	n, err := readEINTR(c.fd, b[:])
+	n, err := readEINTR(fd, b[:])
 	switch {
 	case err != nil:
 		return err
