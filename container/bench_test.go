@@ -30,7 +30,7 @@ func BenchmarkList1000(b *testing.B) {
 			b.Fatal(err)
 		}
 		if i >= 200 {
-			if _, err := l.Settle(); err != nil {
+			if _, err := l.Settle(false); err != nil {
 				b.Fatal(err)
 			}
 		}

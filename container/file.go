@@ -39,6 +39,13 @@ func readJSON(path string, limit int64, into any) error {
 	return nil
 }
 
+// Warm has encoding/json look at the types of a container's files, which it does
+// once in a program and which takes it a millisecond: for a verb that has to wait.
+func Warm() {
+	_, _ = json.Marshal(&Record{})
+	_, _ = json.Marshal(&life{})
+}
+
 func writeJSON(path string, v any, opts ...atomicfile.Option) error {
 	b, err := json.Marshal(v)
 	if err != nil {

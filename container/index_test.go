@@ -39,7 +39,7 @@ func TestIndex(t *testing.T) {
 		start(t, l, true, self)
 		if i >= 10 {
 			l.mustWriteExit(t, Exit{Code: i, Time: time.Now()})
-			if _, err := l.Settle(); err != nil {
+			if _, err := l.Settle(false); err != nil {
 				t.Fatal(err)
 			}
 		}

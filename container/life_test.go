@@ -66,7 +66,7 @@ func TestStates(t *testing.T) {
 		}
 	}
 	expect(StateCreated)
-	if _, err := l.Settle(); !fault.Is(err, fault.Conflict) {
+	if _, err := l.Settle(false); !fault.Is(err, fault.Conflict) {
 		t.Errorf("settle before the start: %v", err)
 	}
 	cmd, p := sleeper(t)
@@ -87,19 +87,19 @@ func TestStates(t *testing.T) {
 	_ = cmd.Wait()
 	l.mustWriteExit(t, Exit{Code: 137, Signal: 9, OOM: true, Time: time.Now()})
 	expect(StateExited)
-	got, err := l.Settle()
+	got, err := l.Settle(false)
 	if err != nil || !got.First || got.Exit.Code != 137 || !got.Exit.OOM || got.Again == nil || got.Again.Delay != 100*time.Millisecond {
 		t.Fatalf("settle: %+v, %v", got, err)
 	}
 	expect(StateRestarting)
-	if again, err := l.Settle(); err != nil || again.First || again.Exit.Code != 137 || again.Again == nil {
+	if again, err := l.Settle(false); err != nil || again.First || again.Exit.Code != 137 || again.Again == nil {
 		t.Errorf("second settle: %+v, %v", again, err)
 	}
 	_, p = sleeper(t)
 	start(t, l, false, p)
 	expect(StateRunning)
 	l.mustWriteExit(t, Exit{Code: 1, Time: time.Now()})
-	if got, err = l.Settle(); err != nil || got.Again != nil {
+	if got, err = l.Settle(false); err != nil || got.Again != nil {
 		t.Errorf("the second failure of on-failure:1: %+v, %v", got, err)
 	}
 	expect(StateExited)
@@ -144,7 +144,7 @@ func TestMonitorLost(t *testing.T) {
 	if got := state(t, s, rec.ID); got != StateRunning {
 		t.Errorf("state %s", got)
 	}
-	if _, err := l.Settle(); !fault.Is(err, fault.Conflict) {
+	if _, err := l.Settle(false); !fault.Is(err, fault.Conflict) {
 		t.Errorf("settle: %v", err)
 	}
 	_ = monitor.Process.Kill()
@@ -152,7 +152,7 @@ func TestMonitorLost(t *testing.T) {
 	if got := state(t, s, rec.ID); got != StateExited {
 		t.Errorf("state %s", got)
 	}
-	got, err := l.Settle()
+	got, err := l.Settle(false)
 	if err != nil || got.Exit.Code != 255 || got.Exit.Error != "monitor lost" {
 		t.Errorf("settle: %+v, %v", got, err)
 	}
@@ -173,7 +173,7 @@ func TestFailedStart(t *testing.T) {
 	}
 	start(t, l, true, p)
 	l.mustWriteExit(t, Exit{Code: 3, Time: time.Now()})
-	if _, err := l.Settle(); err != nil {
+	if _, err := l.Settle(false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Prepare(true); err != nil {

@@ -156,11 +156,17 @@ func (l *Locked) Shutdown() error {
 // or without, and goes on with the next verb if this one dies.
 func (l *Locked) Removing(volumes bool) error {
 	f, err := l.s.readLife(l.ID)
-	if err != nil {
+	if err != nil || !f.remove(volumes) {
 		return err
 	}
-	f.Removing, f.RemovingVolumes = true, f.RemovingVolumes || volumes
 	return l.writeBoth(f)
+}
+
+// remove marks the removal, and tells whether it was not marked so already.
+func (f *life) remove(volumes bool) (news bool) {
+	news = !f.Removing || volumes && !f.RemovingVolumes
+	f.Removing, f.RemovingVolumes = true, f.RemovingVolumes || volumes
+	return news
 }
 
 // Settled is the outcome of a run.
@@ -168,12 +174,15 @@ type Settled struct {
 	Exit  Exit
 	Again *Restarting // nil: it stays ended
 	First bool        // this call settled it: the one that writes `die`
+	// Record is the container's.
+	Record *Record
 }
 
 // Settle takes the exit that the monitor wrote, or 255 for one that nobody saw,
-// into what is kept, and says whether to start again. Errors: Conflict while it
+// into what is kept, and says whether to start again. With passing, the removal of
+// one with --rm is marked along with it, as Removing does. Errors: Conflict while it
 // runs or was never started.
-func (l *Locked) Settle() (*Settled, error) {
+func (l *Locked) Settle(passing bool) (*Settled, error) {
 	seen, err := l.s.facts(l.ID)
 	if err != nil {
 		return nil, err
@@ -182,8 +191,12 @@ func (l *Locked) Settle() (*Settled, error) {
 	if err != nil {
 		return nil, err
 	}
+	rec, err := l.Record()
+	if err != nil {
+		return nil, err
+	}
 	if f.Exit != nil {
-		return &Settled{Exit: *f.Exit, Again: f.Restarting}, nil
+		return &Settled{Exit: *f.Exit, Again: f.Restarting, Record: rec}, nil
 	}
 	exit, ok := seen.Ended()
 	if !ok {
@@ -192,17 +205,16 @@ func (l *Locked) Settle() (*Settled, error) {
 	if exit.Error == MonitorLost && seen.ThisBoot {
 		exit.Time = time.Now().UTC()
 	}
-	rec, err := l.Record()
-	if err != nil {
-		return nil, err
-	}
 	f.Exit, f.Before, f.Paused, f.PausedBy = &exit, nil, false, nil
-	out := &Settled{Exit: exit, First: true}
+	out := &Settled{Exit: exit, First: true, Record: rec}
 	if restartRule(rec.Config.Restart, exit.Code, f.Stopped, f.Restarts) && !f.Removing && !f.Shutdown {
 		f.Delay = backOff(f.Delay, exit.Time.Sub(f.Started.At))
 		f.Restarts++
 		f.Restarting = &Restarting{At: time.Now().UTC().Add(f.Delay), Delay: f.Delay}
 		out.Again = f.Restarting
+	}
+	if passing && out.Again == nil && rec.Config.Life.Remove {
+		f.remove(true)
 	}
 	if err := l.writeBoth(f); err != nil {
 		return nil, fmt.Errorf("note the end of container %s: %w", l.ID, err)

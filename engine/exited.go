@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
@@ -27,26 +28,53 @@ func Exited(ctx context.Context, e *Engine, id container.ID) (*Again, error) {
 		return nil, err
 	}
 	defer l.Unlock()
-	settled, err := settleLocked(ctx, e, l)
+	p := passing{e: e}
+	settled, err := settle(ctx, e, l, &p)
 	if err != nil || settled == nil {
-		return nil, err
-	}
-	rec, err := l.Record()
-	if err != nil {
-		return nil, err
+		return nil, cmp.Or(err, p.wait())
 	}
 	if settled.Again != nil {
 		return &Again{settled.Again.Delay}, nil
 	}
-	if rec.Config.Life.Remove {
-		return nil, removeLocked(ctx, e, l, rec, true)
+	if rec := settled.Record; rec.Config.Life.Remove {
+		return nil, removePassing(ctx, e, l, rec, true, &p)
 	}
 	return nil, nil
+}
+
+// passing is the removal of a container's files under way.
+type passing struct {
+	e    *Engine
+	done chan error // nil before it has begun
+}
+
+// begin begins it, once.
+func (p *passing) begin(ctx context.Context, rec *container.Record) {
+	if p.done != nil {
+		return
+	}
+	done := make(chan error, 1)
+	p.done = done
+	go func() { done <- p.e.Writables.Remove(context.WithoutCancel(ctx), rec.Snapshot) }()
+}
+
+// wait waits for its end, if it has begun.
+func (p *passing) wait() error {
+	if p.done == nil {
+		return nil
+	}
+	return <-p.done
 }
 
 // settleLocked gives back what an ended run held. It returns nil for a container
 // that runs, or never ran.
 func settleLocked(ctx context.Context, e *Engine, l *container.Locked) (*container.Settled, error) {
+	return settle(ctx, e, l, nil)
+}
+
+// settle is settleLocked. With p it begins to remove the files of a container with
+// --rm, beside the rest, when no process can be left in them.
+func settle(ctx context.Context, e *Engine, l *container.Locked, p *passing) (*container.Settled, error) {
 	facts, err := l.Facts()
 	if err != nil {
 		return nil, err
@@ -67,13 +95,13 @@ func settleLocked(ctx context.Context, e *Engine, l *container.Locked) (*contain
 	if facts.State().Live() || facts.Started == nil {
 		return nil, nil
 	}
-	settled, err := l.Settle()
+	settled, err := l.Settle(p != nil)
 	if err != nil || !settled.First {
 		return settled, err
 	}
-	rec, err := l.Record()
-	if err != nil {
-		return nil, err
+	rec := settled.Record
+	if p != nil && settled.Again == nil && rec.Config.Life.Remove && rec.Config.Namespaces.PID == "" {
+		p.begin(ctx, rec)
 	}
 	if err := release(ctx, e, rec, facts.Started.Range, e.Networks.Detach); err != nil {
 		return nil, err

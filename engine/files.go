@@ -160,10 +160,7 @@ func OpenFiles(ctx context.Context, e *Engine, r FilesRequest) (_ *Files, err er
 
 // rootLayers are the folders of a container's root, without what is mounted in it.
 func rootLayers(ctx context.Context, e *Engine, rec *container.Record) (*files.Layers, error) {
-	tree, err := e.Writables.Find(ctx, rec.Snapshot)
-	if fault.Is(err, fault.NotFound) { // lost in a power cut, before anything was written to it
-		tree, err = remakeTree(ctx, e, rec)
-	}
+	tree, err := treeOf(ctx, e, rec)
 	if err != nil {
 		return nil, err
 	}

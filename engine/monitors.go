@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -74,7 +75,60 @@ func lifetime(rec *container.Record) time.Duration {
 	return time.Duration(min(rec.Config.Life.Timeout, uint(longest))) * time.Second
 }
 
-func startMonitor(ctx context.Context, e *Engine, cfg monitor.Config) (*monitor.Conn, error) {
+// Ahead is a monitor that comes up while it is still found out what it is for.
+type Ahead struct {
+	done chan struct{}
+	conn *monitor.Conn // nil if somebody has taken it
+	err  error
+}
+
+// StartAhead starts a monitor for the container that is started next. Close it
+// afterwards, whether it was needed or not.
+func StartAhead(ctx context.Context, e *Engine) *Ahead {
+	go container.Warm()
+	a := &Ahead{done: make(chan struct{})}
+	go func() {
+		defer close(a.done)
+		a.conn, a.err = beginMonitor(ctx, e)
+	}()
+	return a
+}
+
+// take gives the monitor away; nil if there is none.
+func (a *Ahead) take() (*monitor.Conn, error) {
+	if a == nil {
+		return nil, nil
+	}
+	<-a.done
+	conn := a.conn
+	a.conn = nil
+	return conn, a.err
+}
+
+// Close ends a monitor that nobody took.
+func (a *Ahead) Close() {
+	if conn, _ := a.take(); conn != nil {
+		conn.Close()
+		conn.Reap()
+	}
+}
+
+// startMonitor starts a monitor, or takes the one that was started ahead.
+func startMonitor(ctx context.Context, e *Engine, cfg monitor.Config, ahead *Ahead) (*monitor.Conn, error) {
+	conn, err := ahead.take()
+	if conn == nil && err == nil {
+		conn, err = beginMonitor(ctx, e)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.Configure(cfg); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+func beginMonitor(ctx context.Context, e *Engine) (*monitor.Conn, error) {
 	helper, err := runtime.Helper()
 	if err != nil {
 		return nil, err
@@ -85,7 +139,7 @@ func startMonitor(ctx context.Context, e *Engine, cfg monitor.Config) (*monitor.
 		return nil, err
 	}
 	defer place.Close()
-	return monitor.Start(helper, cfg, monitor.Place{Tasks: place.Tasks, Dir: place.Dir})
+	return monitor.Begin(helper, monitor.Place{Tasks: place.Tasks, Dir: place.Dir})
 }
 
 func logOf(l *config.Log, rec *container.Record) monitor.Log {
@@ -142,6 +196,20 @@ func writePIDFile(path string, pid int) error {
 		return fmt.Errorf("write the pid file: %w", err)
 	}
 	return nil
+}
+
+// treeOf finds a container's writable tree. That of one which goes when it ends need
+// not reach the disk: without "volatile" the kernel, when the last mount of it goes,
+// waits until all that anybody has written to the store's file system is there.
+func treeOf(ctx context.Context, e *Engine, rec *container.Record) (image.Writable, error) {
+	tree, err := e.Writables.Find(ctx, rec.Snapshot)
+	if fault.Is(err, fault.NotFound) { // lost in a power cut, before anything was written to it
+		tree, err = remakeTree(ctx, e, rec)
+	}
+	if err == nil && rec.Config.Life.Remove && tree.Work != "" {
+		tree.Options = append(slices.Clip(tree.Options), "volatile")
+	}
+	return tree, err
 }
 
 // remakeTree makes an empty writable tree anew: the machine lost power before

@@ -126,7 +126,7 @@ func rewatch(ctx context.Context, e *Engine, l *container.Locked, rec *container
 		return err
 	}
 	tell(&cfg)
-	conn, err := startMonitor(ctx, e, cfg)
+	conn, err := startMonitor(ctx, e, cfg, nil)
 	if err != nil {
 		return err
 	}

@@ -101,6 +101,12 @@ func full(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err,
 // removeLocked removes a container that does not run. It can be repeated after
 // a crash at any point.
 func removeLocked(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, volumes bool) error {
+	return removePassing(ctx, e, l, rec, volumes, &passing{e: e})
+}
+
+// removePassing is removeLocked of a container whose files may be going already.
+func removePassing(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, volumes bool, p *passing) (err error) {
+	defer func() { err = cmp.Or(err, p.wait()) }()
 	if err := l.Removing(volumes); err != nil && !full(err) {
 		return err
 	}
@@ -110,9 +116,7 @@ func removeLocked(ctx context.Context, e *Engine, l *container.Locked, rec *cont
 	if err := files.Hide(e.Containers.MountPoint(rec.ID), true); err != nil {
 		return err
 	}
-	if err := e.Writables.Remove(ctx, rec.Snapshot); err != nil {
-		return err
-	}
+	p.begin(ctx, rec)
 	for i := range rec.Mounts {
 		if rec.Mounts[i].Kind == config.MountImage {
 			if err := e.Writables.Remove(ctx, imageKey(rec, i)); err != nil {

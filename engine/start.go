@@ -24,6 +24,8 @@ type StartRequest struct {
 	// Connected is called when all is there and nothing runs yet, so that a
 	// client loses no output; its error ends the start.
 	Connected func(container.ID, *monitor.Conn) error
+	// Ahead is used for its monitor; may be nil.
+	Ahead *Ahead
 }
 
 // Start runs a container's first process. Of one that runs already it does
@@ -65,7 +67,7 @@ func Start(ctx context.Context, e *Engine, r StartRequest) (container.ID, error)
 	case container.StateRestarting:
 		dismiss(e.Containers.RunDir(id), 200*time.Millisecond)
 	}
-	err = startLocked(ctx, e, l, start{byUser: true, connected: r.Connected})
+	err = startLocked(ctx, e, l, start{byUser: true, connected: r.Connected, ahead: r.Ahead})
 	if err == nil {
 		return id, nil
 	}
@@ -83,6 +85,7 @@ func Start(ctx context.Context, e *Engine, r StartRequest) (container.ID, error)
 type start struct {
 	byUser    bool
 	monitor   *monitor.Conn // of the last run, nil for a new one
+	ahead     *Ahead        // the new one, may be nil
 	again     bool          // it is of the last run
 	waits     bool          // its program is for another verb to run
 	connected func(container.ID, *monitor.Conn) error
@@ -145,6 +148,9 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 	if err := l.Started(*fact); err != nil {
 		return err
 	}
+	if err := s.monitor.Settle(); err != nil { // what it said to Adopt, meanwhile
+		return err
+	}
 	tellLinked(ctx, e, s.rec.ID)
 	if s.waits {
 		u.Release()
@@ -189,7 +195,7 @@ func (s *start) watchOver(ctx context.Context, e *Engine, u *undo.Stack) (err er
 		s.again = true
 		return nil
 	}
-	if s.monitor, err = startMonitor(ctx, e, s.cfg); err != nil {
+	if s.monitor, err = startMonitor(ctx, e, s.cfg, s.ahead); err != nil {
 		return err
 	}
 	u.Push("end the monitor", func() error {
@@ -247,10 +253,7 @@ func (s *start) gather(ctx context.Context, e *Engine, u *undo.Stack) (err error
 
 // create makes the first process, which waits.
 func (s *start) create(ctx context.Context, e *Engine, u *undo.Stack) (*runtime.Process, error) {
-	tree, err := e.Writables.Find(ctx, s.rec.Snapshot)
-	if fault.Is(err, fault.NotFound) { // lost in a power cut, before anything was written to it
-		tree, err = remakeTree(ctx, e, s.rec)
-	}
+	tree, err := treeOf(ctx, e, s.rec)
 	if err != nil {
 		return nil, err
 	}

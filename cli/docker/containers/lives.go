@@ -22,13 +22,19 @@ import (
 	"berth/monitor"
 )
 
-// lives is Lives on the engine of this machine.
+// lives is Starts and Lives on the engine of this machine.
 type lives struct {
-	e *engine.Engine
-	c *command.Call
+	e     *engine.Engine
+	c     *command.Call
+	ahead *engine.Ahead
 }
 
-func (l lives) Create(ctx context.Context, a option.Asked, t Told) (string, error) {
+func (l *lives) Ahead(ctx context.Context) (done func()) {
+	l.ahead = engine.StartAhead(ctx, l.e)
+	return l.ahead.Close
+}
+
+func (l *lives) Create(ctx context.Context, a option.Asked, t Told) (string, error) {
 	access, err := a.Access.Value()
 	if err != nil {
 		return "", err
@@ -46,8 +52,8 @@ func (l lives) Create(ctx context.Context, a option.Asked, t Told) (string, erro
 	return string(id), err
 }
 
-func (l lives) Start(ctx context.Context, name string, w attach.Want, joined func(*attach.Far) error) error {
-	r := engine.StartRequest{Container: name}
+func (l *lives) Start(ctx context.Context, name string, w attach.Want, joined func(*attach.Far) error) error {
+	r := engine.StartRequest{Container: name, Ahead: l.ahead}
 	if joined != nil {
 		r.Connected = func(id ids.ID, conn *monitor.Conn) error {
 			far, err := farOf(l.e, id, conn, w, true)
@@ -118,25 +124,25 @@ func setStreams(f *attach.Far, s *monitor.Streams) {
 	}
 }
 
-func (l lives) Stop(ctx context.Context, name string, o StopOptions) error {
+func (l *lives) Stop(ctx context.Context, name string, o StopOptions) error {
 	_, err := engine.Stop(ctx, l.e, engine.StopRequest{Container: name, Signal: o.Signal, Timeout: o.Timeout})
 	return err
 }
 
-func (l lives) Restart(ctx context.Context, name string, o StopOptions) error {
+func (l *lives) Restart(ctx context.Context, name string, o StopOptions) error {
 	_, err := engine.Restart(ctx, l.e, engine.StopRequest{Container: name, Signal: o.Signal, Timeout: o.Timeout})
 	return err
 }
 
-func (l lives) Kill(ctx context.Context, name, signal string) error {
+func (l *lives) Kill(ctx context.Context, name, signal string) error {
 	return engine.Kill(ctx, l.e, engine.KillRequest{Container: name, Signal: signal, Wait: true})
 }
 
-func (l lives) Remove(ctx context.Context, name string, o RemoveOptions) error {
+func (l *lives) Remove(ctx context.Context, name string, o RemoveOptions) error {
 	return engine.Remove(ctx, l.e, engine.RemoveRequest{Container: name, Force: o.Force, Volumes: o.Volumes})
 }
 
-func (l lives) Pause(ctx context.Context, name string, freeze bool) error {
+func (l *lives) Pause(ctx context.Context, name string, freeze bool) error {
 	if freeze {
 		return engine.Pause(ctx, l.e, name)
 	}

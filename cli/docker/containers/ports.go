@@ -17,6 +17,7 @@ import (
 // Engine is what the verbs need of the engine. A container is named as it was
 // typed: by name, id or unique prefix of an id.
 type Engine interface {
+	Starts
 	Lives
 	Streams
 	Looks
@@ -25,13 +26,20 @@ type Engine interface {
 	Changes
 }
 
-// Lives begin and end containers.
-type Lives interface {
-	// Create makes a container; warn is told what a person should know.
-	Create(ctx context.Context, a option.Asked, t Told) (id string, err error)
+// Starts start containers.
+type Starts interface {
+	// Ahead begins to prepare a start before it is known of what; done gives back
+	// what was not needed.
+	Ahead(ctx context.Context) (done func())
 	// Start starts one. With joined it is called when all is there and nothing
 	// runs yet, with the streams that are wanted.
 	Start(ctx context.Context, name string, w attach.Want, joined func(*attach.Far) error) error
+}
+
+// Lives make and end containers.
+type Lives interface {
+	// Create makes a container; warn is told what a person should know.
+	Create(ctx context.Context, a option.Asked, t Told) (id string, err error)
 	Stop(ctx context.Context, name string, o StopOptions) error
 	Restart(ctx context.Context, name string, o StopOptions) error
 	Kill(ctx context.Context, name, signal string) error
@@ -146,7 +154,7 @@ func open(c *command.Call) (Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &live{lives{e, c}, streams{e}, looks{e}, watches{e}, files{e}, changes{e}}, nil
+	return &live{lives{e: e, c: c}, streams{e}, looks{e}, watches{e}, files{e}, changes{e}}, nil
 }
 
 // live is Engine on the engine of this machine.

@@ -39,6 +39,7 @@ func (v *Run) Run(ctx context.Context, c *command.Call, words []string) error {
 	if err != nil {
 		return command.Refuse(c, "run", exitRefused, err)
 	}
+	defer e.Ahead(ctx)()
 	if keys, err = detachKeys(c, asked.DetachKeys, keys); err != nil {
 		return err
 	}

@@ -43,6 +43,7 @@ func (v *Start) Run(ctx context.Context, c *command.Call, words []string) error 
 	if err != nil {
 		return err
 	}
+	defer e.Ahead(ctx)()
 	names, err := v.names(ctx, e, words)
 	if err != nil {
 		return err
@@ -75,6 +76,7 @@ func (v *Start) joined(ctx context.Context, c *command.Call, words []string) err
 	if err != nil {
 		return err
 	}
+	defer e.Ahead(ctx)()
 	doc, err := e.Inspect(ctx, words[0], false)
 	if err != nil {
 		return notThere(c, words[0], err)
