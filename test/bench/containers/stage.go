@@ -31,6 +31,7 @@ type stage struct {
 	floor   string
 	tracer  string
 	hybrid  chan func() // runs in a mount namespace without a v2 hierarchy, for crun
+	mounts  []string
 }
 
 // engine is one engine's command line.
@@ -59,6 +60,9 @@ func newStage(peers bool) (s *stage, err error) {
 	if s.own, err = berth.Make(filepath.Join(dir, "berth")); err != nil {
 		return nil, err
 	}
+	if err := s.inMemory(s.own.Run); err != nil {
+		return nil, err
+	}
 	s.berth = &engine{stage: s, name: "berth", words: []string{s.own.Program}, env: s.own.Env()}
 	for path, to := range map[string]*string{"./test/bench/floor": &s.floor, "./test/crash/tracer": &s.tracer} {
 		*to = filepath.Join(dir, filepath.Base(path))
@@ -83,6 +87,9 @@ func (s *stage) addPeers() error {
 		if _, err := exec.LookPath(p); err != nil {
 			return fmt.Errorf("%w: tools/ci/install installs it", err)
 		}
+	}
+	if err := s.inMemory(filepath.Join(s.dir, "docker-exec"), filepath.Join(s.dir, "podman-run"), filepath.Join(s.dir, "podman-tmp")); err != nil {
+		return err
 	}
 	ready := make(chan error)
 	go s.hybridThread(ready)
@@ -113,6 +120,21 @@ func (s *stage) addPeers() error {
 		if err := e.run("run", "--rm", image, "true"); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// inMemory makes run folders what they are where /run is a tmpfs, as on every
+// distribution.
+func (s *stage) inMemory(dirs ...string) error {
+	for _, dir := range dirs {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0711"); err != nil {
+			return fmt.Errorf("mount a tmpfs on %s: %w", dir, err)
+		}
+		s.mounts = append(s.mounts, dir)
 	}
 	return nil
 }
@@ -182,7 +204,13 @@ func (s *stage) remove() {
 	}
 	if s.own != nil {
 		_, err := s.own.Empty()
-		errs = append(errs, err, s.own.Remove())
+		errs = append(errs, err)
+	}
+	for _, dir := range s.mounts {
+		errs = append(errs, unix.Unmount(dir, unix.MNT_DETACH))
+	}
+	if s.own != nil {
+		errs = append(errs, s.own.Remove())
 	}
 	errs = append(errs, os.RemoveAll(s.dir))
 	if err := errors.Join(errs...); err != nil {
