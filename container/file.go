@@ -76,7 +76,7 @@ func (r *Record) summary() *Summary {
 	s := &Summary{
 		Version: recordVersion, ID: r.ID, Name: r.Name, Created: r.Created, Image: r.Image.Name, ImageID: r.Image.ID,
 		Command: r.Resolved.Args(), Labels: r.Resolved.Labels, Expose: r.Resolved.Expose, Publish: c.Network.Publish,
-		Restart: c.Restart, Health: r.Resolved.Health != nil, Remove: c.Life.Remove,
+		Restart: c.Restart, Health: r.Resolved.Health != nil, Remove: c.Life.Remove, User: r.Resolved.User, Groups: c.Process.Groups,
 	}
 	s.Networks = networks(&c.Network)
 	for _, m := range r.Mounts {

@@ -33,7 +33,7 @@ type looked struct {
 }
 
 func (s *disk) index() *stamp.Cache {
-	return &stamp.Cache{Path: filepath.Join(s.opts.Run, "containers.index"), Form: "containers 2\n", Max: 64 << 20}
+	return &stamp.Cache{Path: filepath.Join(s.opts.Run, "containers.index"), Form: "containers 3\n", Max: 64 << 20}
 }
 
 // readIndex is empty if there is none, or a broken one.

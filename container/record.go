@@ -85,7 +85,10 @@ type Summary struct {
 	Restart  config.Restart
 	Health   bool // it has a healthcheck
 	Remove   bool // --rm
-	Facts    Facts
+	// User and Groups are who an exec runs as, in the image's or the container's words.
+	User   string
+	Groups []string
+	Facts  Facts
 }
 
 // State derives the state.

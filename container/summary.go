@@ -13,7 +13,7 @@ import (
 // summaryForm begins a summary's file: another form is made again from the
 // record. It is coded, not JSON, as a list of a thousand would spend more time on
 // JSON than on all else.
-const summaryForm = "summary 2\n"
+const summaryForm = "summary 3\n"
 
 // encode gives the bytes of a summary's file.
 func (s *Summary) encode() []byte {
@@ -50,6 +50,8 @@ func (s *Summary) code(c *codec.Coder) {
 	c.Int(&s.Restart.Retries)
 	c.Bool(&s.Health)
 	c.Bool(&s.Remove)
+	c.Str(&s.User)
+	c.Strs(&s.Groups)
 }
 
 func codePort(c *codec.Coder, p *config.Port) {

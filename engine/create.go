@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -353,15 +354,16 @@ func nobody(string) ([]string, error) { return nil, nil }
 
 // tell writes an event of a container; a full disk is no reason to fail.
 func (e *Engine) tell(rec *container.Record, action string, more map[string]string) {
+	e.tellOfContainer(&container.Summary{ID: rec.ID, Name: rec.Name, Image: rec.Image.Name, Labels: rec.Resolved.Labels}, action, more)
+}
+
+// tellOfContainer is tell for who has read less.
+func (e *Engine) tellOfContainer(s *container.Summary, action string, more map[string]string) {
 	attributes := map[string]string{}
-	for k, v := range rec.Resolved.Labels {
-		attributes[k] = v
-	}
-	attributes["image"], attributes["name"] = rec.Image.Name, rec.Name
-	for k, v := range more {
-		attributes[k] = v
-	}
-	e.tellOf("container", action, string(rec.ID), attributes)
+	maps.Copy(attributes, s.Labels)
+	attributes["image"], attributes["name"] = s.Image, s.Name
+	maps.Copy(attributes, more)
+	e.tellOf("container", action, string(s.ID), attributes)
 }
 
 func (e *Engine) tellOf(kind, action, id string, attributes map[string]string) {

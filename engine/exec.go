@@ -69,19 +69,19 @@ func (s *Session) Close() {
 // Exec starts one more process in a running container. It is the monitor's
 // child, so it outlives the caller.
 func Exec(ctx context.Context, e *Engine, r ExecRequest) (_ *Session, err error) {
-	rec, err := e.Containers.Get(ctx, r.Container)
+	sum, err := e.Containers.Summary(ctx, r.Container)
 	if err != nil {
 		return nil, err
 	}
-	facts, err := e.facts(ctx, rec.ID)
+	facts, err := e.facts(ctx, sum.ID)
 	if err != nil {
 		return nil, err
 	}
-	if err := enterable(r.Container, rec.ID, facts); err != nil {
+	if err := enterable(r.Container, sum.ID, facts); err != nil {
 		return nil, err
 	}
 	s := &Session{ID: string(ids.New())}
-	if s.Conn, err = monitor.Dial(e.Containers.RunDir(rec.ID)); err != nil {
+	if s.Conn, err = monitor.Dial(e.Containers.RunDir(sum.ID)); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -89,13 +89,13 @@ func Exec(ctx context.Context, e *Engine, r ExecRequest) (_ *Session, err error)
 			s.Close()
 		}
 	}()
-	e.tell(rec, "exec_create: "+strings.Join(r.Args, " "), map[string]string{"execID": s.ID})
-	if err := spawn(ctx, e, rec, &r, s, facts.Started.Range); err != nil {
-		return nil, metChange(ctx, e, r.Container, rec.ID, err)
+	e.tellOfContainer(sum, "exec_create: "+strings.Join(r.Args, " "), map[string]string{"execID": s.ID})
+	if err := spawn(ctx, e, sum, &r, s, facts.Started.Range); err != nil {
+		return nil, metChange(ctx, e, r.Container, sum.ID, err)
 	}
-	e.tell(rec, "exec_start: "+strings.Join(r.Args, " "), map[string]string{"execID": s.ID})
+	e.tellOfContainer(sum, "exec_start: "+strings.Join(r.Args, " "), map[string]string{"execID": s.ID})
 	s.ended = func(code int) {
-		e.tell(rec, "exec_die", map[string]string{"execID": s.ID, "exitCode": strconv.Itoa(code)})
+		e.tellOfContainer(sum, "exec_die", map[string]string{"execID": s.ID, "exitCode": strconv.Itoa(code)})
 	}
 	return s, nil
 }
@@ -133,13 +133,13 @@ func metChange(ctx context.Context, e *Engine, name string, id container.ID, err
 	return err
 }
 
-func spawn(ctx context.Context, e *Engine, rec *container.Record, r *ExecRequest, s *Session, ids *container.Range) error {
+func spawn(ctx context.Context, e *Engine, sum *container.Summary, r *ExecRequest, s *Session, ids *container.Range) error {
 	req := runtime.ExecRequest{
-		ID: string(rec.ID), Parent: s.Conn, Change: func(p *specs.Process) error { return execProcess(p, r) },
-		Account: &runtime.Account{User: cmp.Or(r.User, rec.Resolved.User)},
+		ID: string(sum.ID), Parent: s.Conn, Change: func(p *specs.Process) error { return execProcess(p, r) },
+		Account: &runtime.Account{User: cmp.Or(r.User, sum.User)},
 	}
 	if r.User == "" {
-		req.Account.Groups = rec.Config.Process.Groups
+		req.Account.Groups = sum.Groups
 	}
 	var drain []*os.File
 	if !r.Terminal {
