@@ -55,7 +55,9 @@ func renew(params []Param) {
 	}
 	if volatile && work != "" {
 		// What cannot be removed shows in the mount that follows.
-		_ = unix.Rmdir(work + "/work/incompat/volatile")
+		mark := work + "/work/incompat/volatile"
+		_ = unix.Unlink(mark + "/dirty")
+		_ = unix.Rmdir(mark)
 	}
 }
 

@@ -89,3 +89,31 @@ func TestOverlay(t *testing.T) {
 		t.Errorf("too many layers: %v", err)
 	}
 }
+
+// TestVolatileAgain: what was mounted with "volatile" is mounted once more, as a
+// container is that starts again.
+func TestVolatileAgain(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: mounts")
+	}
+	store := t.TempDir()
+	for _, d := range []string{"a", "up", "work"} {
+		if err := os.Mkdir(filepath.Join(store, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	params := []mount.Param{{Key: "upperdir", Value: store + "/up"}, {Key: "workdir", Value: store + "/work"}, {Key: "volatile"}}
+	for range 2 {
+		fd, err := mount.Overlay([]string{store + "/a"}, params, 0)
+		if mount.NeedsOldOverlay(err) {
+			t.Skip("this kernel is one before 6.8, without lowerdir+")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile("/proc/self/fd/"+strconv.Itoa(fd)+"/f", nil, 0o644); err != nil {
+			t.Error(err)
+		}
+		unix.Close(fd)
+	}
+}
