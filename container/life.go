@@ -30,8 +30,10 @@ type life struct {
 	// RemovingVolumes: with its anonymous volumes.
 	RemovingVolumes bool `json:"removingVolumes,omitempty"`
 	// PausedBy is who thaws it again, nil for a person.
-	PausedBy *Process    `json:"pausedBy,omitempty"`
-	Health   *HealthFact `json:"health,omitempty"`
+	PausedBy *Process `json:"pausedBy,omitempty"`
+	// HeldBy is who starts it again after its end: with --rm too it stays till then.
+	HeldBy *Process    `json:"heldBy,omitempty"`
+	Health *HealthFact `json:"health,omitempty"`
 }
 
 // readLife reads what is known of a container's runs: this boot's, else the last's.

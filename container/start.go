@@ -38,7 +38,7 @@ func (l *Locked) Prepare(byUser bool) (runDir string, err error) {
 	if byUser {
 		now.Restarts, now.Delay, now.Stopped = 0, 0, false
 	}
-	now.Restarting, now.Paused, now.PausedBy, now.Health, now.Shutdown = nil, false, nil, nil, false
+	now.Restarting, now.Paused, now.PausedBy, now.HeldBy, now.Health, now.Shutdown = nil, false, nil, nil, nil, false
 	if err := l.write(now); err != nil {
 		return "", err
 	}
@@ -141,6 +141,12 @@ func (l *Locked) Stopped() error {
 	return l.writeBoth(f, opts...)
 }
 
+// Held notes that by starts it again after its end, before the signal is sent: a
+// container with --rm stays till then, as long as by lives.
+func (l *Locked) Held(by Process) error {
+	return change(l, func(f *life) { f.HeldBy = &by })
+}
+
 // Shutdown notes that the machine goes down, before the signal is sent: the
 // restart policy rests until the next boot, which asks AtBoot.
 func (l *Locked) Shutdown() error {
@@ -176,6 +182,8 @@ type Settled struct {
 	First bool        // this call settled it: the one that writes `die`
 	// Record is the container's.
 	Record *Record
+	// Goes: it is removed now, as one with --rm that nobody holds.
+	Goes bool
 }
 
 // Settle takes the exit that the monitor wrote, or 255 for one that nobody saw,
@@ -195,8 +203,9 @@ func (l *Locked) Settle(passing bool) (*Settled, error) {
 	if err != nil {
 		return nil, err
 	}
+	goes := rec.Config.Life.Remove && (f.HeldBy == nil || !f.HeldBy.alive())
 	if f.Exit != nil {
-		return &Settled{Exit: *f.Exit, Again: f.Restarting, Record: rec}, nil
+		return &Settled{Exit: *f.Exit, Again: f.Restarting, Record: rec, Goes: goes && f.Restarting == nil}, nil
 	}
 	exit, ok := seen.Ended()
 	if !ok {
@@ -213,7 +222,7 @@ func (l *Locked) Settle(passing bool) (*Settled, error) {
 		f.Restarting = &Restarting{At: time.Now().UTC().Add(f.Delay), Delay: f.Delay}
 		out.Again = f.Restarting
 	}
-	if passing && out.Again == nil && rec.Config.Life.Remove {
+	if out.Goes = goes && out.Again == nil; out.Goes && passing {
 		f.remove(true)
 	}
 	if err := l.writeBoth(f); err != nil {

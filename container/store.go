@@ -1,6 +1,7 @@
 package container
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -72,14 +73,21 @@ const bootFile = ".boot"
 
 func (s *Store) bootMark() string { return s.boot + " " + s.opts.Root + "\n" }
 
+// runMark, in the store, names the run folder that its containers have in a boot.
+func (s *Store) runMark() string { return s.boot + " " + s.opts.Run + "\n" }
+
 // ready reports whether somebody opened this store in this boot, and it is
 // still there.
 func (s *Store) ready() bool {
 	if _, err := os.Lstat(s.namesDir()); err != nil {
 		return false
 	}
-	b, err := atomicfile.ReadCapped(filepath.Join(s.running(), bootFile), 8192)
-	return err == nil && string(b) == s.bootMark()
+	for dir, mark := range map[string]string{s.running(): s.bootMark(), filepath.Dir(s.kept()): s.runMark()} {
+		if b, err := atomicfile.ReadCapped(filepath.Join(dir, bootFile), 8192); err != nil || string(b) != mark {
+			return false
+		}
+	}
+	return true
 }
 
 // begin is the first Open of a boot.
@@ -95,6 +103,9 @@ func (s *Store) begin() error {
 	if err := stranger(s.disk); err != nil {
 		return err
 	}
+	if err := elsewhere(s.disk); err != nil {
+		return err
+	}
 	for _, dir := range []string{s.running(), s.exits()} {
 		if err := empty(dir); err != nil {
 			return fmt.Errorf("drop what the last boot left: %w", err)
@@ -106,27 +117,66 @@ func (s *Store) begin() error {
 	if err := s.dropStaged(); err != nil {
 		return err
 	}
+	if err := atomicfile.Write(filepath.Join(filepath.Dir(s.kept()), bootFile), []byte(s.runMark()), 0o600); err != nil {
+		return err
+	}
 	return atomicfile.Write(filepath.Join(s.running(), bootFile), []byte(s.bootMark()), 0o600)
 }
 
 // stranger refuses a run folder in which containers of another store are alive:
 // their monitors would write into folders that are gone.
 func stranger(s *disk) error {
-	b, err := atomicfile.ReadCapped(filepath.Join(s.running(), bootFile), 8192)
-	boot, root, _ := strings.Cut(strings.TrimSuffix(string(b), "\n"), " ")
-	if err != nil || boot != s.boot || root == s.opts.Root { // nobody's, or of another boot
+	root := marked(s, s.running())
+	if root == "" || root == s.opts.Root {
 		return nil
 	}
+	runs, err := s.anyRuns()
+	if err == nil && runs {
+		err = fault.New(fault.Conflict, "open container store %s: its run folder %s has running containers of the store %s: name another one by --runroot", s.opts.Root, s.opts.Run, root)
+	}
+	return err
+}
+
+// elsewhere refuses a store whose containers are alive in another run folder: here
+// they would seem to have been lost.
+func elsewhere(s *disk) error {
+	run := marked(s, filepath.Dir(s.kept()))
+	if run == "" || run == s.opts.Run {
+		return nil
+	}
+	there := &disk{opts: Options{Root: s.opts.Root, Run: run, Warn: s.opts.Warn}, boot: s.boot}
+	runs, err := there.anyRuns()
+	if err == nil && runs {
+		err = fault.New(fault.Conflict, "open container store %s: its running containers have the run folder %s, not %s: name that one by --runroot", s.opts.Root, run, s.opts.Run)
+	}
+	return err
+}
+
+// marked reads the folder that a boot file names, "" if it is of another boot.
+func marked(s *disk, dir string) string {
+	b, err := atomicfile.ReadCapped(filepath.Join(dir, bootFile), 8192)
+	boot, path, _ := strings.Cut(strings.TrimSuffix(string(b), "\n"), " ")
+	if err != nil || boot != s.boot {
+		return ""
+	}
+	return path
+}
+
+// anyRuns tells whether a container with a folder in the run folder is alive.
+func (s *disk) anyRuns() (bool, error) {
 	ids, err := idsIn(s.running())
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, id := range ids {
 		if facts, err := s.facts(id); err != nil || facts.Alive || facts.Watched {
-			return fault.New(fault.Conflict, "open container store %s: its run folder %s has running containers of the store %s: name another one by --runroot", s.opts.Root, s.opts.Run, root)
+			return true, nil
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // empty removes what is in a folder of the run folder.

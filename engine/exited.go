@@ -36,8 +36,8 @@ func Exited(ctx context.Context, e *Engine, id container.ID) (*Again, error) {
 	if settled.Again != nil {
 		return &Again{settled.Again.Delay}, nil
 	}
-	if rec := settled.Record; rec.Config.Life.Remove {
-		return nil, removePassing(ctx, e, l, rec, true, &p)
+	if settled.Goes {
+		return nil, removePassing(ctx, e, l, settled.Record, true, &p)
 	}
 	return nil, nil
 }
@@ -100,7 +100,7 @@ func settle(ctx context.Context, e *Engine, l *container.Locked, p *passing) (*c
 		return settled, err
 	}
 	rec := settled.Record
-	if p != nil && settled.Again == nil && rec.Config.Life.Remove && rec.Config.Namespaces.PID == "" {
+	if p != nil && settled.Goes && rec.Config.Namespaces.PID == "" {
 		p.begin(ctx, rec)
 	}
 	if err := release(ctx, e, rec, facts.Started.Range, e.Networks.Detach); err != nil {

@@ -8,6 +8,7 @@ import (
 
 // Restart stops a container, if it runs, and starts it.
 func Restart(ctx context.Context, e *Engine, r StopRequest) (container.ID, error) {
+	r.again = true
 	id, err := Stop(ctx, e, r)
 	if err != nil {
 		return id, err

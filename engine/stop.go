@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,7 @@ type StopRequest struct {
 	Signal    string // "" for the container's own
 	Timeout   *int   // seconds, -1 for ever; nil for the container's own
 	shutdown  bool   // the machine's, not a user's
+	again     bool   // it is started again then
 }
 
 // defaultStop is how long a container has after its stop signal, in seconds.
@@ -91,6 +93,15 @@ func beginStop(ctx context.Context, e *Engine, id container.ID, r StopRequest) (
 	}
 	if err := note(); err != nil {
 		return nil, err
+	}
+	if r.again {
+		self, err := container.Identify(os.Getpid())
+		if err == nil {
+			err = l.Held(self)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	s := &stopping{rec: rec, seconds: stopTime(rec, &r), shutdown: r.shutdown}
 	if s.watch, err = watch(e, id); err != nil {
