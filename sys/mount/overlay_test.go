@@ -102,7 +102,7 @@ func TestVolatileAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	params := []mount.Param{{Key: "upperdir", Value: store + "/up"}, {Key: "workdir", Value: store + "/work"}, {Key: "volatile"}}
+	params := []mount.Param{{Key: "upperdir", Value: store + "/up"}, {Key: "workdir", Value: store + "/work"}, {Key: "volatile", Flag: true}}
 	for range 2 {
 		fd, err := mount.Overlay([]string{store + "/a"}, params, 0)
 		if mount.NeedsOldOverlay(err) {
