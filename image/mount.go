@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
@@ -52,7 +51,7 @@ func dropView(ctx context.Context, s *Store, key string) error {
 
 // viewTree mounts an image through the view of a key, which is made if it is not
 // there.
-func viewTree(ctx context.Context, s *Store, img Image, key string, opts ...snapshots.Opt) (*os.File, error) {
+func viewTree(ctx context.Context, s *Store, img Image, key string, opts ...snapshot.Opt) (*os.File, error) {
 	chain := identity.ChainID(slices.Clone(img.Layers))
 	mounts, err := s.lib.Layers.View(ctx, key, string(chain), opts...)
 	if errdefs.IsAlreadyExists(err) {
@@ -85,7 +84,7 @@ func (s *Store) Mount(ctx context.Context, nameOrID string) (path string, err er
 	}
 	var u undo.Stack
 	defer u.Unwind(&err)
-	tree, err := viewTree(ctx, s, img, "mount-"+img.ID.Encoded(), snapshots.WithLabels(map[string]string{"containerd.io/gc.root": "mounted"}))
+	tree, err := viewTree(ctx, s, img, "mount-"+img.ID.Encoded(), snapshot.WithLabels(map[string]string{"containerd.io/gc.root": "mounted"}))
 	if err != nil {
 		return "", err
 	}

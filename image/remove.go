@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
@@ -193,7 +192,7 @@ func (r *removal) untag(ctx context.Context, img *library.Entry, keys []string) 
 	for _, k := range keys {
 		n, err := r.names.Get(ctx, k)
 		if err == nil {
-			err = r.names.Delete(ctx, k, images.DeleteTarget(&n.Target))
+			err = r.names.Delete(ctx, k, n.Target.Digest)
 		}
 		if err != nil && !errdefs.IsNotFound(err) {
 			return out, err
@@ -222,7 +221,7 @@ func (r *removal) untag(ctx context.Context, img *library.Entry, keys []string) 
 // with a name that nobody sees: the container's layers need it.
 func (r *removal) forget(ctx context.Context, img *library.Entry) *library.Entry {
 	if len(r.o.InUse(img.ID)) > 0 {
-		if err := r.s.lib.Names.Put(ctx, images.Image{Name: library.Dangling + string(img.Target.Digest), Target: img.Target}); err != nil {
+		if err := r.s.lib.Names.Put(ctx, names.Image{Name: library.Dangling + string(img.Target.Digest), Target: img.Target}); err != nil {
 			r.s.opts.Warn(err)
 		}
 		return nil

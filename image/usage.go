@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
@@ -16,6 +15,7 @@ import (
 	"berth/image/gc"
 	"berth/image/library"
 	"berth/image/manifest"
+	"berth/image/snapshot"
 )
 
 // Usage is the image half of system df: nothing is counted anew, sizes are
@@ -26,8 +26,8 @@ func (s *Store) Usage(ctx context.Context, inUse func(digest.Digest) []InUse) (U
 		return Usage{}, err
 	}
 	sizes := map[string]int64{}
-	if err := s.lib.Layers.Walk(ctx, func(ctx context.Context, i snapshots.Info) error {
-		if i.Kind != snapshots.KindCommitted {
+	if err := s.lib.Layers.Walk(ctx, func(ctx context.Context, i snapshot.Info) error {
+		if i.Kind != snapshot.Committed {
 			return nil
 		}
 		u, err := s.lib.Layers.Usage(ctx, i.Name)

@@ -16,7 +16,6 @@ import (
 	"berth/image/manifest"
 	"berth/image/names"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -172,7 +171,7 @@ func (k *check) names(ctx context.Context) error {
 			return err == nil && slices.ContainsFunc(now, func(q names.Problem) bool { return q.Path == p.Path })
 		})
 	}
-	slices.SortFunc(imgs, func(a, b images.Image) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(imgs, func(a, b names.Image) int { return strings.Compare(a.Name, b.Name) })
 	for _, img := range imgs {
 		lack, err := k.lacks(ctx, img)
 		if err != nil {
@@ -185,7 +184,7 @@ func (k *check) names(ctx context.Context) error {
 			continue // removed or moved meanwhile
 		}
 		k.add(Finding{Object: "name " + img.Name, Problem: lack, Harm: true}, func(ctx context.Context) (string, error) {
-			return "name removed", k.Names.DeleteLocked(ctx, img.Name, images.DeleteTarget(&img.Target))
+			return "name removed", k.Names.DeleteLocked(ctx, img.Name, img.Target.Digest)
 		})
 	}
 	return nil
@@ -194,7 +193,7 @@ func (k *check) names(ctx context.Context) error {
 // lacks says what an image needs that is not there: its target and, of a
 // manifest, the config. A platform of an index that was not fetched and a
 // layer whose blob was not kept are no lack.
-func (k *check) lacks(ctx context.Context, img images.Image) (string, error) {
+func (k *check) lacks(ctx context.Context, img names.Image) (string, error) {
 	d := img.Target.Digest
 	ok, err := k.has(ctx, d)
 	if err != nil || !ok {

@@ -49,23 +49,21 @@ import (
 	"berth/image/content"
 	"berth/image/lease"
 	"berth/image/names"
-
-	"github.com/containerd/containerd/v2/core/snapshots"
+	"berth/image/snapshot"
 )
 
-// Snapshots is what a collection needs of the layers; every containerd
-// Snapshotter has it. One that is a snapshots.Cleaner, too, is cleaned at the
-// end, outside the lock.
+// Snapshots is what a collection needs of the layers. One that has Cleanup, too,
+// is cleaned at the end, outside the lock.
 type Snapshots interface {
-	Walk(ctx context.Context, fn snapshots.WalkFunc, filters ...string) error
-	Usage(ctx context.Context, key string) (snapshots.Usage, error)
+	Walk(ctx context.Context, fn snapshot.WalkFunc, filters ...string) error
+	Usage(ctx context.Context, key string) (snapshot.Usage, error)
 	Remove(ctx context.Context, key string) error
 }
 
 // detacher is a Snapshots that removes in two steps, so that no one waits for
 // the unlinking of a big tree: Detach makes the snapshot not be there any more,
 // and free, called without the lock, gives its space back. If it is not called
-// the Cleaner does that.
+// Cleanup does that.
 type detacher interface {
 	Detach(ctx context.Context, key string) (free func() error, err error)
 }
@@ -163,7 +161,7 @@ func (c *Collector) Collect(ctx context.Context, o Options) (Result, error) {
 	if err := c.Content.StrayLocks(); err != nil {
 		s.failures = append(s.failures, err)
 	}
-	if cleaner, ok := c.Snapshots.(snapshots.Cleaner); ok && failed == nil {
+	if cleaner, ok := c.Snapshots.(interface{ Cleanup(context.Context) error }); ok && failed == nil {
 		if err := cleaner.Cleanup(ctx); err != nil {
 			s.failures = append(s.failures, err)
 		}

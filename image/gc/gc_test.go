@@ -21,8 +21,6 @@ import (
 	"berth/image/snapshot"
 
 	core "github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -141,7 +139,7 @@ func (s *store) add(t testing.TB, i sample, labels bool) {
 	}
 	s.layer(t, string(i.chain)+"-below", "")
 	s.layer(t, string(i.chain), string(i.chain)+"-below")
-	if _, err := s.Names.Create(ctx, images.Image{Name: i.name, Target: i.target}); err != nil {
+	if _, err := s.Names.Create(ctx, names.Image{Name: i.name, Target: i.target}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -167,7 +165,7 @@ func (s *store) has(i sample) (blobs, layers int) {
 	if s.Snapshots == nil {
 		return blobs, 0
 	}
-	s.Snapshots.Walk(ctx, func(_ context.Context, info snapshots.Info) error {
+	s.Snapshots.Walk(ctx, func(_ context.Context, info snapshot.Info) error {
 		if info.Name == string(i.chain) || info.Name == string(i.chain)+"-below" {
 			layers++
 		}
@@ -288,7 +286,7 @@ func TestRootAndExpireLabels(t *testing.T) {
 	i := makeSample(1, 10)
 	s.add(t, i, false)
 	past := map[string]string{"containerd.io/gc.expire": time.Now().Add(-time.Hour).Format(time.RFC3339)}
-	if _, err := s.Names.Update(ctx, images.Image{Name: i.name, Labels: past}, "labels"); err != nil {
+	if _, err := s.Names.Update(ctx, names.Image{Name: i.name, Labels: past}, "labels"); err != nil {
 		t.Fatal(err)
 	}
 	s.collect(t, gc.Options{})
@@ -534,4 +532,4 @@ func TestWhatIsLeasedAfterTheMarkStays(t *testing.T) {
 	}
 }
 
-func imageOf(i sample) images.Image { return images.Image{Name: i.name, Target: i.target} }
+func imageOf(i sample) names.Image { return names.Image{Name: i.name, Target: i.target} }

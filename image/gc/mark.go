@@ -9,9 +9,9 @@ import (
 	"berth/base/fault"
 	"berth/image/content"
 	"berth/image/lease"
+	"berth/image/names"
+	"berth/image/snapshot"
 
-	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -37,8 +37,8 @@ type marker struct {
 	start time.Time
 
 	blobs  map[digest.Digest]content.Blob // as listed at the start
-	layers map[string]snapshots.Info
-	images map[string]images.Image
+	layers map[string]snapshot.Info
+	images map[string]names.Image
 	leases []lease.Held
 
 	marked   map[node]bool
@@ -51,7 +51,7 @@ type marker struct {
 func (c *Collector) mark(ctx context.Context) (*marker, error) {
 	m := &marker{
 		Collector: c, start: time.Now(),
-		blobs: map[digest.Digest]content.Blob{}, layers: map[string]snapshots.Info{},
+		blobs: map[digest.Digest]content.Blob{}, layers: map[string]snapshot.Info{},
 		marked: map[node]bool{}, seen: map[string]bool{},
 	}
 	blobs, err := c.Content.Scan(ctx)
@@ -59,7 +59,7 @@ func (c *Collector) mark(ctx context.Context) (*marker, error) {
 		return nil, err
 	}
 	if c.Snapshots != nil {
-		err := c.Snapshots.Walk(ctx, func(_ context.Context, i snapshots.Info) error {
+		err := c.Snapshots.Walk(ctx, func(_ context.Context, i snapshot.Info) error {
 			m.layers[i.Name] = i
 			return nil
 		})
@@ -105,7 +105,7 @@ func (m *marker) roots(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.images, m.leases = map[string]images.Image{}, leases
+	m.images, m.leases = map[string]names.Image{}, leases
 	for _, img := range imgs {
 		m.images[img.Name] = img
 		if !ended(img.Labels, m.start) {

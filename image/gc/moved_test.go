@@ -4,9 +4,8 @@ import (
 	"context"
 	"testing"
 
-	"github.com/containerd/containerd/v2/core/snapshots"
-
 	"berth/image/gc"
+	"berth/image/snapshot"
 )
 
 // meddler does something between a collection's mark and its sweep.
@@ -15,7 +14,7 @@ type meddler struct {
 	do func()
 }
 
-func (m *meddler) Usage(ctx context.Context, key string) (snapshots.Usage, error) {
+func (m *meddler) Usage(ctx context.Context, key string) (snapshot.Usage, error) {
 	if m.do != nil {
 		m.do()
 		m.do = nil

@@ -19,10 +19,10 @@ import (
 	"berth/image/content"
 	"berth/image/gc"
 	"berth/image/lease"
+	"berth/image/names"
+	"berth/image/snapshot"
 
 	core "github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/images"
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -108,7 +108,7 @@ func (s *store) pull(i sample) error {
 	if err := s.Content.Sync(ctx); err != nil {
 		return err
 	}
-	if err := s.Names.Put(ctx, images.Image{Name: i.name, Target: i.target}); err != nil {
+	if err := s.Names.Put(ctx, names.Image{Name: i.name, Target: i.target}); err != nil {
 		return err
 	}
 	for _, b := range i.blobs {
@@ -196,7 +196,7 @@ func (s *store) fetchRanged(ref string, b []byte, d digest.Digest) error {
 
 // unpack makes the snapshot of an image.
 func (s *store) unpack(i sample) error {
-	sn := s.Snapshots.(snapshots.Snapshotter)
+	sn := s.Snapshots.(*snapshot.Overlay)
 	for {
 		if _, err := sn.Stat(ctx, string(i.chain)); !errdefs.IsNotFound(err) {
 			return err

@@ -11,7 +11,6 @@ import (
 	"berth/base/fault"
 	"berth/image/content"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 )
@@ -295,5 +294,5 @@ func (s *sweep) unname(ctx context.Context, name string, target digest.Digest) e
 	if img.Target.Digest != target || !ended(img.Labels, s.start) {
 		return fault.New(fault.Conflict, "it was named again")
 	}
-	return s.Names.DeleteLocked(ctx, name, images.DeleteTarget(&img.Target))
+	return s.Names.DeleteLocked(ctx, name, img.Target.Digest)
 }

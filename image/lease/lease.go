@@ -3,8 +3,8 @@
 // no name leads to. It does not look at what it keeps. Row 3, image room.
 //
 // The methods have the shape of containerd's leases.Manager, with types of our
-// own, because containerd's package links gRPC, which berth must not: an
-// adapter is a line a method.
+// own, because containerd's package links gRPC, which berth must not (see package
+// image/containerd).
 //
 //	DIR/ID.json      {version,id,created,expiry|owner{pid,start,boot},labels,resources[]}
 //	                 and after it, a line each, arrays of resources added later

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
@@ -19,6 +18,7 @@ import (
 	"berth/base/atomicfile"
 	"berth/base/fault"
 	"berth/image/manifest"
+	"berth/image/names"
 	"berth/sys/stamp"
 )
 
@@ -106,7 +106,7 @@ func (c *catalog) place(id digest.Digest) int {
 	return at
 }
 
-func (c *catalog) add(at int, sum *summary, n *images.Image) {
+func (c *catalog) add(at int, sum *summary, n *names.Image) {
 	e := &c.entries[at]
 	if e.ID == "" {
 		e.Image = sum.image(n.Target)
@@ -205,7 +205,7 @@ func (s *summary) image(target ocispec.Descriptor) Image {
 
 // current is the summary of what a listed name leads to. Others may have moved
 // or removed the name since: then it is the new one's, or an error and no name.
-func current(ctx context.Context, l *Library, n images.Image) (images.Image, summary, error) {
+func current(ctx context.Context, l *Library, n names.Image) (names.Image, summary, error) {
 	for {
 		sum, err := l.summaryOf(ctx, n.Target)
 		if err == nil {
@@ -214,7 +214,7 @@ func current(ctx context.Context, l *Library, n images.Image) (images.Image, sum
 		now, gone := l.Names.Get(ctx, n.Name)
 		switch {
 		case errdefs.IsNotFound(gone):
-			return images.Image{}, sum, err
+			return names.Image{}, sum, err
 		case gone != nil || now.Target.Digest == n.Target.Digest && now.UpdatedAt.Equal(n.UpdatedAt) || ctx.Err() != nil:
 			return n, sum, err
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -28,14 +27,14 @@ type Naming struct {
 // Name gives names to targets, durably and in one commit. What bore a name
 // before keeps another one.
 func (l *Library) Name(ctx context.Context, all ...Naming) error {
-	var put, kept []images.Image
-	var others map[digest.Digest][]images.Image // listed once, for all that move
+	var put, kept []names.Image
+	var others map[digest.Digest][]names.Image // listed once, for all that move
 	for _, n := range all {
 		labels := map[string]string{}
 		if n.Source != "" {
 			labels[SourceLabel] = n.Source
 		}
-		put = append(put, images.Image{Name: n.Name, Target: bare(n.Target), Labels: labels})
+		put = append(put, names.Image{Name: n.Name, Target: bare(n.Target), Labels: labels})
 		old, err := l.Names.Get(ctx, n.Name)
 		if err != nil && !errdefs.IsNotFound(err) {
 			return err
@@ -62,7 +61,7 @@ func (l *Library) Name(ctx context.Context, all ...Naming) error {
 	for _, n := range kept {
 		// Somebody may have removed the old image before it had this name.
 		if _, err := l.Content.Info(ctx, n.Target.Digest); errdefs.IsNotFound(err) {
-			if err := l.Names.Delete(ctx, n.Name, images.DeleteTarget(&n.Target)); err != nil && !errdefs.IsNotFound(err) {
+			if err := l.Names.Delete(ctx, n.Name, n.Target.Digest); err != nil && !errdefs.IsNotFound(err) {
 				return err
 			}
 		}
@@ -80,7 +79,7 @@ func (l *Library) Name(ctx context.Context, all ...Naming) error {
 
 // has says that a name leads to an image already, perhaps in another wrapping:
 // it keeps that, and with it the digest of its registry.
-func has(ctx context.Context, l *Library, name images.Image, target ocispec.Descriptor) bool {
+func has(ctx context.Context, l *Library, name names.Image, target ocispec.Descriptor) bool {
 	if name.Target.Digest == target.Digest {
 		return true
 	}
@@ -105,18 +104,18 @@ func bare(d ocispec.Descriptor) ocispec.Descriptor {
 }
 
 // Orphan says under which name a target stays that loses old.
-func (l *Library) Orphan(ctx context.Context, old images.Image) ([]images.Image, error) {
+func (l *Library) Orphan(ctx context.Context, old names.Image) ([]names.Image, error) {
 	others, err := byTarget(ctx, l.Names)
 	return orphan(others[old.Target.Digest], old), err
 }
 
 // byTarget lists all names by what they lead to.
-func byTarget(ctx context.Context, store *names.Store) (map[digest.Digest][]images.Image, error) {
+func byTarget(ctx context.Context, store *names.Store) (map[digest.Digest][]names.Image, error) {
 	all, err := store.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[digest.Digest][]images.Image, len(all))
+	out := make(map[digest.Digest][]names.Image, len(all))
 	for _, n := range all {
 		out[n.Target.Digest] = append(out[n.Target.Digest], n)
 	}
@@ -124,7 +123,7 @@ func byTarget(ctx context.Context, store *names.Store) (map[digest.Digest][]imag
 }
 
 // orphan is Orphan by the names that lead to the same target.
-func orphan(others []images.Image, old images.Image) []images.Image {
+func orphan(others []names.Image, old names.Image) []names.Image {
 	source := old.Labels[SourceLabel]
 	repo, isDigest := CutDigest(old.Name)
 	byDigest := repo + "@" + source
@@ -134,7 +133,7 @@ func orphan(others []images.Image, old images.Image) []images.Image {
 		}
 	}
 	if source != "" && !isDigest {
-		return []images.Image{{Name: byDigest, Target: old.Target}}
+		return []names.Image{{Name: byDigest, Target: old.Target}}
 	}
-	return []images.Image{{Name: Dangling + string(old.Target.Digest), Target: old.Target}}
+	return []names.Image{{Name: Dangling + string(old.Target.Digest), Target: old.Target}}
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"slices"
 
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
@@ -251,8 +250,8 @@ func (u *unpacking) drop(ctx context.Context) {
 	}
 }
 
-func usageOf(r unpack.Result) snapshots.Usage {
-	return snapshots.Usage{Size: r.Size, Inodes: r.Inodes}
+func usageOf(r unpack.Result) snapshot.Usage {
+	return snapshot.Usage{Size: r.Size, Inodes: r.Inodes}
 }
 
 func snapshotLayer(name, parent string, l *oneLayer) snapshot.Layer {

@@ -8,14 +8,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/mount"
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/image-spec/identity"
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
 	"berth/image/diff"
+	"berth/image/snapshot"
 )
 
 // Writables makes writable trees above images' layers.
@@ -40,7 +39,7 @@ const writableLabel = "writable"
 // kind Exists, NotFound if the image has gone meanwhile.
 func (w *Writables) Prepare(ctx context.Context, key string, img Image) (Writable, error) {
 	chain := identity.ChainID(slices.Clone(img.Layers))
-	mounts, err := w.L.Layers.Prepare(ctx, key, string(chain), snapshots.WithLabels(map[string]string{"containerd.io/gc.root": writableLabel}))
+	mounts, err := w.L.Layers.Prepare(ctx, key, string(chain), snapshot.WithLabels(map[string]string{"containerd.io/gc.root": writableLabel}))
 	switch {
 	case errdefs.IsAlreadyExists(err):
 		return Writable{}, fault.Wrap(fault.Exists, err)
@@ -65,7 +64,7 @@ func (w *Writables) Find(ctx context.Context, key string) (Writable, error) {
 }
 
 // writable reads the one mount of an active snapshot.
-func (w *Writables) tree(mounts []mount.Mount) (Writable, error) {
+func (w *Writables) tree(mounts []snapshot.Mount) (Writable, error) {
 	t := Writable{Store: w.L.root}
 	if len(mounts) != 1 {
 		return t, fmt.Errorf("a root file system of %d mounts", len(mounts))
@@ -114,8 +113,8 @@ func (w *Writables) Old(ctx context.Context) (keys []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = w.L.Layers.Walk(ctx, func(_ context.Context, i snapshots.Info) error {
-		if i.Kind == snapshots.KindActive && i.Labels["containerd.io/gc.root"] == writableLabel && i.Created.Before(up) {
+	err = w.L.Layers.Walk(ctx, func(_ context.Context, i snapshot.Info) error {
+		if i.Kind == snapshot.Active && i.Labels["containerd.io/gc.root"] == writableLabel && i.Created.Before(up) {
 			keys = append(keys, i.Name)
 		}
 		return nil

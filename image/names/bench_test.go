@@ -8,7 +8,6 @@ import (
 
 	"berth/image/names"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -25,8 +24,8 @@ func open(t testing.TB, root string) *names.Store {
 	return s
 }
 
-func image(name string) images.Image {
-	return images.Image{
+func image(name string) names.Image {
+	return names.Image{
 		Name: name,
 		Target: ocispec.Descriptor{
 			MediaType: ocispec.MediaTypeImageManifest, Size: 1234, Digest: digest.FromString(name),
@@ -37,7 +36,7 @@ func image(name string) images.Image {
 func thousand(t testing.TB) *names.Store {
 	t.Helper()
 	s := open(t, t.TempDir())
-	var all []images.Image
+	var all []names.Image
 	for i := range 1000 {
 		all = append(all, image(fmt.Sprintf("docker.io/library/image%d:latest", i)))
 	}

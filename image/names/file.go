@@ -17,7 +17,6 @@ import (
 	"berth/base/ids"
 	"berth/sys/stamp"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -44,29 +43,29 @@ type record struct {
 
 // parse reads a name's file; file is its name on disk, which must be right for
 // the image's name.
-func parse(file string, b []byte) (images.Image, error) {
+func parse(file string, b []byte) (Image, error) {
 	r, ok := quick(b)
 	if !ok {
 		r = record{}
 		if err := json.Unmarshal(b, &r); err != nil {
-			return images.Image{}, fault.New(fault.Invalid, "%w", err)
+			return Image{}, fault.New(fault.Invalid, "%w", err)
 		}
 	}
 	if r.Version != version {
-		return images.Image{}, fault.New(fault.Unsupported, "version %d is not known", r.Version)
+		return Image{}, fault.New(fault.Unsupported, "version %d is not known", r.Version)
 	}
 	if want, _ := fileOf(r.Name); want != file {
-		return images.Image{}, fault.New(fault.Invalid, "it holds another name, %.200q", r.Name)
+		return Image{}, fault.New(fault.Invalid, "it holds another name, %.200q", r.Name)
 	}
-	img := images.Image{Name: r.Name, Target: r.Target, Labels: r.Labels, CreatedAt: r.Created, UpdatedAt: r.Updated}
+	img := Image{Name: r.Name, Target: r.Target, Labels: r.Labels, CreatedAt: r.Created, UpdatedAt: r.Updated}
 	if err := check(img); err != nil {
-		return images.Image{}, err
+		return Image{}, err
 	}
 	return img, nil
 }
 
 // check refuses what may not be stored.
-func check(img images.Image) error {
+func check(img Image) error {
 	bad := func(format string, args ...any) error {
 		return fault.New(fault.Invalid, format+": %w", append(args, errdefs.ErrInvalidArgument)...)
 	}
@@ -102,7 +101,7 @@ func isDigest(d digest.Digest) bool {
 }
 
 // stage writes the file of a name under a name that lists skip.
-func (s *Store) stage(img images.Image, durable bool) (path string, err error) {
+func (s *Store) stage(img Image, durable bool) (path string, err error) {
 	labels := maps.Clone(img.Labels)
 	maps.DeleteFunc(labels, func(_, v string) bool { return v == "" })
 	b, err := json.Marshal(record{
@@ -157,15 +156,15 @@ func (s *Store) syncAll() error {
 	return nil
 }
 
-func readFile(dir, file string) (images.Image, error) {
+func readFile(dir, file string) (Image, error) {
 	path := filepath.Join(dir, file)
 	b, err := atomicfile.ReadCapped(path, maxFile)
 	if err != nil {
-		return images.Image{}, err
+		return Image{}, err
 	}
 	img, err := parse(file, b)
 	if err != nil {
-		return images.Image{}, fmt.Errorf("name %s: %w", path, err)
+		return Image{}, fmt.Errorf("name %s: %w", path, err)
 	}
 	return img, nil
 }
@@ -178,9 +177,9 @@ type Problem struct {
 
 // Scan is List for the collector and for checks: it also gives the files that
 // cannot be read, in no order. Staged files are none of them.
-func (s *Store) Scan(ctx context.Context) ([]images.Image, []Problem, error) {
+func (s *Store) Scan(ctx context.Context) ([]Image, []Problem, error) {
 	all, problems, err := scan(ctx, s, nil)
-	out := make([]images.Image, len(all))
+	out := make([]Image, len(all))
 	for i := range all {
 		out[i] = all[i].Image
 	}
@@ -190,7 +189,7 @@ func (s *Store) Scan(ctx context.Context) ([]images.Image, []Problem, error) {
 // Listed is a name and what its file looked like when it was read; Stamp is the
 // zero Stamp if the file could be replaced without a trace.
 type Listed struct {
-	images.Image
+	Image
 	File  string
 	Stamp stamp.Stamp
 }
@@ -281,17 +280,17 @@ func lookedAt(dir int, file string, l *Listed) bool {
 
 // readListed reads a file for a list, with few system calls: they are most of
 // what a list costs. buf is scratch.
-func (s *Store) readListed(dir int, file string, buf []byte) (images.Image, error) {
+func (s *Store) readListed(dir int, file string, buf []byte) (Image, error) {
 	n, err := readSmall(dir, file, buf)
 	if err != nil {
-		return images.Image{}, fmt.Errorf("name %s: %w", s.path(file), err)
+		return Image{}, fmt.Errorf("name %s: %w", s.path(file), err)
 	}
 	if n == len(buf) { // it did not fit, or just so
 		return readFile(s.opts.Dir, file)
 	}
 	img, err := parse(file, buf[:n])
 	if err != nil {
-		return images.Image{}, fmt.Errorf("name %s: %w", s.path(file), err)
+		return Image{}, fmt.Errorf("name %s: %w", s.path(file), err)
 	}
 	return img, nil
 }
@@ -335,7 +334,7 @@ func readSmall(dir int, file string, buf []byte) (int, error) {
 }
 
 // merged is now with the fields of next that fieldpaths name.
-func merged(now, next images.Image, fieldpaths []string) (images.Image, error) {
+func merged(now, next Image, fieldpaths []string) (Image, error) {
 	if len(fieldpaths) == 0 {
 		return next, nil
 	}
@@ -357,7 +356,7 @@ func merged(now, next images.Image, fieldpaths []string) (images.Image, error) {
 		case p == "annotations":
 			now.Target.Annotations = cloned(next.Target.Annotations)
 		default:
-			return images.Image{}, fault.New(fault.Invalid, "field %q cannot be changed: %w", p, errdefs.ErrInvalidArgument)
+			return Image{}, fault.New(fault.Invalid, "field %q cannot be changed: %w", p, errdefs.ErrInvalidArgument)
 		}
 	}
 	maps.DeleteFunc(now.Labels, func(_, v string) bool { return v == "" })

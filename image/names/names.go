@@ -1,7 +1,8 @@
-// Package names keeps the names of images on plain files, one file a name:
-// containerd's images.Store for many processes at once, with no daemon. A name
-// is any string and points to a descriptor; what strings are good names (ref)
-// and what the descriptor leads to are not its business. Row 3, image room.
+// Package names keeps the names of images on plain files, one file a name, for
+// many processes at once, with no daemon. A name is any string and points to a
+// descriptor; what strings are good names (ref) and what the descriptor leads to
+// are not its business. It has the shape of containerd's images.Store, with types
+// of its own (see package image/containerd). Row 3, image room.
 //
 //	DIR/HASH-OF-NAME.json   {version,name,target,labels,created,updated}
 //	DIR/.stage-…            a file before it gets its name
@@ -35,9 +36,10 @@ import (
 	"berth/base/fault"
 	"berth/base/flock"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/pkg/filters"
 	"github.com/containerd/errdefs"
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Options says where the names are.
@@ -55,7 +57,13 @@ type Store struct {
 	lazy bool // see Later
 }
 
-var _ images.Store = (*Store)(nil)
+// Image is a name and what it points to.
+type Image struct {
+	Name                 string
+	Labels               map[string]string
+	Target               ocispec.Descriptor
+	CreatedAt, UpdatedAt time.Time
+}
 
 // Later is the same store, but its changes are durable only after its Sync:
 // for a verb that deletes many names one by one.
@@ -153,18 +161,18 @@ func notFound(name string) error {
 
 // Get reads one name: errdefs.ErrNotFound if it is not there, kind Invalid if
 // its file is broken.
-func (s *Store) Get(ctx context.Context, name string) (images.Image, error) {
+func (s *Store) Get(ctx context.Context, name string) (Image, error) {
 	file, _ := fileOf(name)
 	img, err := readFile(s.opts.Dir, file)
 	if fault.Is(err, fault.NotFound) {
-		return images.Image{}, notFound(name)
+		return Image{}, notFound(name)
 	}
 	return img, err
 }
 
 // List lists the names that a filter matches (name, target.digest,
 // target.mediatype, labels.KEY, annotations.KEY), all without a filter, sorted.
-func (s *Store) List(ctx context.Context, fs ...string) ([]images.Image, error) {
+func (s *Store) List(ctx context.Context, fs ...string) ([]Image, error) {
 	filter, err := filters.ParseAll(fs...)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "list images: %w: %w", err, errdefs.ErrInvalidArgument)
@@ -182,11 +190,11 @@ func (s *Store) List(ctx context.Context, fs ...string) ([]images.Image, error) 
 			out = append(out, img)
 		}
 	}
-	slices.SortFunc(out, func(a, b images.Image) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b Image) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
 }
 
-func adapt(img images.Image) filters.Adaptor {
+func adapt(img Image) filters.Adaptor {
 	return filters.AdapterFunc(func(path []string) (string, bool) {
 		if len(path) == 0 {
 			return "", false
@@ -211,20 +219,20 @@ func adapt(img images.Image) filters.Adaptor {
 
 // Create makes a name: errdefs.ErrAlreadyExists if it is there. Of many that
 // make one name at once, one succeeds.
-func (s *Store) Create(ctx context.Context, img images.Image) (images.Image, error) {
+func (s *Store) Create(ctx context.Context, img Image) (Image, error) {
 	img.CreatedAt = time.Now().UTC()
 	img.UpdatedAt = img.CreatedAt
 	if err := check(img); err != nil {
-		return images.Image{}, fmt.Errorf("create image: %w", err)
+		return Image{}, fmt.Errorf("create image: %w", err)
 	}
 	staged, err := s.stage(img, true)
 	if err != nil {
-		return images.Image{}, fmt.Errorf("create image %q: %w", img.Name, err)
+		return Image{}, fmt.Errorf("create image %q: %w", img.Name, err)
 	}
 	defer os.Remove(staged)
 	unlock, err := s.hold(img.Name)
 	if err != nil {
-		return images.Image{}, err
+		return Image{}, err
 	}
 	defer unlock()
 	file, _ := fileOf(img.Name)
@@ -233,13 +241,13 @@ func (s *Store) Create(ctx context.Context, img images.Image) (images.Image, err
 		err = os.Rename(staged, s.path(file))
 	}
 	if os.IsExist(err) {
-		return images.Image{}, fault.New(fault.Exists, "image %.200q: %w", img.Name, errdefs.ErrAlreadyExists)
+		return Image{}, fault.New(fault.Exists, "image %.200q: %w", img.Name, errdefs.ErrAlreadyExists)
 	}
 	if err == nil {
 		err = s.syncDir()
 	}
 	if err != nil {
-		return images.Image{}, fmt.Errorf("create image %q: %w", img.Name, err)
+		return Image{}, fmt.Errorf("create image %q: %w", img.Name, err)
 	}
 	return img, nil
 }
@@ -253,15 +261,15 @@ func (s *Store) replaceable(file string) bool {
 // Update changes a name: the fields that fieldpaths name (labels, labels.KEY,
 // target, annotations, annotations.KEY), or all without one. An empty value
 // removes a label.
-func (s *Store) Update(ctx context.Context, img images.Image, fieldpaths ...string) (images.Image, error) {
+func (s *Store) Update(ctx context.Context, img Image, fieldpaths ...string) (Image, error) {
 	unlock, err := s.hold(img.Name)
 	if err != nil {
-		return images.Image{}, err
+		return Image{}, err
 	}
 	defer unlock()
 	now, err := s.Get(ctx, img.Name)
 	if err != nil {
-		return images.Image{}, fmt.Errorf("update: %w", err)
+		return Image{}, fmt.Errorf("update: %w", err)
 	}
 	next, err := merged(now, img, fieldpaths)
 	if err == nil {
@@ -272,12 +280,12 @@ func (s *Store) Update(ctx context.Context, img images.Image, fieldpaths ...stri
 		err = s.replace(next)
 	}
 	if err != nil {
-		return images.Image{}, fmt.Errorf("update image %.200q: %w", img.Name, err)
+		return Image{}, fmt.Errorf("update image %.200q: %w", img.Name, err)
 	}
 	return next, nil
 }
 
-func (s *Store) replace(img images.Image) error {
+func (s *Store) replace(img Image) error {
 	staged, err := s.stage(img, true)
 	if err != nil {
 		return err
@@ -291,33 +299,27 @@ func (s *Store) replace(img images.Image) error {
 }
 
 // Delete removes a name: errdefs.ErrNotFound if it is not there, or points to
-// another digest than images.DeleteTarget says. A broken one can be deleted.
-// What it pointed to stays until a collection, images.SynchronousDelete or not.
-func (s *Store) Delete(ctx context.Context, name string, opts ...images.DeleteOpt) error {
+// another digest than target, if one is given. A broken one can be deleted
+// without. What it pointed to stays until a collection.
+func (s *Store) Delete(ctx context.Context, name string, target ...digest.Digest) error {
 	unlock, err := s.hold(name)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return s.DeleteLocked(ctx, name, opts...)
+	return s.DeleteLocked(ctx, name, target...)
 }
 
 // DeleteLocked is Delete for the collector, which holds LOCKS/gc exclusively
 // and so is alone.
-func (s *Store) DeleteLocked(ctx context.Context, name string, opts ...images.DeleteOpt) error {
-	var o images.DeleteOptions
-	for _, opt := range opts {
-		if err := opt(ctx, &o); err != nil {
-			return err
-		}
-	}
-	if o.Target != nil && o.Target.Digest != "" {
+func (s *Store) DeleteLocked(ctx context.Context, name string, target ...digest.Digest) error {
+	if len(target) > 0 {
 		now, err := s.Get(ctx, name)
 		if err != nil {
 			return fmt.Errorf("delete: %w", err)
 		}
-		if now.Target.Digest != o.Target.Digest {
-			return fault.New(fault.NotFound, "image %.200q points to %s, not %s: %w", name, now.Target.Digest, o.Target.Digest, errdefs.ErrNotFound)
+		if !slices.Contains(target, now.Target.Digest) {
+			return fault.New(fault.NotFound, "image %.200q points to %s, not %s: %w", name, now.Target.Digest, target[0], errdefs.ErrNotFound)
 		}
 	}
 	file, _ := fileOf(name)

@@ -16,7 +16,6 @@ import (
 	"berth/base/fault"
 	"berth/image/names"
 
-	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -54,7 +53,7 @@ func work(root string) error {
 		}
 		// Every process adds a label of its own; none may be lost.
 		key := fmt.Sprintf("pid%d", os.Getpid())
-		_, err = s.Update(ctx, images.Image{Name: "all", Labels: map[string]string{key: fmt.Sprint(round)}}, "labels."+key)
+		_, err = s.Update(ctx, names.Image{Name: "all", Labels: map[string]string{key: fmt.Sprint(round)}}, "labels."+key)
 		if err != nil {
 			return err
 		}
@@ -138,10 +137,10 @@ func TestLife(t *testing.T) {
 	if _, err := s.Update(ctx, image("none")); !errdefs.IsNotFound(err) {
 		t.Errorf("%v", err)
 	}
-	if err := s.Delete(ctx, img.Name, images.DeleteTarget(&img.Target)); !errdefs.IsNotFound(err) {
+	if err := s.Delete(ctx, img.Name, img.Target.Digest); !errdefs.IsNotFound(err) {
 		t.Errorf("delete of another target: %v", err)
 	}
-	if err := s.Delete(ctx, img.Name, images.DeleteTarget(&other.Target)); err != nil {
+	if err := s.Delete(ctx, img.Name, other.Target.Digest); err != nil {
 		t.Error(err)
 	}
 	if err := s.Delete(ctx, img.Name); !errdefs.IsNotFound(err) || !fault.Is(err, fault.NotFound) {
@@ -184,13 +183,13 @@ func TestPutMovesNames(t *testing.T) {
 
 func TestWhatMayNotBeStored(t *testing.T) {
 	s := open(t, t.TempDir())
-	for what, change := range map[string]func(*images.Image){
-		"no name":       func(i *images.Image) { i.Name = "" },
-		"long name":     func(i *images.Image) { i.Name = strings.Repeat("x", 5000) },
-		"bad digest":    func(i *images.Image) { i.Target.Digest = "sha256:../../x" },
-		"no digest":     func(i *images.Image) { i.Target.Digest = "" },
-		"no media type": func(i *images.Image) { i.Target.MediaType = "" },
-		"long label":    func(i *images.Image) { i.Labels = map[string]string{"k": strings.Repeat("x", 4096)} },
+	for what, change := range map[string]func(*names.Image){
+		"no name":       func(i *names.Image) { i.Name = "" },
+		"long name":     func(i *names.Image) { i.Name = strings.Repeat("x", 5000) },
+		"bad digest":    func(i *names.Image) { i.Target.Digest = "sha256:../../x" },
+		"no digest":     func(i *names.Image) { i.Target.Digest = "" },
+		"no media type": func(i *names.Image) { i.Target.MediaType = "" },
+		"long label":    func(i *names.Image) { i.Labels = map[string]string{"k": strings.Repeat("x", 4096)} },
 	} {
 		img := image("good")
 		change(&img)

@@ -8,13 +8,11 @@ import (
 	"time"
 
 	"berth/base/fault"
-
-	"github.com/containerd/containerd/v2/core/images"
 )
 
 // staging is one name on its way in Put.
 type staging struct {
-	img  images.Image
+	img  Image
 	from time.Time // UpdatedAt of the name that it replaces, zero for none
 	path string
 }
@@ -22,7 +20,7 @@ type staging struct {
 // Put makes names or moves them to a new target, all of them with one sync.
 // Of a name that is there the creation time stays, and the labels if img has
 // none (nil). If it fails in between, some are done.
-func (s *Store) Put(ctx context.Context, imgs ...images.Image) (err error) {
+func (s *Store) Put(ctx context.Context, imgs ...Image) (err error) {
 	all := make([]staging, len(imgs))
 	names := make([]string, len(imgs))
 	defer func() {
@@ -57,7 +55,7 @@ func (s *Store) Put(ctx context.Context, imgs ...images.Image) (err error) {
 }
 
 // prepare stages the file of one name with what stays of the old one.
-func (s *Store) prepare(ctx context.Context, img images.Image, durable bool) (staging, error) {
+func (s *Store) prepare(ctx context.Context, img Image, durable bool) (staging, error) {
 	st := staging{img: img}
 	old, err := s.Get(ctx, img.Name)
 	switch {
@@ -83,7 +81,7 @@ func (s *Store) prepare(ctx context.Context, img images.Image, durable bool) (st
 
 // enter gives a staged file its name, under the name's lock. If the old one
 // changed since it was read, the file is staged again.
-func (s *Store) enter(ctx context.Context, st *staging, img images.Image) error {
+func (s *Store) enter(ctx context.Context, st *staging, img Image) error {
 	old, err := s.Get(ctx, img.Name)
 	if err == nil && !old.UpdatedAt.Equal(st.from) {
 		_ = os.Remove(st.path)

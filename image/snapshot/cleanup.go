@@ -14,7 +14,7 @@ import (
 
 // Cleanup removes what verbs left behind that were killed: the trash, staged
 // records, folders without a record, commits that the machine lost, stale
-// marks. It disturbs no verb that is under way. See snapshots.Cleaner.
+// marks. It disturbs no verb that is under way.
 func (o *Overlay) Cleanup(ctx context.Context) error {
 	s := sweeper{&o.shelf}
 	steps := []struct {

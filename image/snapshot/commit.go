@@ -10,32 +10,25 @@ import (
 	"berth/base/atomicfile"
 	"berth/base/fault"
 
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"golang.org/x/sys/unix"
 )
 
-// Commit turns an active snapshot into a committed one; see
-// snapshots.Snapshotter. It counts what the folder takes. With
-// snapshots.WithParent, an active snapshot without a parent gets one.
-func (o *Overlay) Commit(ctx context.Context, name, key string, opts ...snapshots.Opt) error {
-	info := snapshots.Info{}
-	for _, opt := range opts {
-		if err := opt(&info); err != nil {
-			return fmt.Errorf("commit snapshot %s: %w", key, err)
-		}
-	}
+// Commit turns an active snapshot into a committed one and counts what its
+// folder takes. WithParent gives one that has no parent a parent.
+func (o *Overlay) Commit(ctx context.Context, name, key string, opts ...Opt) error {
 	rec, err := o.load(key)
 	if err != nil {
 		return fmt.Errorf("commit %w", err)
 	}
-	if rec.Kind != active {
+	if rec.Kind != Active {
 		return refuse(fault.Conflict, "commit snapshot %s: it is not active", key)
 	}
 	usage, err := count(ctx, o.upper(rec.ID))
 	if err != nil {
 		return fmt.Errorf("commit snapshot %s: %w", key, err)
 	}
-	return o.commit(ctx, Layer{Name: name, Parent: info.Parent, Key: key, Usage: usage, Labels: info.Labels, RootSet: true}, rec.ID)
+	want := wanted(opts)
+	return o.commit(ctx, Layer{Name: name, Parent: want.Parent, Key: key, Usage: usage, Labels: want.Labels, RootSet: true}, rec.ID)
 }
 
 // CommitLayer turns what PrepareLayer made into a committed snapshot; see
@@ -94,7 +87,7 @@ func (o *shelf) commitLocked(l Layer, id, parent string) (trash string, err erro
 		return "", err
 	}
 	switch {
-	case rec.Kind != active:
+	case rec.Kind != Active:
 		return "", refuse(fault.Conflict, "snapshot %s: it is not active", l.Key)
 	case rec.ID != id:
 		return "", refuse(fault.Conflict, "snapshot %s: it was replaced meanwhile", l.Key)
@@ -127,7 +120,7 @@ func (o *shelf) commitLocked(l Layer, id, parent string) (trash string, err erro
 func (o *shelf) swing(rec *record, l Layer, parent string) error {
 	t := now()
 	next := &record{
-		Version: recordVersion, Key: l.Name, ID: rec.ID, Kind: committed, Parent: parent, Labels: l.Labels,
+		Version: recordVersion, Key: l.Name, ID: rec.ID, Kind: Committed, Parent: parent, Labels: l.Labels,
 		Created: t, Updated: t, Size: l.Usage.Size, Inodes: l.Usage.Inodes,
 	}
 	hash := hashOf(l.Name)
@@ -213,7 +206,7 @@ func (o *shelf) toSync(keys []string) ([]*record, error) {
 	var list []*record
 	cleared := false
 	for _, rec := range recs {
-		if rec.Kind != committed {
+		if rec.Kind != Committed {
 			list = append(list, rec)
 			continue
 		}

@@ -15,7 +15,6 @@ import (
 
 	"berth/base/ids"
 
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 )
@@ -57,7 +56,7 @@ func work(dir string) error {
 		case 4:
 			_, err = o.View(ctx, key, parent)
 		case 5:
-			_, err = o.Update(ctx, snapshots.Info{Name: chain(), Labels: map[string]string{"a": key}}, "labels.a")
+			_, err = o.Update(ctx, Info{Name: chain(), Labels: map[string]string{"a": key}}, "labels.a")
 		case 6:
 			err = o.Remove(ctx, chain())
 		case 7:
@@ -67,7 +66,7 @@ func work(dir string) error {
 		case 9:
 			err = o.Commit(ctx, chain(), key)
 		case 10:
-			if err = o.Walk(ctx, func(context.Context, snapshots.Info) error { return nil }); err == nil {
+			if err = o.Walk(ctx, func(context.Context, Info) error { return nil }); err == nil {
 				_, err = o.Mounts(ctx, key)
 			}
 		}
@@ -211,7 +210,7 @@ func checkContent(t *testing.T, o *Overlay, rec *record) {
 	if _, err := os.Stat(o.upper(rec.ID)); err != nil {
 		t.Errorf("%s: %v", rec.Key, err)
 	}
-	if rec.Kind != committed || rec.Labels["of"] == "" {
+	if rec.Kind != Committed || rec.Labels["of"] == "" {
 		return
 	}
 	for i := range workerFiles {
@@ -290,7 +289,7 @@ func full(t *testing.T, dir string) {
 	}
 	for i := range 20 { // the disk is full: whatever happens, it is no half snapshot
 		_, _ = o.Prepare(ctx, fmt.Sprintf("box%d", i), made[0])
-		_, _ = o.Update(ctx, snapshots.Info{Name: made[0], Labels: map[string]string{"of": "x"}}, "labels.y")
+		_, _ = o.Update(ctx, Info{Name: made[0], Labels: map[string]string{"of": "x"}}, "labels.y")
 	}
 	check(t, o, false)
 	must(t, o.Remove(ctx, made[len(made)-1]))

@@ -1,7 +1,11 @@
 // Package snapshot keeps the layers of images and the writable folders of
-// containers, and says how to mount them. It is a containerd Snapshotter on
-// plain files for many processes at once, with no daemon. It unpacks nothing,
-// follows no references and mounts nothing into the caller's namespace. Row 3.
+// containers, and says how to mount them: on plain files, for many processes at
+// once, with no daemon. It unpacks nothing, follows no references and mounts
+// nothing into the caller's namespace. Row 3.
+//
+// It is a containerd Snapshotter with types of its own, because containerd's
+// package links protobuf, which every start would pay for: package
+// image/containerd gives it that interface.
 //
 // # The contract
 //
@@ -10,7 +14,7 @@
 //	Prepare ─▶ active ── Commit ─▶ committed ◀── CommitLayer ── active ◀─ PrepareLayer
 //	View ────▶ view                    ▲ parent of actives, views and committed ones
 //
-// Beyond containerd's interface:
+// Beyond what containerd asks for:
 //
 //   - The layers of an image may be filled at once, before their parents are
 //     there: PrepareLayer gives an empty folder, CommitLayer its name and parent.
@@ -65,8 +69,6 @@ package snapshot
 import (
 	"context"
 	"os"
-
-	"github.com/containerd/containerd/v2/core/snapshots"
 )
 
 // Name is the snapshotter's name in containerd.io/gc.ref.snapshot.* labels.
@@ -74,12 +76,35 @@ const Name = "berth"
 
 // Store is what the image room needs of an implementation.
 type Store interface {
-	snapshots.Snapshotter
-	snapshots.Cleaner
+	lookups
+	writes
+	layers
+}
+
+// lookups tell what there is.
+type lookups interface {
+	Stat(ctx context.Context, key string) (Info, error)
+	Usage(ctx context.Context, key string) (Usage, error)
+	Mounts(ctx context.Context, key string) ([]Mount, error)
+	Walk(ctx context.Context, fn WalkFunc, filters ...string) error
+}
+
+// writes make, change and remove snapshots.
+type writes interface {
+	Prepare(ctx context.Context, key, parent string, opts ...Opt) ([]Mount, error)
+	View(ctx context.Context, key, parent string, opts ...Opt) ([]Mount, error)
+	Commit(ctx context.Context, name, key string, opts ...Opt) error
+	Update(ctx context.Context, info Info, fieldpaths ...string) (Info, error)
+	Remove(ctx context.Context, key string) error
+	Cleanup(ctx context.Context) error
+}
+
+// layers are filled through their folder and become durable together.
+type layers interface {
 	// PrepareLayer makes an active snapshot without a parent and opens its empty
 	// folder, which shall become a layer in overlay's form: whiteouts are
 	// character devices 0/0, opaque folders have the xattr OpaqueXattr.
-	PrepareLayer(ctx context.Context, key string, opts ...snapshots.Opt) (*os.File, error)
+	PrepareLayer(ctx context.Context, key string, opts ...Opt) (*os.File, error)
 	// CommitLayer turns such an active snapshot into a committed one.
 	CommitLayer(ctx context.Context, l Layer) error
 	// OpaqueXattr names the xattr that makes a folder opaque (value "y").
@@ -94,7 +119,7 @@ type Layer struct {
 	Parent string // a committed snapshot, "" if there is none
 	Key    string // what PrepareLayer was given; gone afterwards
 	// Usage is what the folder takes, counted while it was filled.
-	Usage  snapshots.Usage
+	Usage  Usage
 	Labels map[string]string
 	// RootSet says that the layer brought owner and mode of its root folder;
 	// otherwise the parent's are taken.

@@ -6,18 +6,16 @@ import (
 	"strings"
 
 	"berth/base/fault"
-
-	"github.com/containerd/containerd/v2/core/mount"
 )
 
 // maxLayers is how many layers overlay takes (OVL_MAX_STACK of the kernel).
 const maxLayers = 500
 
-// Mounts gives the mounts of an active snapshot or a view; see
-// snapshots.Snapshotter. There is one, of type overlay or bind. With very many
-// layers lowerdir= is longer than the page that mount(2) takes: mount.All of
-// containerd then makes the paths relative, MountTree has no limit.
-func (o *Overlay) Mounts(_ context.Context, key string) ([]mount.Mount, error) {
+// Mounts gives the mounts of an active snapshot or a view: one, of type overlay
+// or bind. With very many layers lowerdir= is longer than the page that mount(2)
+// takes: mount.All of containerd then makes the paths relative, MountTree has no
+// limit.
+func (o *Overlay) Mounts(_ context.Context, key string) ([]Mount, error) {
 	rec, err := o.load(key)
 	if err != nil {
 		return nil, fmt.Errorf("mounts of %w", err)
@@ -25,8 +23,8 @@ func (o *Overlay) Mounts(_ context.Context, key string) ([]mount.Mount, error) {
 	return o.mountsOf(rec)
 }
 
-func (o *Overlay) mountsOf(rec *record) ([]mount.Mount, error) {
-	if rec.Kind == committed {
+func (o *Overlay) mountsOf(rec *record) ([]Mount, error) {
+	if rec.Kind == Committed {
 		return nil, refuse(fault.Conflict, "mounts of snapshot %s: it is committed, make a view", rec.Key)
 	}
 	lower, err := o.lowerOf(rec)
@@ -35,23 +33,23 @@ func (o *Overlay) mountsOf(rec *record) ([]mount.Mount, error) {
 	}
 	own := o.upper(rec.ID)
 	switch {
-	case len(lower) == 0 && rec.Kind == active:
+	case len(lower) == 0 && rec.Kind == Active:
 		return bindOf(own, "rw"), nil
 	case len(lower) == 0:
 		return bindOf(own, "ro"), nil
-	case len(lower) == 1 && rec.Kind == view:
+	case len(lower) == 1 && rec.Kind == View:
 		return bindOf(lower[0], "ro"), nil
 	}
 	options := o.overlayOptions()
-	if rec.Kind == active {
+	if rec.Kind == Active {
 		options = append(options, "workdir="+o.work(rec.ID), "upperdir="+own)
 	}
 	options = append(options, "lowerdir="+strings.Join(lower, ":"))
-	return []mount.Mount{{Type: "overlay", Source: "overlay", Options: options}}, nil
+	return []Mount{{Type: "overlay", Source: "overlay", Options: options}}, nil
 }
 
-func bindOf(path, mode string) []mount.Mount {
-	return []mount.Mount{{Type: "bind", Source: path, Options: []string{mode, "rbind"}}}
+func bindOf(path, mode string) []Mount {
+	return []Mount{{Type: "bind", Source: path, Options: []string{mode, "rbind"}}}
 }
 
 // overlayOptions are those of all overlay mounts. redirect_dir=nofollow is "off"

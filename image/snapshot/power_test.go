@@ -6,7 +6,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 )
 
@@ -41,7 +40,7 @@ func layer(t testing.TB, o *Overlay, name, parent string) {
 func names(t testing.TB, o *Overlay) []string {
 	t.Helper()
 	list := []string{}
-	err := o.Walk(t.Context(), func(_ context.Context, i snapshots.Info) error {
+	err := o.Walk(t.Context(), func(_ context.Context, i Info) error {
 		list = append(list, i.Name)
 		return nil
 	})

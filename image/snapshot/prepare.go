@@ -11,23 +11,21 @@ import (
 	"berth/base/fault"
 	"berth/base/undo"
 
-	"github.com/containerd/containerd/v2/core/mount"
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"golang.org/x/sys/unix"
 )
 
-// Prepare makes an active snapshot; see snapshots.Snapshotter. Its root folder
+// Prepare makes an active snapshot above a parent, "" for none. Its root folder
 // has the owner and mode of the parent's.
-func (o *Overlay) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
-	return o.begin(ctx, active, key, parent, opts)
+func (o *Overlay) Prepare(ctx context.Context, key, parent string, opts ...Opt) ([]Mount, error) {
+	return o.begin(ctx, Active, key, parent, opts)
 }
 
-// View makes a snapshot that is only read; see snapshots.Snapshotter.
-func (o *Overlay) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
-	return o.begin(ctx, view, key, parent, opts)
+// View makes a snapshot that is only read.
+func (o *Overlay) View(ctx context.Context, key, parent string, opts ...Opt) ([]Mount, error) {
+	return o.begin(ctx, View, key, parent, opts)
 }
 
-func (o *Overlay) begin(ctx context.Context, kind, key, parent string, opts []snapshots.Opt) ([]mount.Mount, error) {
+func (o *Overlay) begin(ctx context.Context, kind Kind, key, parent string, opts []Opt) ([]Mount, error) {
 	rec, err := o.newSnapshot(ctx, kind, key, parent, opts)
 	if err != nil {
 		return nil, fmt.Errorf("prepare %w", err)
@@ -42,8 +40,8 @@ func (o *Overlay) begin(ctx context.Context, kind, key, parent string, opts []sn
 
 // PrepareLayer makes an active snapshot to be filled through its folder, which
 // it opens; see Store. The file is the caller's.
-func (o *Overlay) PrepareLayer(ctx context.Context, key string, opts ...snapshots.Opt) (*os.File, error) {
-	rec, err := o.newSnapshot(ctx, active, key, "", opts)
+func (o *Overlay) PrepareLayer(ctx context.Context, key string, opts ...Opt) (*os.File, error) {
+	rec, err := o.newSnapshot(ctx, Active, key, "", opts)
 	if err != nil {
 		return nil, fmt.Errorf("prepare %w", err)
 	}
@@ -62,21 +60,15 @@ func (o *folders) upper(id string) string { return filepath.Join(o.d, id, "fs") 
 func (o *folders) work(id string) string { return filepath.Join(o.d, id, "work") }
 
 // newSnapshot makes folder, mark and record of a snapshot, in this order.
-func (o *shelf) newSnapshot(ctx context.Context, kind, key, parent string, opts []snapshots.Opt) (*record, error) {
+func (o *shelf) newSnapshot(ctx context.Context, kind Kind, key, parent string, opts []Opt) (*record, error) {
 	if err := checkKey("prepare", key); err != nil {
 		return nil, err
 	}
 	if err := stopped(ctx, "prepare", key); err != nil {
 		return nil, err
 	}
-	info := snapshots.Info{}
-	for _, opt := range opts {
-		if err := opt(&info); err != nil {
-			return nil, fmt.Errorf("snapshot %s: %w", key, err)
-		}
-	}
 	t := now()
-	rec := &record{Version: recordVersion, Key: key, Kind: kind, Parent: parent, Labels: info.Labels, Created: t, Updated: t}
+	rec := &record{Version: recordVersion, Key: key, Kind: kind, Parent: parent, Labels: wanted(opts).Labels, Created: t, Updated: t}
 
 	locks, err := o.lock(key, parent)
 	if err != nil {
@@ -159,7 +151,7 @@ func (o *shelf) parentOf(key, parent string) (*record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("snapshot %s: parent %w", key, err)
 	}
-	if rec.Kind != committed {
+	if rec.Kind != Committed {
 		return nil, refuse(fault.Invalid, "snapshot %s: parent %s is not committed", key, parent)
 	}
 	return rec, nil
@@ -183,7 +175,7 @@ func (o *folders) makeFolder(rec *record) (*os.File, error) {
 		if err == nil {
 			err = makeDir(o.upper(rec.ID), 0o755)
 		}
-		if err == nil && rec.Kind == active {
+		if err == nil && rec.Kind == Active {
 			err = makeDir(o.work(rec.ID), 0o711)
 		}
 		if err == nil {

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"berth/base/fault"
-
-	"github.com/containerd/containerd/v2/core/snapshots"
 )
 
 const (
@@ -19,19 +17,12 @@ const (
 	maxKey        = 4096    // bytes of a key
 )
 
-// The kinds as they stand in a record.
-const (
-	active    = "active"
-	view      = "view"
-	committed = "committed"
-)
-
 // record is what the store knows of one snapshot.
 type record struct {
 	Version int               `json:"version"`
 	Key     string            `json:"key"`
 	ID      string            `json:"id"` // of the folder
-	Kind    string            `json:"kind"`
+	Kind    Kind              `json:"kind"`
 	Parent  string            `json:"parent,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
 	Created time.Time         `json:"created"`
@@ -91,7 +82,7 @@ func (r *record) check(hash string) error {
 		return errors.New("the key is another one")
 	case !isID(r.ID):
 		return errors.New("no folder's id")
-	case r.Kind != active && r.Kind != view && r.Kind != committed:
+	case r.Kind != Active && r.Kind != View && r.Kind != Committed:
 		return errors.New("no known kind")
 	case r.Parent == r.Key || len(r.Parent) > maxKey:
 		return errors.New("an impossible parent")
@@ -112,10 +103,10 @@ func (r *record) encode() ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-// info is the record in containerd's words.
-func (r *record) info() snapshots.Info {
-	return snapshots.Info{
-		Kind:    snapshots.ParseKind(r.Kind),
+// info is what others get to know of it.
+func (r *record) info() Info {
+	return Info{
+		Kind:    r.Kind,
 		Name:    r.Key,
 		Parent:  r.Parent,
 		Labels:  r.Labels,

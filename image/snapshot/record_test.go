@@ -17,13 +17,13 @@ func TestRecord(t *testing.T) {
 	good := `{"version":1,"key":"key","id":"abc","kind":"active","created":"2026-01-02T03:04:05Z","updated":"2026-01-02T03:04:05Z"`
 	cases := []struct {
 		what, data, under string
-		kind              string
+		kind              Kind
 		err               fault.Kind
 	}{
-		{"an active one", good + "}", k, active, 0},
+		{"an active one", good + "}", k, Active, 0},
 		{"under another name", good + "}", n, "", fault.Invalid},
-		{"before its commit", good + next + "}}", k, active, 0},
-		{"after its commit", good + next + "}}", n, committed, 0},
+		{"before its commit", good + next + "}}", k, Active, 0},
+		{"after its commit", good + next + "}}", n, Committed, 0},
 		{"two commits in one", good + next + next + "}}}", n, "", fault.Invalid},
 		{"nothing", "", k, "", fault.Invalid},
 		{"zeros", "\x00\x00\x00\x00", k, "", fault.Invalid},
@@ -36,7 +36,7 @@ func TestRecord(t *testing.T) {
 		{"an id with a colon", strings.Replace(good, "abc", "a:b", 1) + "}", k, "", fault.Invalid},
 		{"no id", strings.Replace(good, "abc", "", 1) + "}", k, "", fault.Invalid},
 		{"a long id", strings.Replace(good, "abc", "abcdefghi", 1) + "}", k, "", fault.Invalid},
-		{"no kind", strings.Replace(good, active, "", 1) + "}", k, "", fault.Invalid},
+		{"no kind", strings.Replace(good, "active", "", 1) + "}", k, "", fault.Invalid},
 		{"its own parent", good + `,"parent":"key"}`, k, "", fault.Invalid},
 		{"a negative size", good + `,"size":-1}`, k, "", fault.Invalid},
 	}

@@ -119,7 +119,7 @@ func (o *records) stage(rec *record) (string, error) {
 // durable reports whether the record is of a kind that a power cut must not
 // take; actives are synced by their owner, who knows whether they matter.
 func (r *record) durable() bool {
-	return r.Kind == committed || r.Next != nil
+	return r.Kind == Committed || r.Next != nil
 }
 
 // create gives a new record its name, which must be free.

@@ -13,7 +13,7 @@ import (
 )
 
 // Remove removes a snapshot that has no children and returns when its space is
-// free; see snapshots.Snapshotter. If that fails in between, the snapshot is
+// free. If that fails in between, the snapshot is
 // gone and Cleanup frees the rest.
 func (o *Overlay) Remove(ctx context.Context, key string) error {
 	free, err := o.Detach(ctx, key)

@@ -119,9 +119,6 @@ func (o *Overlay) OpaqueXattr() string {
 	return "trusted.overlay.opaque"
 }
 
-// Close does nothing: the store is in no process.
-func (o *Overlay) Close() error { return nil }
-
 // newID makes a random folder id: 30 bits in 6 characters. mkdir(2) decides
 // whether it is free.
 func newID() string {

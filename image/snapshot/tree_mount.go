@@ -10,7 +10,6 @@ import (
 	"berth/base/fault"
 	sysmount "berth/sys/mount"
 
-	"github.com/containerd/containerd/v2/core/mount"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,8 +17,8 @@ import (
 // mount namespace, and gone when the descriptor is closed unless it was
 // attached (move_mount(2)). Paths are looked up in the calling thread's mount
 // namespace. The descriptor is close-on-exec and the caller's.
-func MountTree(ctx context.Context, mounts []mount.Mount) (fd int, err error) {
-	if len(mounts) != 1 || mounts[0].Target != "" {
+func MountTree(ctx context.Context, mounts []Mount) (fd int, err error) {
+	if len(mounts) != 1 {
 		return -1, refuse(fault.Unsupported, "mount a snapshot: %d mounts instead of one", len(mounts))
 	}
 	if err := ctx.Err(); err != nil {

@@ -11,12 +11,11 @@ import (
 	"berth/sys/thread"
 	"berth/test/leak"
 
-	"github.com/containerd/containerd/v2/core/mount"
 	"golang.org/x/sys/unix"
 )
 
 // pile makes n layers with one file each and prepares a box on top.
-func pile(t *testing.T, o *Overlay, n int) []mount.Mount {
+func pile(t *testing.T, o *Overlay, n int) []Mount {
 	t.Helper()
 	parent := ""
 	for i := range n {

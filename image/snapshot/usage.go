@@ -5,33 +5,32 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"golang.org/x/sys/unix"
 )
 
 // count adds up blocks and inodes of a folder, hard links once. What goes
 // meanwhile is left out.
-func count(ctx context.Context, dir string) (snapshots.Usage, error) {
+func count(ctx context.Context, dir string) (Usage, error) {
 	d, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return snapshots.Usage{}, err
+		return Usage{}, err
 	}
 	defer d.Close()
 	c := &counter{ctx: ctx, links: map[uint64]bool{}}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(d.Fd()), &st); err != nil {
-		return snapshots.Usage{}, err
+		return Usage{}, err
 	}
 	c.add(&st)
 	if err := c.folder(int(d.Fd())); err != nil {
-		return snapshots.Usage{}, fmt.Errorf("count what is in %s: %w", dir, err)
+		return Usage{}, fmt.Errorf("count what is in %s: %w", dir, err)
 	}
 	return c.sum, nil
 }
 
 type counter struct {
 	ctx   context.Context
-	sum   snapshots.Usage
+	sum   Usage
 	links map[uint64]bool // inodes with several names; all are on one file system
 }
 

@@ -11,48 +11,47 @@ import (
 
 	"berth/base/fault"
 
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/filters"
 	"golang.org/x/sys/unix"
 )
 
-// Stat says what a snapshot is; see snapshots.Snapshotter.
-func (o *Overlay) Stat(_ context.Context, key string) (snapshots.Info, error) {
+// Stat says what a snapshot is.
+func (o *Overlay) Stat(_ context.Context, key string) (Info, error) {
 	rec, err := o.load(key)
 	if err != nil {
-		return snapshots.Info{}, fmt.Errorf("look up %w", err)
+		return Info{}, fmt.Errorf("look up %w", err)
 	}
 	return rec.info(), nil
 }
 
 // Usage says what a snapshot takes without its parents: what was counted at its
 // commit, and what is there now for an active one.
-func (o *Overlay) Usage(ctx context.Context, key string) (snapshots.Usage, error) {
+func (o *Overlay) Usage(ctx context.Context, key string) (Usage, error) {
 	rec, err := o.load(key)
 	if err != nil {
-		return snapshots.Usage{}, fmt.Errorf("usage of %w", err)
+		return Usage{}, fmt.Errorf("usage of %w", err)
 	}
-	if rec.Kind != active {
-		return snapshots.Usage{Size: rec.Size, Inodes: rec.Inodes}, nil
+	if rec.Kind != Active {
+		return Usage{Size: rec.Size, Inodes: rec.Inodes}, nil
 	}
 	usage, err := count(ctx, o.upper(rec.ID))
 	if err != nil {
-		return snapshots.Usage{}, fmt.Errorf("usage of snapshot %s: %w", key, err)
+		return Usage{}, fmt.Errorf("usage of snapshot %s: %w", key, err)
 	}
 	return usage, nil
 }
 
-// Update changes labels; see snapshots.Snapshotter. Field paths are "labels"
-// and "labels.NAME"; none means all labels.
-func (o *Overlay) Update(_ context.Context, info snapshots.Info, fieldpaths ...string) (snapshots.Info, error) {
+// Update changes labels. Field paths are "labels" and "labels.NAME"; none means
+// all labels.
+func (o *Overlay) Update(_ context.Context, info Info, fieldpaths ...string) (Info, error) {
 	rec, err := o.update(info, fieldpaths)
 	if err != nil {
-		return snapshots.Info{}, fmt.Errorf("update %w", err)
+		return Info{}, fmt.Errorf("update %w", err)
 	}
 	return rec.info(), nil
 }
 
-func (o *shelf) update(info snapshots.Info, fieldpaths []string) (*record, error) {
+func (o *shelf) update(info Info, fieldpaths []string) (*record, error) {
 	for _, path := range fieldpaths {
 		if path != "labels" && !strings.HasPrefix(path, "labels.") {
 			return nil, refuse(fault.Invalid, "snapshot %s: field %q cannot be changed", info.Name, path)
@@ -111,9 +110,9 @@ func setLabel(rec *record, name, value string) {
 }
 
 // Walk calls fn for each snapshot that a filter matches, all if there are no
-// filters; see snapshots.Snapshotter. No lock is held: what comes or goes
-// meanwhile may be seen or not. Broken records are skipped and reported.
-func (o *Overlay) Walk(ctx context.Context, fn snapshots.WalkFunc, filter ...string) error {
+// filters. No lock is held: what comes or goes meanwhile may be seen or not.
+// Broken records are skipped and reported.
+func (o *Overlay) Walk(ctx context.Context, fn WalkFunc, filter ...string) error {
 	match, err := filters.ParseAll(filter...)
 	if err != nil {
 		return fmt.Errorf("list snapshots: %w", err)
@@ -142,14 +141,14 @@ func (o *Overlay) Walk(ctx context.Context, fn snapshots.WalkFunc, filter ...str
 }
 
 // adapt shows a snapshot to the filters: name, parent, kind, labels.NAME.
-func adapt(info snapshots.Info) filters.Adaptor {
+func adapt(info Info) filters.Adaptor {
 	return filters.AdapterFunc(func(path []string) (string, bool) {
 		if len(path) == 0 {
 			return "", false
 		}
 		switch path[0] {
 		case "kind":
-			return strings.ToLower(info.Kind.String()), true
+			return string(info.Kind), true
 		case "name":
 			return info.Name, true
 		case "parent":

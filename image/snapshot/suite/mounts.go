@@ -7,7 +7,6 @@ import (
 
 	"berth/image/snapshot"
 
-	"github.com/containerd/containerd/v2/core/mount"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,8 +14,8 @@ import (
 func readThrough(b *bench) {
 	b.layer("one", "", func(dir string) { b.write(dir, "a", "1"); b.write(dir, "d/x", "1") })
 	b.layer("two", "one", func(dir string) { b.write(dir, "d/x", "2"); b.write(dir, "d/y", "2") })
-	view := func(key, parent string) func() ([]mount.Mount, error) {
-		return func() ([]mount.Mount, error) { return b.View(b.ctx, key, parent) }
+	view := func(key, parent string) func() ([]snapshot.Mount, error) {
+		return func() ([]snapshot.Mount, error) { return b.View(b.ctx, key, parent) }
 	}
 	for name, want := range map[string][]string{"": nil, "one": {"a=1", "d/", "d/x=1"}, "two": {"a=1", "d/", "d/x=2", "d/y=2"}} {
 		mounts, err := view("view of "+name, name)()
@@ -121,9 +120,9 @@ func rootFolder(b *bench) {
 	f.Close()
 	b.ok(b.CommitLayer(b.ctx, snapshot.Layer{Name: "three", Parent: "two", Key: "k", RootSet: true}))
 	for name, want := range map[string]os.FileMode{"": 0o755, "one": 0o1700, "two": 0o1700, "three": 0o750} {
-		for _, prepare := range []func(string) ([]mount.Mount, error){
-			func(key string) ([]mount.Mount, error) { return b.Prepare(b.ctx, "box of "+key, name) },
-			func(key string) ([]mount.Mount, error) { return b.View(b.ctx, "view of "+key, name) },
+		for _, prepare := range []func(string) ([]snapshot.Mount, error){
+			func(key string) ([]snapshot.Mount, error) { return b.Prepare(b.ctx, "box of "+key, name) },
+			func(key string) ([]snapshot.Mount, error) { return b.View(b.ctx, "view of "+key, name) },
 		} {
 			mounts, err := prepare(name)
 			b.look(mounts, err, func(dir string) {

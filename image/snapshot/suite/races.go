@@ -9,7 +9,6 @@ import (
 
 	"berth/image/snapshot"
 
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 )
@@ -69,7 +68,7 @@ func recordedUsage(b *bench) {
 	if usage.Size < 100<<10 || usage.Size > 200<<10 || usage.Inodes != 2 {
 		b.Fatalf("an active one takes %+v", usage)
 	}
-	said := snapshots.Usage{Size: 12345, Inodes: 77}
+	said := snapshot.Usage{Size: 12345, Inodes: 77}
 	b.ok(b.CommitLayer(b.ctx, snapshot.Layer{Name: "c", Key: "k", Usage: said}))
 	if usage, err = b.other.Usage(b.ctx, "c"); err != nil || usage != said {
 		b.Fatalf("a committed one takes %+v (%v), want %+v", usage, err, said)
@@ -133,7 +132,7 @@ func life(b *bench, name string) error {
 	if err := b.CommitLayer(b.ctx, snapshot.Layer{Name: "c" + name, Parent: "base", Key: "k" + name}); err != nil {
 		return err
 	}
-	info := snapshots.Info{Name: "c" + name, Labels: map[string]string{"x": name}}
+	info := snapshot.Info{Name: "c" + name, Labels: map[string]string{"x": name}}
 	if _, err := b.Update(b.ctx, info, "labels.x"); err != nil {
 		return err
 	}

@@ -17,8 +17,6 @@ import (
 
 	"berth/image/snapshot"
 
-	"github.com/containerd/containerd/v2/core/mount"
-	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 )
@@ -106,7 +104,7 @@ func (b *bench) write(dir, name, content string) {
 }
 
 // look mounts what a snapshot consists of and hands out a path of it.
-func (b *bench) look(mounts []mount.Mount, err error, f func(dir string)) {
+func (b *bench) look(mounts []snapshot.Mount, err error, f func(dir string)) {
 	b.Helper()
 	b.ok(err)
 	fd, err := snapshot.MountTree(b.ctx, mounts)
@@ -150,16 +148,16 @@ func (b *bench) sees(dir string, want ...string) {
 func lineage(b *bench) {
 	b.layer("one", "", nil)
 	b.layer("two", "one", nil)
-	_, err := b.Prepare(b.ctx, "box", "two", snapshots.WithLabels(map[string]string{"a": "b"}))
+	_, err := b.Prepare(b.ctx, "box", "two", snapshot.WithLabels(map[string]string{"a": "b"}))
 	b.ok(err)
 	info, err := b.other.Stat(b.ctx, "box")
 	b.ok(err)
-	if info.Kind != snapshots.KindActive || info.Parent != "two" || info.Labels["a"] != "b" {
+	if info.Kind != snapshot.Active || info.Parent != "two" || info.Labels["a"] != "b" {
 		b.Fatalf("box is %+v", info)
 	}
 	info, err = b.other.Stat(b.ctx, "two")
 	b.ok(err)
-	if info.Kind != snapshots.KindCommitted || info.Parent != "one" || info.Created.IsZero() {
+	if info.Kind != snapshot.Committed || info.Parent != "one" || info.Created.IsZero() {
 		b.Fatalf("two is %+v", info)
 	}
 	for _, key := range []string{"one", "two"} {
@@ -198,9 +196,9 @@ func refusals(b *bench) {
 	b.is("commit nothing", b.Commit(b.ctx, "d", "gone"), errdefs.ErrNotFound)
 	b.is("remove nothing", b.Remove(b.ctx, "gone"), errdefs.ErrNotFound)
 	b.is("sync nothing", b.Sync(b.ctx, "gone"), errdefs.ErrNotFound)
-	_, err = b.Update(b.ctx, snapshots.Info{Name: "c"}, "kind")
+	_, err = b.Update(b.ctx, snapshot.Info{Name: "c"}, "kind")
 	b.is("change a kind", err, errdefs.ErrInvalidArgument)
-	err = b.CommitLayer(b.ctx, snapshot.Layer{Name: "d", Key: "v", Usage: snapshots.Usage{Size: -1}})
+	err = b.CommitLayer(b.ctx, snapshot.Layer{Name: "d", Key: "v", Usage: snapshot.Usage{Size: -1}})
 	b.is("a negative size", err, errdefs.ErrInvalidArgument)
 }
 
@@ -238,12 +236,12 @@ func rebase(b *bench) {
 
 	_, err = b.Prepare(b.ctx, "box", "c2")
 	b.ok(err)
-	err = b.Commit(b.ctx, "elsewhere", "box", snapshots.WithParent("c0"))
+	err = b.Commit(b.ctx, "elsewhere", "box", snapshot.WithParent("c0"))
 	b.is("another parent at the commit", err, errdefs.ErrInvalidArgument)
 	f, err := b.PrepareLayer(b.ctx, "k3")
 	b.ok(err)
 	f.Close()
-	b.ok(b.Commit(b.ctx, "c3", "k3", snapshots.WithParent("c2")))
+	b.ok(b.Commit(b.ctx, "c3", "k3", snapshot.WithParent("c2")))
 	b.is("remove c2", b.Remove(b.ctx, "c2"), errdefs.ErrFailedPrecondition)
 }
 
@@ -262,7 +260,7 @@ func oneWins(b *bench) {
 				return
 			}
 			f.Close()
-			switch err := s.CommitLayer(b.ctx, snapshot.Layer{Name: "chain", Key: key, Usage: snapshots.Usage{Size: int64(i)}}); {
+			switch err := s.CommitLayer(b.ctx, snapshot.Layer{Name: "chain", Key: key, Usage: snapshot.Usage{Size: int64(i)}}); {
 			case err == nil:
 				won[i] = true
 			case errdefs.IsAlreadyExists(err):
@@ -291,7 +289,7 @@ func oneWins(b *bench) {
 func (b *bench) names(want ...string) {
 	b.Helper()
 	got := []string{}
-	b.ok(b.other.Walk(b.ctx, func(_ context.Context, info snapshots.Info) error {
+	b.ok(b.other.Walk(b.ctx, func(_ context.Context, info snapshot.Info) error {
 		got = append(got, info.Name)
 		return nil
 	}))
