@@ -42,40 +42,56 @@ type Options struct {
 	DestNoFollow    bool // dest-nofollow: so is a destination covered
 }
 
+// word is one word and what it stands for.
+type word[T any] struct {
+	name string
+	is   T
+}
+
+func lookUp[T any](table []word[T], name string) (is T, ok bool) {
+	for i := range table {
+		if table[i].name == name {
+			return table[i].is, true
+		}
+	}
+	return is, false
+}
+
 // change is what a word does to the attributes: a field is cleared, then set.
 type change struct{ set, clear uint64 }
 
 // attrWords change attributes of a mount; with an "r" in front of all below, too.
-var attrWords = map[string]change{
-	"ro":            {set: unix.MOUNT_ATTR_RDONLY},
-	"rw":            {clear: unix.MOUNT_ATTR_RDONLY},
-	"nosuid":        {set: unix.MOUNT_ATTR_NOSUID},
-	"suid":          {clear: unix.MOUNT_ATTR_NOSUID},
-	"nodev":         {set: unix.MOUNT_ATTR_NODEV},
-	"dev":           {clear: unix.MOUNT_ATTR_NODEV},
-	"noexec":        {set: unix.MOUNT_ATTR_NOEXEC},
-	"exec":          {clear: unix.MOUNT_ATTR_NOEXEC},
-	"nodiratime":    {set: unix.MOUNT_ATTR_NODIRATIME},
-	"diratime":      {clear: unix.MOUNT_ATTR_NODIRATIME},
-	"nosymfollow":   {set: unix.MOUNT_ATTR_NOSYMFOLLOW},
-	"symfollow":     {clear: unix.MOUNT_ATTR_NOSYMFOLLOW},
-	"noatime":       {set: unix.MOUNT_ATTR_NOATIME, clear: unix.MOUNT_ATTR__ATIME},
-	"strictatime":   {set: unix.MOUNT_ATTR_STRICTATIME, clear: unix.MOUNT_ATTR__ATIME},
-	"relatime":      {clear: unix.MOUNT_ATTR__ATIME},
-	"atime":         {clear: unix.MOUNT_ATTR__ATIME},
-	"nostrictatime": {clear: unix.MOUNT_ATTR__ATIME},
-	"norelatime":    {}, // what is left then is the kernel's default, relatime
+// The tables are searched in order: maps would be built at every start.
+var attrWords = []word[change]{
+	{"ro", change{set: unix.MOUNT_ATTR_RDONLY}},
+	{"rw", change{clear: unix.MOUNT_ATTR_RDONLY}},
+	{"nosuid", change{set: unix.MOUNT_ATTR_NOSUID}},
+	{"suid", change{clear: unix.MOUNT_ATTR_NOSUID}},
+	{"nodev", change{set: unix.MOUNT_ATTR_NODEV}},
+	{"dev", change{clear: unix.MOUNT_ATTR_NODEV}},
+	{"noexec", change{set: unix.MOUNT_ATTR_NOEXEC}},
+	{"exec", change{clear: unix.MOUNT_ATTR_NOEXEC}},
+	{"nodiratime", change{set: unix.MOUNT_ATTR_NODIRATIME}},
+	{"diratime", change{clear: unix.MOUNT_ATTR_NODIRATIME}},
+	{"nosymfollow", change{set: unix.MOUNT_ATTR_NOSYMFOLLOW}},
+	{"symfollow", change{clear: unix.MOUNT_ATTR_NOSYMFOLLOW}},
+	{"noatime", change{set: unix.MOUNT_ATTR_NOATIME, clear: unix.MOUNT_ATTR__ATIME}},
+	{"strictatime", change{set: unix.MOUNT_ATTR_STRICTATIME, clear: unix.MOUNT_ATTR__ATIME}},
+	{"relatime", change{clear: unix.MOUNT_ATTR__ATIME}},
+	{"atime", change{clear: unix.MOUNT_ATTR__ATIME}},
+	{"nostrictatime", change{clear: unix.MOUNT_ATTR__ATIME}},
+	{"norelatime", change{}}, // what is left then is the kernel's default, relatime
 }
 
-var propagationWords = map[string]Propagation{
-	"private":     {Type: unix.MS_PRIVATE},
-	"shared":      {Type: unix.MS_SHARED},
-	"slave":       {Type: unix.MS_SLAVE},
-	"unbindable":  {Type: unix.MS_UNBINDABLE},
-	"rprivate":    {Type: unix.MS_PRIVATE, Rec: true},
-	"rshared":     {Type: unix.MS_SHARED, Rec: true},
-	"rslave":      {Type: unix.MS_SLAVE, Rec: true},
-	"runbindable": {Type: unix.MS_UNBINDABLE, Rec: true},
+var propagationWords = []word[Propagation]{
+	{"private", Propagation{Type: unix.MS_PRIVATE}},
+	{"shared", Propagation{Type: unix.MS_SHARED}},
+	{"slave", Propagation{Type: unix.MS_SLAVE}},
+	{"unbindable", Propagation{Type: unix.MS_UNBINDABLE}},
+	{"rprivate", Propagation{Type: unix.MS_PRIVATE, Rec: true}},
+	{"rshared", Propagation{Type: unix.MS_SHARED, Rec: true}},
+	{"rslave", Propagation{Type: unix.MS_SLAVE, Rec: true}},
+	{"runbindable", Propagation{Type: unix.MS_UNBINDABLE, Rec: true}},
 }
 
 // flagWords are handed to every file system: fsconfig(2).
@@ -84,18 +100,16 @@ var flagWords = []string{"acl", "async", "dirsync", "lazytime", "mand", "noacl",
 // idleWords have no effect on a mount made by descriptor.
 var idleWords = []string{"", "defaults", "iversion", "loud", "noiversion", "notmpcopyup", "silent"}
 
-var switchWords = map[string]func(*Options){
-	"bind":         func(o *Options) { o.Bind, o.Rec = true, false },
-	"rbind":        func(o *Options) { o.Bind, o.Rec = true, true },
-	"remount":      func(o *Options) { o.Remount = true },
-	"tmpcopyup":    func(o *Options) { o.CopyUp = true },
-	"idmap":        func(o *Options) { o.IDMap = true },
-	"ridmap":       func(o *Options) { o.IDMap, o.IDMapRec = true, true },
-	"copy-symlink": func(o *Options) { o.CopySymlink = true },
-	"src-nofollow": func(o *Options) { o.SrcNoFollow = true },
-	"dest-nofollow": func(o *Options) {
-		o.DestNoFollow = true
-	},
+var switchWords = []word[func(*Options)]{
+	{"bind", func(o *Options) { o.Bind, o.Rec = true, false }},
+	{"rbind", func(o *Options) { o.Bind, o.Rec = true, true }},
+	{"remount", func(o *Options) { o.Remount = true }},
+	{"tmpcopyup", func(o *Options) { o.CopyUp = true }},
+	{"idmap", func(o *Options) { o.IDMap = true }},
+	{"ridmap", func(o *Options) { o.IDMap, o.IDMapRec = true, true }},
+	{"copy-symlink", func(o *Options) { o.CopySymlink = true }},
+	{"src-nofollow", func(o *Options) { o.SrcNoFollow = true }},
+	{"dest-nofollow", func(o *Options) { o.DestNoFollow = true }},
 }
 
 // Limits of an option list; mount(2) takes a page, fsconfig(2) 255 bytes each.
@@ -127,20 +141,20 @@ func Parse(options []string) (*Options, error) {
 }
 
 func (o *Options) add(word string) error {
-	if c, ok := attrWords[word]; ok {
+	if c, ok := lookUp(attrWords, word); ok {
 		o.Attr.apply(c)
 		return nil
 	}
-	if p, ok := propagationWords[word]; ok {
+	if p, ok := lookUp(propagationWords, word); ok {
 		o.Propagation = append(o.Propagation, p)
 		return nil
 	}
-	if f, ok := switchWords[word]; ok {
+	if f, ok := lookUp(switchWords, word); ok {
 		f(o)
 		return nil
 	}
 	if rest, ok := strings.CutPrefix(word, "r"); ok {
-		if c, ok := attrWords[rest]; ok {
+		if c, ok := lookUp(attrWords, rest); ok {
 			o.RecAttr.apply(c)
 			return nil
 		}
@@ -219,14 +233,14 @@ func parseRanges(s string) ([]Range, error) {
 // MountOptions lists, in order, the words that Parse knows by itself.
 func MountOptions() []string {
 	var words []string
-	for w := range attrWords {
-		words = append(words, w, "r"+w)
+	for _, w := range attrWords {
+		words = append(words, w.name, "r"+w.name)
 	}
-	for w := range propagationWords {
-		words = append(words, w)
+	for _, w := range propagationWords {
+		words = append(words, w.name)
 	}
-	for w := range switchWords {
-		words = append(words, w)
+	for _, w := range switchWords {
+		words = append(words, w.name)
 	}
 	words = append(words, flagWords...)
 	words = append(words, idleWords[1:]...)
