@@ -81,11 +81,10 @@ func (s *shell) width() int { return term.Width(s.Out) }
 
 func (s *shell) run(ctx context.Context, args []string) int {
 	var g Globals
-	flags := g.flags(s.dialect)
-	if err := flags.Parse(args); err != nil {
-		return s.badGlobal(err, flags)
+	words, err := g.parse(args)
+	if err != nil {
+		return s.badGlobal(err)
 	}
-	words := flags.Args()
 	switch {
 	case g.version:
 		fmt.Fprintln(s.Out, system.Words(s.dialect, s.program))
@@ -176,7 +175,7 @@ func (s *shell) call(g Globals) (call *command.Call, done func()) {
 func (s *shell) help(words []string, w io.Writer, code int) int {
 	if len(words) == 0 {
 		var g Globals
-		s.table.RootHelp(w, s.dialect, s.program, s.width(), g.flags(s.dialect))
+		s.table.RootHelp(w, s.dialect, s.program, s.width(), g.flags())
 		return code
 	}
 	e, rest := s.table.Find(words)

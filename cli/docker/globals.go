@@ -29,19 +29,35 @@ type Globals struct {
 	remote, help, version bool
 }
 
+// parse reads them and gives the words behind. Most lines begin with the verb:
+// those get the defaults, and nothing is bound for them.
+func (g *Globals) parse(args []string) (words []string, err error) {
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		g.ClientDir, g.level = clientDir(), usualLevel
+		return args, nil
+	}
+	f := g.flags()
+	err = f.Parse(args)
+	return f.Args(), err
+}
+
+// usualLevel is --log-level where it is not given.
+const usualLevel = "info"
+
+// clientDir is --config where it is not given.
+func clientDir() string {
+	return cmp.Or(os.Getenv("DOCKER_CONFIG"), filepath.Join(os.Getenv("HOME"), ".docker"))
+}
+
 // flags binds them anew.
-func (g *Globals) flags(d command.Dialect) *pflag.FlagSet {
+func (g *Globals) flags() *pflag.FlagSet {
 	f := pflag.NewFlagSet("", pflag.ContinueOnError)
 	f.SetOutput(io.Discard)
 	f.SetInterspersed(false)
 	f.Usage = func() {}
-	home := os.Getenv("DOCKER_CONFIG")
-	if home == "" {
-		home = filepath.Join(os.Getenv("HOME"), ".docker")
-	}
-	f.StringVar(&g.ClientDir, "config", home, "Location of client config files")
+	f.StringVar(&g.ClientDir, "config", clientDir(), "Location of client config files")
 	f.BoolVarP(&g.Debug, "debug", "D", false, "Enable debug mode")
-	f.StringVarP(&g.level, "log-level", "l", "info", `Set the logging level ("debug"|"info"|"warn"|"error"|"fatal")`)
+	f.StringVarP(&g.level, "log-level", "l", usualLevel, `Set the logging level ("debug"|"info"|"warn"|"error"|"fatal")`)
 	f.BoolVar(&g.help, "help", false, "Print usage")
 	f.BoolVarP(&g.version, "version", "v", false, "Print version information and quit")
 	command.ListFlag(f, &g.hosts, "host", "H", "Daemon socket(s) to connect to; only the local engine is served")
@@ -98,7 +114,7 @@ func (g *Globals) check() error {
 
 // badGlobal is a flag before the verb that there is not, with the whole help as
 // docker has it.
-func (s *shell) badGlobal(err error, _ *pflag.FlagSet) int {
+func (s *shell) badGlobal(err error) int {
 	const code = 125
 	if err == pflag.ErrHelp {
 		return s.help(nil, s.Out, 0)
