@@ -36,6 +36,10 @@ func (c *child) next() (kind byte, payload []byte, err error) {
 		case err == unix.EINTR:
 		case err != nil:
 			return 0, nil, os.NewSyscallError("poll", err)
+		case n == 0 && c.theirs < 0:
+			// Stage 1, which ends when it gets a processor, still has a copy of the
+			// child's end.
+			return 0, nil, errExecuted
 		case n == 0:
 			return 0, nil, errDied
 		default:

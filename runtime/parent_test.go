@@ -193,6 +193,73 @@ func TestParentExec(t *testing.T) {
 	s.parent.wait(t, p.PID)
 }
 
+// TestParentLingers: an exec whose first stage is slow to go, and so to close its
+// copy of the socket, has not died when its program is faster.
+func TestParentLingers(t *testing.T) {
+	s := newStage(t)
+	ctx := context.Background()
+	req := s.request(t, "sleep 1000")
+	req.Stdio, _ = streams(t, "")
+	p, err := s.rt.Create(ctx, req)
+	must(t, err)
+	s.delete(t, req.ID)
+	must(t, s.rt.Start(ctx, req.ID))
+	process := *req.Spec.Process
+	process.Args = []string{"/bin/sh", "-c", "exit 4"}
+	l := &lingering{parent: s.parent}
+	e := runtime.ExecRequest{ID: req.ID, Process: &process, Parent: l}
+	e.Stdio, _ = streams(t, "")
+	x, err := s.rt.Spawn(ctx, e)
+	must(t, err)
+	must(t, l.goOn())
+	must(t, s.parent.Spoken(x.PID))
+	if ws := s.parent.wait(t, x.PID); ws.ExitStatus() != 4 {
+		t.Errorf("the exec ended with %v", ws)
+	}
+	must(t, s.rt.Kill(ctx, req.ID, unix.SIGKILL, false))
+	s.parent.wait(t, p.PID)
+}
+
+// lingering is a parent whose child's first stage stops before it ends.
+type lingering struct {
+	*parent
+	first int
+}
+
+func (l *lingering) Clone(a *clone.Attr) (int, bool, error) {
+	pid, two, err := l.parent.Clone(a)
+	if err == nil && two {
+		l.first = pid
+		err = l.stop()
+	}
+	return pid, two, err
+}
+
+// stop is in force when stage 1 wakes; before it sleeps it has to make stage 2.
+func (l *lingering) stop() error {
+	for {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", l.first))
+		_, state, _ := strings.Cut(string(stat), ") ")
+		switch {
+		case err != nil:
+			return err
+		case strings.HasPrefix(state, "D"): // vfork(2)
+			return unix.Kill(l.first, unix.SIGSTOP)
+		case strings.HasPrefix(state, "Z"): // where nothing is lent it goes before
+			return nil
+		}
+	}
+}
+
+func (l *lingering) goOn() error { return unix.Kill(l.first, unix.SIGCONT) }
+
+// Spoken leaves stage 1 to be reaped later, as a monitor does.
+func (l *lingering) Spoken(int) error { return nil }
+
+func (l *lingering) Abandon(pid int) error {
+	return errors.Join(l.goOn(), l.parent.Abandon(pid))
+}
+
 // TestParentFailure: whatever a start fails of, the parent has no child, and
 // nothing is left of the container.
 func TestParentFailure(t *testing.T) {
