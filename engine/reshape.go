@@ -148,6 +148,16 @@ func (r *reshaping) unmount(ctx context.Context, target string) error {
 	return nil
 }
 
+// dropVolumes lets go of the volumes that a container had and has no more: its end
+// will not know of them.
+func dropVolumes(ctx context.Context, e *Engine, had, has *container.Record) error {
+	gone := *had
+	gone.Mounts = slices.DeleteFunc(slices.Clone(had.Mounts), func(m container.MountPoint) bool {
+		return slices.ContainsFunc(has.Mounts, func(o container.MountPoint) bool { return o.Kind == m.Kind && o.Name == m.Name })
+	})
+	return detachVolumes(context.WithoutCancel(ctx), e, &gone)
+}
+
 func (r *reshaping) addDevice(d config.Device) error {
 	if slices.ContainsFunc(r.rec.Config.Devices.Add, func(o config.Device) bool { return o.Inside() == d.Inside() }) {
 		return fault.New(fault.Conflict, "container %s has a device %s already", r.rec.Name, d.Inside())

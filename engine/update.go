@@ -80,6 +80,7 @@ func Update(ctx context.Context, e *Engine, r UpdateRequest) error {
 		}
 		merged := rec.Config.Resources
 		mergeResources(&merged, &r.Resources)
+		had := *rec
 		if err := reshape(ctx, e, rec, in, &r.Shape, &u); err != nil {
 			return err
 		}
@@ -100,7 +101,10 @@ func Update(ctx context.Context, e *Engine, r UpdateRequest) error {
 		}
 		u.Release()
 		e.tell(rec, "update", nil)
-		return nil
+		if in == nil {
+			return nil
+		}
+		return dropVolumes(ctx, e, &had, rec)
 	})
 }
 
