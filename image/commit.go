@@ -77,7 +77,11 @@ func (w *Writables) Commit(ctx context.Context, o CommitOptions) (id digest.Dige
 	if err := s.lib.Put(ctx, doc.Manifest.Config, cfg.Raw(), nil); err != nil {
 		return "", err
 	}
-	if err := s.lib.Put(ctx, doc.Descriptor(), doc.Raw(), doc.GCLabels(nil)); err != nil {
+	labels := doc.GCLabels(nil)
+	if !o.Squash {
+		labels[library.ParentLabel] = string(base.ID)
+	}
+	if err := s.lib.Put(ctx, doc.Descriptor(), doc.Raw(), labels); err != nil {
 		return "", err
 	}
 	if _, err := s.lib.Unpack(ctx, h, library.Documents{Manifest: doc, Config: cfg}, func(Progress) {}, s.lib.Stored); err != nil {

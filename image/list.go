@@ -25,8 +25,15 @@ func (s *Store) List(ctx context.Context, o ListOptions) ([]Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	var parents map[digest.Digest]bool // not shown without a name, as long as they have children
+	if !o.All || slices.Contains(o.Filters["dangling"], "true") {
+		parents = parentsOf(all)
+	}
 	out := make([]Image, 0, len(all))
 	for i := range all {
+		if all[i].Bare() && parents[all[i].ID] {
+			continue
+		}
 		if keep(&all[i].Image) {
 			out = append(out, all[i].Image)
 		}

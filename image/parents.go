@@ -5,15 +5,34 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"berth/image/library"
 	"berth/image/manifest"
 )
 
+// parentsOf are the images that others were made from here, by id.
+func parentsOf(all []library.Entry) map[digest.Digest]bool {
+	out := map[digest.Digest]bool{}
+	for i := range all {
+		if p := all[i].Parent; p != "" {
+			out[p] = true
+		}
+	}
+	return out
+}
+
+// hasChildren says that another image was made from one here, which then stays
+// without a name. For podman an image is its own: it needs the layers only.
+func (r *removal) hasChildren(img *library.Entry) bool {
+	return !r.s.opts.Podman && slices.ContainsFunc(r.all, func(e library.Entry) bool { return e.Parent == img.ID })
+}
+
 // parents takes away what an image that just went was made from, the nearest
 // first, as long as nothing else needs it: no name, no container, no other image.
-// What cannot be read is needed.
+// Docker knows what was made here; podman looks for images that end where
+// another goes on. What cannot be read is needed.
 func (r *removal) parents(ctx context.Context, img *library.Entry) (out []Removed, gone []*library.Entry, err error) {
 	for !r.o.NoPrune {
 		p := r.parent(ctx, img)
@@ -38,6 +57,12 @@ func (r *removal) parent(ctx context.Context, img *library.Entry) (nearest *libr
 	steps := -1
 	for i := range r.all {
 		e := &r.all[i]
+		if !r.s.opts.Podman {
+			if e.ID == img.Parent {
+				nearest = e
+			}
+			continue
+		}
 		if n, ok := r.from(ctx, img, e); ok && n > steps {
 			nearest, steps = e, n
 		}
@@ -50,6 +75,9 @@ func (r *removal) parent(ctx context.Context, img *library.Entry) (nearest *libr
 
 // made says that another image was made from p.
 func (r *removal) made(ctx context.Context, p *library.Entry) bool {
+	if !r.s.opts.Podman {
+		return r.hasChildren(p)
+	}
 	for i := range r.all {
 		if e := &r.all[i]; e.ID != p.ID && extends(e.Layers, p.Layers) {
 			if _, ok := r.from(ctx, e, p); ok || r.steps(ctx, e) == nil {

@@ -135,6 +135,9 @@ func (r *removal) one(ctx context.Context, arg string) (out []Removed, gone *lib
 		}
 		return out, r.forget(ctx, img), nil
 	}
+	if r.hasChildren(img) {
+		return nil, nil, fault.New(fault.Conflict, "conflict: unable to delete %s (cannot be forced) - image has dependent child images", ref.Short(img.ID))
+	}
 	if !single(img) && !r.o.Force {
 		return nil, nil, fault.New(fault.Conflict, "conflict: unable to delete %s (must be forced) - image is referenced in multiple repositories", ref.Short(img.ID))
 	}
@@ -217,13 +220,15 @@ func (r *removal) untag(ctx context.Context, img *library.Entry, keys []string) 
 	return out, nil
 }
 
-// forget takes an image out of the catalog. One that a container uses stays
-// with a name that nobody sees: the container's layers need it.
+// forget takes an image out of the catalog. One that a container uses, or that
+// another was made from, stays with a name that nobody sees.
 func (r *removal) forget(ctx context.Context, img *library.Entry) *library.Entry {
-	if len(r.o.InUse(img.ID)) > 0 {
-		if err := r.s.lib.Names.Put(ctx, names.Image{Name: library.Dangling + string(img.Target.Digest), Target: img.Target}); err != nil {
+	if len(r.o.InUse(img.ID)) > 0 || r.hasChildren(img) {
+		kept := names.Image{Name: library.Dangling + string(img.Target.Digest), Target: img.Target}
+		if err := r.s.lib.Names.Put(ctx, kept); err != nil {
 			r.s.opts.Warn(err)
 		}
+		img.Keys = append(img.Keys, kept.Name)
 		return nil
 	}
 	gone := *img
@@ -252,7 +257,7 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
 	var gone []goneImage
 	for i := range all {
 		img := &all[i]
-		if (!o.All && !img.Dangling()) || !keep(&img.Image) || len(o.InUse(img.ID)) > 0 {
+		if (!o.All && !img.Dangling()) || !keep(&img.Image) || len(o.InUse(img.ID)) > 0 || img.Bare() && r.hasChildren(img) {
 			continue
 		}
 		lines, err := r.untag(ctx, img, slices.Clone(img.Keys))
@@ -286,7 +291,7 @@ func inOrder(gone []goneImage, deleted func(*library.Entry) []Removed) Pruned {
 	var out Pruned
 	for _, g := range gone {
 		out.Removed = append(out.Removed, g.untagged...)
-		if deleted != nil {
+		if deleted != nil && g.entry != nil {
 			out.Removed = append(out.Removed, deleted(g.entry)...)
 		}
 	}

@@ -1,6 +1,7 @@
 package library
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -33,6 +34,7 @@ type summary struct {
 	Platform ocispec.Platform  `json:"platform"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Layers   []digest.Digest   `json:"layers,omitempty"`
+	Parent   digest.Digest     `json:"parent,omitempty"`
 }
 
 const (
@@ -48,8 +50,12 @@ type Entry struct {
 	Keys    []string // names of the store, dangling ones too
 }
 
-// SourceLabel on a name says that the registry of the name has this digest.
-const SourceLabel = "berth.registry-digest"
+// SourceLabel on a name says that the registry of the name has this digest;
+// ParentLabel on a manifest which image it was made from, by id.
+const (
+	SourceLabel = "berth.registry-digest"
+	ParentLabel = "berth.parent"
+)
 
 // Catalog lists all images: the names of one id together, sorted by creation,
 // newest first. Broken ones are reported and left out.
@@ -111,6 +117,7 @@ func (c *catalog) add(at int, sum *summary, n *names.Image) {
 	if e.ID == "" {
 		e.Image = sum.image(n.Target)
 	}
+	e.Parent = cmp.Or(e.Parent, sum.Parent) // of its wrappings one may know it
 	e.add(n.Name, n.Target.Digest, n.Labels[SourceLabel], n.UpdatedAt)
 }
 
@@ -200,7 +207,7 @@ func Named(ctx context.Context, l *Library, name string) (Image, error) {
 
 func (s *summary) image(target ocispec.Descriptor) Image {
 	return Image{ID: s.ID, Target: target, Manifest: s.Manifest, Created: s.Created, Size: s.Size,
-		Platform: s.Platform, Labels: s.Labels, Layers: s.Layers}
+		Platform: s.Platform, Labels: s.Labels, Layers: s.Layers, Parent: s.Parent}
 }
 
 // current is the summary of what a listed name leads to. Others may have moved
@@ -325,6 +332,11 @@ func (l *Library) summarize(ctx context.Context, target ocispec.Descriptor) (sum
 	if img.Config.Created != nil {
 		sum.Created = *img.Config.Created
 	}
+	info, err := l.Content.Info(ctx, sum.Manifest)
+	if err != nil {
+		return summary{}, err
+	}
+	sum.Parent = digest.Digest(info.Labels[ParentLabel])
 	for _, chain := range identity.ChainIDs(slices.Clone(sum.Layers)) {
 		u, err := l.Layers.Usage(ctx, string(chain))
 		if err != nil && !errdefs.IsNotFound(err) {

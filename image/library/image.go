@@ -29,9 +29,12 @@ type Image struct {
 	Labels   map[string]string
 	// Layers are the diff ids, lowest first.
 	Layers []digest.Digest
-	// Parent is the ID of the image this one was built from, if that is known.
+	// Parent is the ID of the image this one was made from here, if it was.
 	Parent digest.Digest
 }
 
 // Dangling reports whether no tag names the image.
 func (i Image) Dangling() bool { return len(i.Names) == 0 }
+
+// Bare reports whether no name at all leads to the image, not by digest either.
+func (i *Image) Bare() bool { return len(i.Names)+len(i.Digests) == 0 }

@@ -32,7 +32,7 @@ type leading struct {
 const none = -1
 
 func indexOf(l *Library) *stamp.Cache {
-	return &stamp.Cache{Path: l.Path("index"), Form: "index 3\n", Max: 256 << 20}
+	return &stamp.Cache{Path: l.Path("index"), Form: "index 4\n", Max: 256 << 20}
 }
 
 // readIndex is empty if there is none, or a broken one.
@@ -156,6 +156,7 @@ func codeMade(c *codec.Coder, s *madeSummary) {
 	c.Strs(&p.OSFeatures)
 	c.Map(&s.Labels)
 	codec.List(c, &s.Layers, wireDigest)
+	wireDigest(c, &s.Parent)
 }
 
 func wireDigest(c *codec.Coder, d *digest.Digest) {
