@@ -123,7 +123,7 @@ func baseOf(ctx context.Context, e *Engine, r *CreateRequest) (image.Base, error
 	if policy == image.PullMissing || policy == image.PullNever {
 		base, err := e.Writables.Base(ctx, name)
 		asked := r.Config.Image.Platform
-		fits := err == nil && (base.Name == "" || asked == "" || samePlatform(asked, platformOf(base)))
+		fits := err == nil && (base.Name == "" || asked == "" || image.SamePlatform(asked, platformOf(base)))
 		if fits || policy == image.PullNever || err != nil && !fault.Is(err, fault.NotFound) {
 			return base, err
 		}

@@ -1,10 +1,9 @@
 package engine
 
 import (
-	"strings"
-
 	"berth/base/fault"
 	"berth/container/config"
+	"berth/image"
 )
 
 // unserved refuses what a container asks for by name and does not get yet, so
@@ -18,13 +17,8 @@ func unserved(c *config.Config, platform string) error {
 		return not("--unsetenv-all")
 	case c.Image.Volumes != "" && c.Image.Volumes != "bind":
 		return not("--image-volume " + c.Image.Volumes)
-	case c.Image.Platform != "" && !samePlatform(c.Image.Platform, platform):
+	case c.Image.Platform != "" && !image.SamePlatform(c.Image.Platform, platform):
 		return fault.New(fault.NotFound, "image with reference %s was found but does not match the specified platform: wanted %s, actual: %s", c.Image.Name, c.Image.Platform, platform)
 	}
 	return nil
-}
-
-// samePlatform compares os/arch[/variant]; what is not asked for fits.
-func samePlatform(asked, have string) bool {
-	return asked == have || strings.HasPrefix(have, asked+"/") || "linux/"+asked == have
 }

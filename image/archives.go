@@ -88,22 +88,18 @@ func adopt(ctx context.Context, s *Store, h *library.Held, images []archive.Imag
 		if err != nil {
 			return out, err
 		}
+		if o.Platform != "" {
+			if err := rightPlatform(nameIn(img), want, docs.Config); err != nil {
+				return out, err
+			}
+			img.Target = docs.Manifest.Descriptor() // as of a pull: the name is that platform's
+		}
 		if _, err := s.lib.Unpack(ctx, h, docs, func(Progress) {}, s.lib.Stored); err != nil {
 			return out, err
 		}
-		given := img.Names
-		for _, word := range img.Words {
-			// An OCI reference name that is one word: podman's habit.
-			if r, err := s.target(ref.LocalDomain + "/" + word); err == nil && len(img.Names) == 0 {
-				given = append(given, r)
-			}
-		}
-		if len(given) == 0 && o.Name != "" {
-			r, err := s.target(o.Name)
-			if err != nil {
-				return out, err
-			}
-			given = []ref.Ref{r}
+		given, err := givenTo(s, img, o.Name)
+		if err != nil {
+			return out, err
 		}
 		if len(given) == 0 {
 			names = append(names, library.Naming{Name: library.Dangling + string(img.Target.Digest), Target: img.Target})
@@ -129,6 +125,33 @@ func adopt(ctx context.Context, s *Store, h *library.Held, images []archive.Imag
 	err = s.lib.Name(ctx, names...)
 	library.Foresee(ctx, s.lib, targets, true)
 	return out, err
+}
+
+// givenTo are the names that an image of an archive gets; name is for one without.
+func givenTo(s *Store, img archive.Image, name string) ([]ref.Ref, error) {
+	given := img.Names
+	for _, word := range img.Words {
+		// An OCI reference name that is one word: podman's habit.
+		if r, err := s.target(ref.LocalDomain + "/" + word); err == nil && len(img.Names) == 0 {
+			given = append(given, r)
+		}
+	}
+	if len(given) > 0 || name == "" {
+		return given, nil
+	}
+	r, err := s.target(name)
+	return []ref.Ref{r}, err
+}
+
+// nameIn is what an archive calls an image.
+func nameIn(img archive.Image) string {
+	for _, n := range img.Names {
+		return n.Familiar()
+	}
+	for _, w := range img.Words {
+		return w
+	}
+	return string(img.Target.Digest)
 }
 
 // chosen is what of an archive's images is wanted.

@@ -44,6 +44,9 @@ func (p *pusher) compressed(ctx context.Context, l ocispec.Descriptor) (ocispec.
 		return l, nil
 	}
 	info, err := p.s.lib.Content.Info(ctx, l.Digest)
+	if errdefs.IsNotFound(err) {
+		return l, nil // it is passed on as it is
+	}
 	if err != nil {
 		return l, err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
@@ -17,7 +18,6 @@ import (
 	"berth/image/library"
 	"berth/image/manifest"
 	"berth/image/ref"
-	"berth/image/registry"
 )
 
 // Lists makes manifest lists by hand: docker's and podman's manifest verbs. A
@@ -67,9 +67,7 @@ func (l *Lists) Create(ctx context.Context, q ListRequest) (digest.Digest, error
 	if err != nil && !errdefs.IsNotFound(err) {
 		return "", err
 	}
-	return l.change(ctx, r, err != nil, func(h *library.Held, x *ocispec.Index) error {
-		return l.gather(ctx, h, x, q)
-	})
+	return l.change(ctx, r, err != nil, func(d *draft) error { return l.gather(ctx, d, q) })
 }
 
 // Add gives a list more members.
@@ -78,7 +76,7 @@ func (l *Lists) Add(ctx context.Context, q ListRequest) (digest.Digest, error) {
 	if err != nil {
 		return "", err
 	}
-	return l.change(ctx, r, false, func(h *library.Held, x *ocispec.Index) error { return l.gather(ctx, h, x, q) })
+	return l.change(ctx, r, false, func(d *draft) error { return l.gather(ctx, d, q) })
 }
 
 // Annotate changes the entries of members, each a digest or a name.
@@ -87,9 +85,9 @@ func (l *Lists) Annotate(ctx context.Context, q ListRequest) (digest.Digest, err
 	if err != nil {
 		return "", err
 	}
-	return l.change(ctx, r, false, func(h *library.Held, x *ocispec.Index) error {
+	return l.change(ctx, r, false, func(x *draft) error {
 		for _, member := range q.Members {
-			wanted, err := l.memberDigest(ctx, h, member, q.Access)
+			wanted, err := l.memberDigest(ctx, x, member, q.Access)
 			if err != nil {
 				return err
 			}
@@ -109,7 +107,7 @@ func (l *Lists) Remove(ctx context.Context, list string, members []digest.Digest
 	if err != nil {
 		return "", err
 	}
-	return l.change(ctx, r, false, func(_ *library.Held, x *ocispec.Index) error {
+	return l.change(ctx, r, false, func(x *draft) error {
 		for _, m := range members {
 			n := len(x.Manifests)
 			x.Manifests = slices.DeleteFunc(x.Manifests, func(d ocispec.Descriptor) bool { return d.Digest == m })
@@ -121,31 +119,58 @@ func (l *Lists) Remove(ctx context.Context, list string, members []digest.Digest
 	})
 }
 
+// draft is a list in the making.
+type draft struct {
+	ocispec.Index
+	held *library.Held
+	// sources are the list's labels that say in which repositories its members
+	// are: what is not here is pushed from there.
+	sources map[string]string
+}
+
+// from notes a repository that members are in.
+func (x *draft) from(r ref.Ref) {
+	key := manifest.SourceLabel + r.Domain
+	paths := repositories(x.sources, r.Domain)
+	if !slices.Contains(paths, r.Path) {
+		x.sources[key] = strings.Join(append(paths, r.Path), ",")
+	}
+}
+
+// repositories are the paths that a blob's labels name of a registry.
+func repositories(labels map[string]string, domain string) []string {
+	return strings.FieldsFunc(labels[manifest.SourceLabel+domain], func(c rune) bool { return c == ',' })
+}
+
 // change reads a list, lets f change it, and names the new one.
-func (l *Lists) change(ctx context.Context, r ref.Ref, fresh bool, f func(*library.Held, *ocispec.Index) error) (_ digest.Digest, err error) {
+func (l *Lists) change(ctx context.Context, r ref.Ref, fresh bool, f func(*draft) error) (_ digest.Digest, err error) {
 	h, err := l.store.lib.Hold(ctx, "manifest")
 	if err != nil {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, h.Release(ctx)) }()
-	index := ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}
+	x := &draft{Index: ocispec.Index{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageIndex}, held: h}
+	x.sources = map[string]string{}
 	if !fresh {
 		doc, err := l.local(ctx, r)
 		if err != nil {
 			return "", err
 		}
-		index = *doc.Index
-		index.Manifests = slices.Clone(index.Manifests)
-		for _, m := range index.Manifests {
+		if x.sources, err = l.sources(ctx, doc); err != nil {
+			return "", err
+		}
+		x.Index = *doc.Index
+		x.Manifests = slices.Clone(x.Manifests)
+		for _, m := range x.Manifests {
 			if err := h.Keep(ctx, lease.ContentType, string(m.Digest)); err != nil {
 				return "", err
 			}
 		}
 	}
-	if err := f(h, &index); err != nil {
+	if err := f(x); err != nil {
 		return "", err
 	}
-	doc, err := manifest.NewIndex(index)
+	doc, err := manifest.NewIndex(x.Index)
 	if err != nil {
 		return "", err
 	}
@@ -153,10 +178,12 @@ func (l *Lists) change(ctx context.Context, r ref.Ref, fresh bool, f func(*libra
 		return "", err
 	}
 	here := func(i int) bool {
-		_, err := l.store.lib.Content.Info(ctx, index.Manifests[i].Digest)
+		_, err := l.store.lib.Content.Info(ctx, x.Manifests[i].Digest)
 		return err == nil
 	}
-	if err := l.store.lib.Put(ctx, doc.Descriptor(), doc.Raw(), doc.GCLabels(here)); err != nil {
+	labels := doc.GCLabels(here)
+	maps.Copy(labels, x.sources)
+	if err := l.store.lib.Put(ctx, doc.Descriptor(), doc.Raw(), labels); err != nil {
 		return "", err
 	}
 	if err := l.store.lib.Sync(ctx, h); err != nil {
@@ -169,6 +196,21 @@ func (l *Lists) change(ctx context.Context, r ref.Ref, fresh bool, f func(*libra
 		}
 	}
 	return doc.Digest, l.store.lib.Name(ctx, library.Naming{Name: r.String(), Target: doc.Descriptor()})
+}
+
+// sources are the labels of a list that say where its members are.
+func (l *Lists) sources(ctx context.Context, doc *manifest.Document) (map[string]string, error) {
+	info, err := l.store.lib.Content.Info(ctx, doc.Digest)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for k, v := range info.Labels {
+		if strings.HasPrefix(k, manifest.SourceLabel) {
+			out[k] = v
+		}
+	}
+	return out, nil
 }
 
 func (l *Lists) local(ctx context.Context, r ref.Ref) (*manifest.Document, error) {
@@ -191,9 +233,9 @@ func (l *Lists) local(ctx context.Context, r ref.Ref) (*manifest.Document, error
 
 // gather adds the entries of members to an index, or replaces those of the same
 // digest.
-func (l *Lists) gather(ctx context.Context, h *library.Held, x *ocispec.Index, q ListRequest) error {
+func (l *Lists) gather(ctx context.Context, x *draft, q ListRequest) error {
 	for _, m := range q.Members {
-		entries, err := l.entries(ctx, h, m, q.All, q.Access)
+		entries, err := l.entries(ctx, x, m, q.All, q.Access)
 		if err != nil {
 			return err
 		}
@@ -206,11 +248,11 @@ func (l *Lists) gather(ctx context.Context, h *library.Held, x *ocispec.Index, q
 	return nil
 }
 
-func (l *Lists) memberDigest(ctx context.Context, h *library.Held, member string, a Access) ([]digest.Digest, error) {
+func (l *Lists) memberDigest(ctx context.Context, x *draft, member string, a Access) ([]digest.Digest, error) {
 	if d := digest.Digest(member); d.Validate() == nil {
 		return []digest.Digest{d}, nil
 	}
-	entries, err := l.entries(ctx, h, member, true, a)
+	entries, err := l.entries(ctx, x, member, true, a)
 	var out []digest.Digest
 	for _, e := range entries {
 		out = append(out, e.Digest)
@@ -219,14 +261,17 @@ func (l *Lists) memberDigest(ctx context.Context, h *library.Held, member string
 }
 
 // entries are what a member puts into a list: found here, else in its registry.
-func (l *Lists) entries(ctx context.Context, h *library.Held, member string, all bool, a Access) ([]ocispec.Descriptor, error) {
+func (l *Lists) entries(ctx context.Context, x *draft, member string, all bool, a Access) ([]ocispec.Descriptor, error) {
 	s := l.store
-	f := &fetcher{s: s, lease: h, tell: func(Progress) {}}
+	f := &fetcher{s: s, lease: x.held, tell: func(Progress) {}}
 	var target ocispec.Descriptor
 	img, err := findMeant(ctx, s, member)
 	switch {
 	case err == nil:
 		target = img.target
+		if from, err := ref.Stored(img.name); err == nil && img.labels[library.SourceLabel] != "" {
+			x.from(from) // its other platforms may be there only
+		}
 	case fault.Is(err, fault.NotFound):
 		if f.ref, err = s.parse(member); err != nil {
 			return nil, err
@@ -238,6 +283,7 @@ func (l *Lists) entries(ctx context.Context, h *library.Held, member string, all
 		if target, _, err = f.client.Resolve(ctx, f.ref.OrLatest().Pinned()); err != nil {
 			return nil, err
 		}
+		x.from(f.ref)
 	default:
 		return nil, err
 	}
@@ -288,72 +334,4 @@ func (l *Lists) Inspect(ctx context.Context, name string, a Access) ([]byte, err
 		return nil, err
 	}
 	return client.Manifest(ctx, one, desc)
-}
-
-// Push sends a list: with all, its members' images too; else they have to be in
-// the registry already, or are mounted from where they were pulled.
-func (l *Lists) Push(ctx context.Context, list string, all bool, r PushRequest) (Pushed, error) {
-	s := l.store
-	from, err := s.target(list)
-	if err != nil {
-		return Pushed{}, err
-	}
-	to := from
-	if r.Name != "" {
-		if to, err = ref.Stored(r.Name); err != nil {
-			return Pushed{}, err
-		}
-	}
-	doc, err := l.local(ctx, from)
-	if err != nil {
-		return Pushed{}, err
-	}
-	client, err := s.client(r.Access, r.Progress)
-	if err != nil {
-		return Pushed{}, err
-	}
-	defer client.Close()
-	h, err := s.lib.Hold(ctx, "push")
-	if err != nil {
-		return Pushed{}, err
-	}
-	p := &pusher{s: s, client: client, lease: h, to: to, r: r, tell: teller(r.Progress, to.Tag)}
-	err = p.members(ctx, client, doc, all)
-	if err == nil {
-		_, err = client.PushManifest(ctx, to, doc.MediaType, doc.Raw())
-	}
-	out := Pushed{Name: to.String(), Digest: doc.Digest, Size: int64(len(doc.Raw())), Sent: p.sent.Load()}
-	return out, errors.Join(err, h.Release(ctx))
-}
-
-func (p *pusher) members(ctx context.Context, client *registry.Client, doc *manifest.Document, all bool) error {
-	for _, m := range doc.Index.Manifests {
-		to, err := p.to.WithDigest(m.Digest)
-		if err != nil {
-			return err
-		}
-		if !all {
-			if _, _, err := client.Resolve(ctx, to); err == nil {
-				continue
-			}
-		}
-		one, err := p.s.lib.Document(ctx, m)
-		if err != nil {
-			return err
-		}
-		part := &pusher{s: p.s, client: client, lease: p.lease, to: to, r: p.r, tell: p.tell}
-		part.r.Compression, part.r.Force, part.r.Format = "", false, ""
-		sent, err := part.image(ctx, one)
-		if err != nil {
-			return err
-		}
-		if sent.Digest != m.Digest {
-			return fault.New(fault.Unsupported, "push %s: layers of its member %s are kept uncompressed: push that image first and add it by its new digest", p.to.Familiar(), m.Digest)
-		}
-		if _, err := client.PushManifest(ctx, to, one.MediaType, one.Raw()); err != nil {
-			return err
-		}
-		p.sent.Add(part.sent.Load())
-	}
-	return nil
 }

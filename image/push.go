@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
@@ -84,6 +85,8 @@ type pusher struct {
 	r      PushRequest
 	tell   func(Progress)
 	sent   atomic.Int64
+	// origins are where to find what is not here: of a list made here.
+	origins []origin
 }
 
 func (p *pusher) push(ctx context.Context, source string) (Pushed, error) {
@@ -102,9 +105,14 @@ func (p *pusher) push(ctx context.Context, source string) (Pushed, error) {
 	if err != nil {
 		return Pushed{}, err
 	}
-	if doc.Index != nil {
+	switch {
+	case p.r.Platform != "":
+		if doc, err = p.onePlatform(ctx, doc); err == nil {
+			doc, err = p.image(ctx, doc)
+		}
+	case doc.Index != nil:
 		doc, err = p.index(ctx, doc)
-	} else {
+	default:
 		doc, err = p.image(ctx, doc)
 	}
 	if err != nil {
@@ -121,25 +129,46 @@ func (p *pusher) push(ctx context.Context, source string) (Pushed, error) {
 	return Pushed{Name: p.to.String(), Digest: doc.Digest, Size: int64(len(doc.Raw())), Sent: p.sent.Load()}, nil
 }
 
-// index sends what is here of an index. If platforms are missing, or one was
-// asked for, it is the manifest of that platform, or of those, that is sent.
-func (p *pusher) index(ctx context.Context, doc *manifest.Document) (*manifest.Document, error) {
-	want := manifest.Host()
-	if p.r.Platform != "" {
-		var err error
-		if want, err = manifest.ParsePlatform(p.r.Platform); err != nil {
-			return nil, err
-		}
-		child, err := manifest.Select(doc.Index, want)
-		if err != nil {
-			return nil, err
-		}
-		one, err := p.s.lib.Document(ctx, child)
-		if err != nil {
-			return nil, err
-		}
-		return p.image(ctx, one)
+// onePlatform is the manifest of the platform that was asked for.
+func (p *pusher) onePlatform(ctx context.Context, doc *manifest.Document) (*manifest.Document, error) {
+	want, err := manifest.ParsePlatform(p.r.Platform)
+	if err != nil {
+		return nil, err
 	}
+	docs, err := p.s.lib.Read(ctx, doc.Descriptor(), want)
+	if err != nil {
+		return nil, err
+	}
+	return docs.Manifest, rightPlatform(p.r.Source, want, docs.Config)
+}
+
+// rightPlatform refuses an image that was asked for as another platform's. Errors
+// are docker's words.
+func rightPlatform(name string, want manifest.Platform, have *manifest.Config) error {
+	if manifest.Rank(want, have.Platform()) == 0 {
+		return nil
+	}
+	return fault.New(fault.NotFound, "image with reference %s was found but does not match the specified platform: wanted %s, actual: %s",
+		name, manifest.PlatformString(want), manifest.PlatformString(have.Platform()))
+}
+
+// SamePlatform says whether an image is of the platform that was asked for, as
+// os/arch[/variant] or one word of them; a variant that was not asked for fits.
+func SamePlatform(asked, have string) bool {
+	a, err := manifest.ParsePlatform(asked)
+	b, other := manifest.ParsePlatform(have)
+	if err != nil || other != nil {
+		return false
+	}
+	if strings.Count(asked, "/") < 2 {
+		a.Variant, b.Variant = "", ""
+	}
+	return manifest.Rank(a, b) == 0
+}
+
+// index sends what is here of an index. If platforms are missing, it is the
+// manifest of the one that is here that is sent.
+func (p *pusher) index(ctx context.Context, doc *manifest.Document) (*manifest.Document, error) {
 	var here []ocispec.Descriptor
 	for _, m := range doc.Index.Manifests {
 		if _, err := p.s.lib.Content.Info(ctx, m.Digest); err == nil {
@@ -148,7 +177,7 @@ func (p *pusher) index(ctx context.Context, doc *manifest.Document) (*manifest.D
 	}
 	if len(here) < len(doc.Index.Manifests) {
 		// Docker sends the one platform that it has.
-		child, err := p.s.lib.Present(ctx, doc, want)
+		child, err := p.s.lib.Present(ctx, doc, manifest.Host())
 		if err != nil {
 			return nil, err
 		}
@@ -158,10 +187,7 @@ func (p *pusher) index(ctx context.Context, doc *manifest.Document) (*manifest.D
 		}
 		return p.image(ctx, one)
 	}
-	if err := p.members(ctx, p.client, doc, true); err != nil {
-		return nil, err
-	}
-	return doc, nil
+	return p.members(ctx, doc, true)
 }
 
 // image sends a manifest's blobs and gives the manifest to send, which is
@@ -234,38 +260,59 @@ func (p *pusher) blob(ctx context.Context, desc, shown ocispec.Descriptor) error
 		return nil
 	}
 	info, err := p.s.lib.Content.Info(ctx, desc.Digest)
-	if err != nil {
+	if err != nil && !errdefs.IsNotFound(err) {
 		return err
 	}
-	source := manifest.SourceLabel + p.to.Domain
-	for from := range strings.SplitSeq(info.Labels[source], ",") {
-		if from == "" || from == p.to.Path {
-			continue
-		}
-		if mounted, err := p.client.MountBlob(ctx, p.to, desc, from); err == nil && mounted {
-			tell(StepMounted, desc.Size, from)
-			return nil
-		}
+	here, repos := err == nil, repositories(info.Labels, p.to.Domain)
+	if from := p.mount(ctx, desc, repos); from != "" {
+		tell(StepMounted, desc.Size, from)
+		return nil
 	}
-	r, err := p.s.lib.Content.ReaderAt(ctx, desc)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
 	tell(StepPushing, 0, "")
-	err = p.client.PushBlob(ctx, p.to, desc, func(offset int64) (io.ReadCloser, error) {
-		return io.NopCloser(io.NewSectionReader(r, offset, r.Size()-offset)), nil
-	}, func(sent int64) { tell(StepPushing, sent, "") })
-	if err != nil {
+	send := p.passOn
+	if here {
+		send = p.send
+	}
+	if err := send(ctx, desc, func(sent int64) { tell(StepPushing, sent, "") }); err != nil {
 		return err
 	}
 	if _, isLayer := manifest.LayerOf(desc.MediaType); isLayer {
 		p.sent.Add(desc.Size)
 	}
 	tell(StepPushed, desc.Size, "")
-	repos := strings.FieldsFunc(info.Labels[source], func(c rune) bool { return c == ',' })
-	if len(repos) < 16 && !slices.Contains(repos, p.to.Path) {
-		return p.s.lib.Label(ctx, info, map[string]string{source: strings.Join(append(repos, p.to.Path), ",")})
+	if here && len(repos) < 16 && !slices.Contains(repos, p.to.Path) {
+		return p.s.lib.Label(ctx, info, map[string]string{manifest.SourceLabel + p.to.Domain: strings.Join(append(repos, p.to.Path), ",")})
 	}
 	return nil
+}
+
+// mount has the registry take a blob over from another of its repositories, and
+// gives that one's path; "" if none has it.
+func (p *pusher) mount(ctx context.Context, desc ocispec.Descriptor, paths []string) string {
+	for _, o := range p.origins {
+		if o.ref.Domain == p.to.Domain {
+			paths = append(paths[:len(paths):len(paths)], o.ref.Path)
+		}
+	}
+	for _, from := range paths {
+		if from == p.to.Path {
+			continue
+		}
+		if mounted, err := p.client.MountBlob(ctx, p.to, desc, from); err == nil && mounted {
+			return from
+		}
+	}
+	return ""
+}
+
+// send sends a blob that is here.
+func (p *pusher) send(ctx context.Context, desc ocispec.Descriptor, report func(int64)) error {
+	r, err := p.s.lib.Content.ReaderAt(ctx, desc)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return p.client.PushBlob(ctx, p.to, desc, func(offset int64) (io.ReadCloser, error) {
+		return io.NopCloser(io.NewSectionReader(r, offset, r.Size()-offset)), nil
+	}, report)
 }
