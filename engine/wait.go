@@ -26,13 +26,18 @@ func Wait(ctx context.Context, e *Engine, name string, until WaitCondition) (int
 	if _, err := e.facts(ctx, id); err != nil && !fault.Is(err, fault.NotFound) {
 		return 0, err
 	}
+	if until == NextExit {
+		if err := awaitRun(ctx, e, id); err != nil {
+			return 0, err
+		}
+	}
 	for {
 		w, err := watch(e, id) // before the look, so that no exit falls between
 		if err != nil {
 			return 0, err
 		}
 		facts, err := e.Containers.Facts(ctx, id)
-		if err == nil && (facts.State().Live() || facts.State() == container.StateRestarting || until == NextExit && w != nil) {
+		if err == nil && (facts.State().Live() || facts.State() == container.StateRestarting) {
 			err = awaitEnd(ctx, e, id, w)
 		}
 		if w != nil {
@@ -56,4 +61,31 @@ func Wait(ctx context.Context, e *Engine, name string, until WaitCondition) (int
 		return 0, nil
 	}
 	return code, err
+}
+
+// awaitRun waits until a container runs, or has run and ended since, or is gone.
+func awaitRun(ctx context.Context, e *Engine, id container.ID) error {
+	var before *container.Started
+	for first := true; ; first = false {
+		facts, err := e.Containers.Facts(ctx, id)
+		if fault.Is(err, fault.NotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if first {
+			before = facts.Started
+		}
+		if facts.State().Live() || facts.State() == container.StateRestarting || !sameRun(before, facts.Started) {
+			return nil
+		}
+		if err := waitChange(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func sameRun(a, b *container.Started) bool {
+	return a == nil && b == nil || a != nil && b != nil && a.BootID == b.BootID && a.Process == b.Process
 }
