@@ -127,7 +127,9 @@ func (s answers) answer(w http.ResponseWriter, r *http.Request) {
 		s.serveToken(w, r)
 		return
 	case path == "/v1/search":
-		s.serveSearch(w, r)
+		if s.allowed(w, r, "") {
+			s.serveSearch(w, r)
+		}
 		return
 	case path != "/v2" && !strings.HasPrefix(path, "/v2/"):
 		refuse(w, http.StatusNotFound, "", "no such page")

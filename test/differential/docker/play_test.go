@@ -34,6 +34,9 @@ type side struct {
 	words   []string        // what stands for what in the lines, in pairs
 }
 
+// stopped is the exit code of a line that did not end in its time.
+const stopped = -1
+
 // outcome is what a line did, as it was printed.
 type outcome struct {
 	stdout, stderr string
@@ -127,10 +130,10 @@ func disk() string {
 
 func exitCode(cmd *exec.Cmd, err error) int {
 	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() < 0 {
-		return -1
+		return stopped
 	}
 	if err != nil && cmd.ProcessState.ExitCode() == 0 {
-		return -1
+		return stopped
 	}
 	return cmd.ProcessState.ExitCode()
 }
@@ -139,14 +142,14 @@ func exitCode(cmd *exec.Cmd, err error) int {
 func onTerminal(cmd *exec.Cmd, typed string) outcome {
 	master, slave, err := terminal()
 	if err != nil {
-		return outcome{stderr: err.Error(), code: -1}
+		return outcome{stderr: err.Error(), code: stopped}
 	}
 	defer master.Close()
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := cmd.Start(); err != nil {
 		slave.Close()
-		return outcome{stderr: err.Error(), code: -1}
+		return outcome{stderr: err.Error(), code: stopped}
 	}
 	slave.Close()
 	shown := make(chan string, 1)
