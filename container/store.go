@@ -71,10 +71,10 @@ func (s *disk) locks() string    { return filepath.Join(s.opts.Run, "locks/conta
 // was put in order for it.
 const bootFile = ".boot"
 
-func (s *Store) bootMark() string { return s.boot + " " + s.opts.Root + "\n" }
+func bootMark(s *disk) string { return s.boot + " " + s.opts.Root + "\n" }
 
 // runMark, in the store, names the run folder that its containers have in a boot.
-func (s *Store) runMark() string { return s.boot + " " + s.opts.Run + "\n" }
+func runMark(s *disk) string { return s.boot + " " + s.opts.Run + "\n" }
 
 // ready reports whether somebody opened this store in this boot, and it is
 // still there.
@@ -82,7 +82,7 @@ func (s *Store) ready() bool {
 	if _, err := os.Lstat(s.namesDir()); err != nil {
 		return false
 	}
-	for dir, mark := range map[string]string{s.running(): s.bootMark(), filepath.Dir(s.kept()): s.runMark()} {
+	for dir, mark := range map[string]string{s.running(): bootMark(s.disk), filepath.Dir(s.kept()): runMark(s.disk)} {
 		if b, err := atomicfile.ReadCapped(filepath.Join(dir, bootFile), 8192); err != nil || string(b) != mark {
 			return false
 		}
@@ -117,10 +117,10 @@ func (s *Store) begin() error {
 	if err := s.dropStaged(); err != nil {
 		return err
 	}
-	if err := atomicfile.Write(filepath.Join(filepath.Dir(s.kept()), bootFile), []byte(s.runMark()), 0o600); err != nil {
+	if err := atomicfile.Write(filepath.Join(filepath.Dir(s.kept()), bootFile), []byte(runMark(s.disk)), 0o600); err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(s.running(), bootFile), []byte(s.bootMark()), 0o600)
+	return atomicfile.Write(filepath.Join(s.running(), bootFile), []byte(bootMark(s.disk)), 0o600)
 }
 
 // stranger refuses a run folder in which containers of another store are alive:
@@ -130,7 +130,7 @@ func stranger(s *disk) error {
 	if root == "" || root == s.opts.Root {
 		return nil
 	}
-	runs, err := s.anyRuns()
+	runs, err := anyRuns(s)
 	if err == nil && runs {
 		err = fault.New(fault.Conflict, "open container store %s: its run folder %s has running containers of the store %s: name another one by --runroot", s.opts.Root, s.opts.Run, root)
 	}
@@ -145,7 +145,7 @@ func elsewhere(s *disk) error {
 		return nil
 	}
 	there := &disk{opts: Options{Root: s.opts.Root, Run: run, Warn: s.opts.Warn}, boot: s.boot}
-	runs, err := there.anyRuns()
+	runs, err := anyRuns(there)
 	if err == nil && runs {
 		err = fault.New(fault.Conflict, "open container store %s: its running containers have the run folder %s, not %s: name that one by --runroot", s.opts.Root, run, s.opts.Run)
 	}
@@ -163,7 +163,7 @@ func marked(s *disk, dir string) string {
 }
 
 // anyRuns tells whether a container with a folder in the run folder is alive.
-func (s *disk) anyRuns() (bool, error) {
+func anyRuns(s *disk) (bool, error) {
 	ids, err := idsIn(s.running())
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
