@@ -87,6 +87,7 @@ func codeIndexed(c *codec.Coder, x *indexed) {
 		c.Bool(b)
 	}
 	codec.Optional(c, &l.PausedBy, codeProcess)
+	codec.Optional(c, &l.HeldBy, codeProcess)
 	c.Int(&l.Restarts)
 	c.Bool(&x.finished)
 	c.Bool(&x.running)
