@@ -141,9 +141,9 @@ func (l *Locked) Stopped() error {
 	return l.writeBoth(f, opts...)
 }
 
-// Held notes that by starts it again after its end, before the signal is sent: a
+// Hold notes that by starts it again after its end, before the signal is sent: a
 // container with --rm stays till then, as long as by lives.
-func (l *Locked) Held(by Process) error {
+func Hold(l *Locked, by Process) error {
 	return change(l, func(f *life) { f.HeldBy = &by })
 }
 

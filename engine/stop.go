@@ -97,7 +97,7 @@ func beginStop(ctx context.Context, e *Engine, id container.ID, r StopRequest) (
 	if r.again {
 		self, err := container.Identify(os.Getpid())
 		if err == nil {
-			err = l.Held(self)
+			err = container.Hold(l, self)
 		}
 		if err != nil {
 			return nil, err
