@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -116,7 +117,7 @@ func (d *HostDevices) node(st *unix.Stat_t, inside, access string) bool {
 }
 
 // skipped are the parts of /dev that are a container's own.
-var skipped = map[string]bool{"/dev/pts": true, "/dev/shm": true, "/dev/fd": true, "/dev/mqueue": true, "/dev/console": true, "/dev/ptmx": true}
+var skipped = []string{"/dev/pts", "/dev/shm", "/dev/fd", "/dev/mqueue", "/dev/console", "/dev/ptmx"}
 
 // maxNodes bounds what one folder may bring.
 const maxNodes = 8192
@@ -129,7 +130,7 @@ func (d *HostDevices) folder(dir, inside, access string) error {
 			}
 			return nil // gone meanwhile
 		}
-		if skipped[name] {
+		if slices.Contains(skipped, name) {
 			if e.IsDir() {
 				return fs.SkipDir
 			}

@@ -112,17 +112,34 @@ func boundingSet() uint64 {
 
 // mappable are the file systems whose mounts can be id-mapped, by the first
 // kernel version that can: mount_setattr(2). Others are asked for in vain.
-var mappable = map[int64]Kernel{
-	unix.EXT4_SUPER_MAGIC: {5, 12}, unix.XFS_SUPER_MAGIC: {5, 12}, unix.MSDOS_SUPER_MAGIC: {5, 12}, unix.BTRFS_SUPER_MAGIC: {5, 15},
-	unix.F2FS_SUPER_MAGIC: {5, 18}, unix.EROFS_SUPER_MAGIC_V1: {5, 19}, unix.SQUASHFS_MAGIC: {6, 2}, unix.TMPFS_MAGIC: {6, 3},
+func mappable(magic int64) (since Kernel, ok bool) {
+	switch magic {
+	case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.MSDOS_SUPER_MAGIC:
+		return Kernel{5, 12}, true
+	case unix.BTRFS_SUPER_MAGIC:
+		return Kernel{5, 15}, true
+	case unix.F2FS_SUPER_MAGIC:
+		return Kernel{5, 18}, true
+	case unix.EROFS_SUPER_MAGIC_V1:
+		return Kernel{5, 19}, true
+	case unix.SQUASHFS_MAGIC:
+		return Kernel{6, 2}, true
+	case unix.TMPFS_MAGIC:
+		return Kernel{6, 3}, true
+	}
+	return Kernel{}, false
 }
 
 // asIs are the file systems without owners that mean anything: their binds stay
 // as they are.
-var asIs = map[int64]bool{
-	unix.PROC_SUPER_MAGIC: true, unix.SYSFS_MAGIC: true, unix.CGROUP_SUPER_MAGIC: true, unix.CGROUP2_SUPER_MAGIC: true,
-	unix.DEVPTS_SUPER_MAGIC: true, unix.DEBUGFS_MAGIC: true, unix.TRACEFS_MAGIC: true, unix.SECURITYFS_MAGIC: true,
-	unix.BPF_FS_MAGIC: true, unix.NSFS_MAGIC: true,
+func asIs(magic int64) bool {
+	switch magic {
+	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC, unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC,
+		unix.DEVPTS_SUPER_MAGIC, unix.DEBUGFS_MAGIC, unix.TRACEFS_MAGIC, unix.SECURITYFS_MAGIC,
+		unix.BPF_FS_MAGIC, unix.NSFS_MAGIC:
+		return true
+	}
+	return false
 }
 
 // IDMapping tells how the ids of a bind of path are mapped in a private user
@@ -140,10 +157,10 @@ func IDMapping(path string, k Kernel) (how string, can bool, err error) {
 		return IDMapNone, false, &os.PathError{Op: "statfs", Path: path, Err: err}
 	}
 	// devtmpfs passes for tmpfs, and device nodes have the host's owners anyway.
-	if asIs[int64(st.Type)] || below(path, "/dev") && !below(path, "/dev/shm") {
+	if asIs(int64(st.Type)) || below(path, "/dev") && !below(path, "/dev/shm") {
 		return IDMapNone, true, nil
 	}
-	since, ok := mappable[int64(st.Type)]
+	since, ok := mappable(int64(st.Type))
 	if !ok || k.Before(since.Major, since.Minor) {
 		return IDMapNone, false, nil
 	}

@@ -4,6 +4,7 @@ package cgroup
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -208,7 +209,7 @@ func checkUnified(res *specs.LinuxResources) error {
 		if !word(k, nameCap) || strings.IndexByte(k, '.') <= 0 {
 			return fmt.Errorf("%sunified: %.80q is not a file name like memory.high", resField, k)
 		}
-		if strings.HasPrefix(k, "cgroup.") && !coreFiles[k] {
+		if strings.HasPrefix(k, "cgroup.") && !slices.Contains(coreFiles, k) {
 			return fmt.Errorf("%sunified: %q is not a resource", resField, k)
 		}
 		v := res.Unified[k]
@@ -225,7 +226,7 @@ func checkUnified(res *specs.LinuxResources) error {
 }
 
 // coreFiles are the cgroup.* files that limit.
-var coreFiles = map[string]bool{"cgroup.max.depth": true, "cgroup.max.descendants": true, "cgroup.pressure": true}
+var coreFiles = []string{"cgroup.max.depth", "cgroup.max.descendants", "cgroup.pressure"}
 
 func sortedKeys[V any](m map[string]V) []string {
 	out := make([]string, 0, len(m))

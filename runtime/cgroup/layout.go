@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -66,14 +67,13 @@ type Layout struct {
 }
 
 // known holds every controller that a v1 hierarchy may carry.
-var known = map[string]bool{
-	"cpu": true, "cpuacct": true, "cpuset": true, "memory": true, "devices": true, "freezer": true,
-	"blkio": true, "pids": true, "net_cls": true, "net_prio": true, "perf_event": true, "hugetlb": true,
-	"rdma": true, "misc": true, "dmem": true, "debug": true,
+var known = []string{
+	"cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "net_cls", "net_prio", "perf_event", "hugetlb",
+	"rdma", "misc", "dmem", "debug",
 }
 
 // namedDirs are directories below /sys/fs/cgroup that hold a named hierarchy.
-var namedDirs = map[string]bool{"systemd": true, "elogind": true, "openrc": true}
+var namedDirs = []string{"systemd", "elogind", "openrc"}
 
 // errUnusual sends Detect to /proc/self/mountinfo.
 var errUnusual = errors.New("not the usual layout")
@@ -155,14 +155,14 @@ func (l *Layout) addDir(parent int, dir, name string) error {
 		h.label = v2Label
 		return l.add(h)
 	}
-	if namedDirs[name] {
+	if slices.Contains(namedDirs, name) {
 		h.label = "name=" + name
 		h.controllers = []string{h.label}
 		return l.add(h)
 	}
 	h.controllers = strings.Split(name, ",")
 	for _, c := range h.controllers {
-		if !known[c] {
+		if !slices.Contains(known, c) {
 			unix.Close(fd)
 			return errUnusual // the name does not tell what is mounted
 		}

@@ -3,6 +3,7 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -88,7 +89,7 @@ func parseMount(line string) (m mountLine, ok bool) {
 		return m, true
 	}
 	for o := range strings.SplitSeq(tail[2], ",") {
-		if known[o] || (strings.HasPrefix(o, "name=") && len(o) > len("name=")) {
+		if slices.Contains(known, o) || (strings.HasPrefix(o, "name=") && len(o) > len("name=")) {
 			m.controllers = append(m.controllers, o)
 		}
 	}

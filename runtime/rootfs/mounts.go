@@ -237,10 +237,10 @@ func (p *planner) step(e *entry) *initproc.Mount {
 	}
 	// What holds for a new mount cannot need clearing.
 	s.Attr.Clear = 0
-	if e.opt.Attr.Set&unix.MOUNT_ATTR_RDONLY != 0 && !virtual[e.fs] {
+	if e.opt.Attr.Set&unix.MOUNT_ATTR_RDONLY != 0 && !virtual(e.fs) {
 		s.Params = append(s.Params, mount.Param{Key: "ro", Flag: true})
 	}
-	if p.linux.MountLabel != "" && !unlabelled[e.fs] && !hasParam(s.Params, "context") {
+	if p.linux.MountLabel != "" && !unlabelled(e.fs) && !hasParam(s.Params, "context") {
 		s.Params = append(s.Params, mount.Param{Key: "context", Value: p.linux.MountLabel})
 	}
 	return s
@@ -248,13 +248,23 @@ func (p *planner) step(e *entry) *initproc.Mount {
 
 // virtual file systems are read-only by mount, not as a whole: some of their
 // instances are shared with others.
-var virtual = map[string]bool{
-	"proc": true, "sysfs": true, "tmpfs": true, "devpts": true, "mqueue": true, "cgroup": true, "cgroup2": true,
-	"bpf": true, "debugfs": true, "tracefs": true, "securityfs": true, "hugetlbfs": true, "fusectl": true, "devtmpfs": true,
+func virtual(fs string) bool {
+	switch fs {
+	case "proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2",
+		"bpf", "debugfs", "tracefs", "securityfs", "hugetlbfs", "fusectl", "devtmpfs":
+		return true
+	}
+	return false
 }
 
 // unlabelled file systems do not take a context= of the container's.
-var unlabelled = map[string]bool{"proc": true, "sysfs": true, "mqueue": true, "cgroup": true, "cgroup2": true}
+func unlabelled(fs string) bool {
+	switch fs {
+	case "proc", "sysfs", "mqueue", "cgroup", "cgroup2":
+		return true
+	}
+	return false
+}
 
 func hasParam(params []mount.Param, key string) bool {
 	for i := range params {

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -160,7 +161,7 @@ func newPlanner(b *plan.Builder, spec *specs.Spec, o Options) (*planner, error) 
 		p.ns[ns.Type] = ns.Path
 	}
 	_, p.ownMounts = p.ns[specs.MountNamespace]
-	prop, ok := propagations[p.linux.RootfsPropagation]
+	prop, ok := propagation(p.linux.RootfsPropagation)
 	if !ok {
 		return nil, fmt.Errorf("linux.rootfsPropagation: unknown value %q", p.linux.RootfsPropagation)
 	}
@@ -192,14 +193,20 @@ func (p *planner) hostPath(path string) string {
 	return filepath.Join(p.o.Bundle, path)
 }
 
-var propagations = map[string]mount.Propagation{
-	"":            {},
-	"shared":      {Type: unix.MS_SHARED},
-	"slave":       {Type: unix.MS_SLAVE},
-	"private":     {Type: unix.MS_PRIVATE},
-	"unbindable":  {Type: unix.MS_UNBINDABLE},
-	"rshared":     {Type: unix.MS_SHARED, Rec: true},
-	"rslave":      {Type: unix.MS_SLAVE, Rec: true},
-	"rprivate":    {Type: unix.MS_PRIVATE, Rec: true},
-	"runbindable": {Type: unix.MS_UNBINDABLE, Rec: true},
+// propagation reads a word of linux.rootfsPropagation.
+func propagation(word string) (p mount.Propagation, ok bool) {
+	word, p.Rec = strings.CutPrefix(word, "r")
+	switch word {
+	case "shared":
+		p.Type = unix.MS_SHARED
+	case "slave":
+		p.Type = unix.MS_SLAVE
+	case "private":
+		p.Type = unix.MS_PRIVATE
+	case "unbindable":
+		p.Type = unix.MS_UNBINDABLE
+	default:
+		return p, word == "" && !p.Rec
+	}
+	return p, true
 }

@@ -111,12 +111,15 @@ type Source func(file string) (string, error)
 // counters are no error. v2 says that the directory is a unified one.
 func (s *Stats) Read(controller string, v2 bool, src Source) error {
 	r := &reader{src: src}
-	i := 0
-	if v2 {
-		i = 1
-	}
-	if f := parsers[controller][i]; f != nil {
-		f(r, s)
+	for i := range parsers {
+		p := &parsers[i]
+		f := p.v1
+		if v2 {
+			f = p.v2
+		}
+		if p.controller == controller && f != nil {
+			f(r, s)
+		}
 	}
 	return r.err
 }
@@ -135,17 +138,19 @@ func (s *Stats) ReadUnified(cpu bool, src Source) error {
 // Controllers lists what Read knows.
 var Controllers = []string{"cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "io", "hugetlb", "rdma"}
 
-// parsers: v1 and v2.
-var parsers = map[string][2]func(*reader, *Stats){
-	"cpu":     {cpuStatsV1, cpuStatsV2},
-	"cpuacct": {cpuacctStats, nil},
-	"cpuset":  {cpusetStats, nil},
-	"memory":  {memoryStatsV1, memoryStatsV2},
-	"pids":    {pidsStats, pidsStats},
-	"blkio":   {blkioStatsV1, nil},
-	"io":      {nil, ioStatsV2},
-	"hugetlb": {hugetlbStatsV1, hugetlbStatsV2},
-	"rdma":    {rdmaStats, rdmaStats},
+var parsers = []struct {
+	controller string
+	v1, v2     func(*reader, *Stats)
+}{
+	{"cpu", cpuStatsV1, cpuStatsV2},
+	{"cpuacct", cpuacctStats, nil},
+	{"cpuset", cpusetStats, nil},
+	{"memory", memoryStatsV1, memoryStatsV2},
+	{"pids", pidsStats, pidsStats},
+	{"blkio", blkioStatsV1, nil},
+	{"io", nil, ioStatsV2},
+	{"hugetlb", hugetlbStatsV1, hugetlbStatsV2},
+	{"rdma", rdmaStats, rdmaStats},
 }
 
 // reader reads files of one directory and keeps the first real error.
