@@ -4,12 +4,15 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
+	"berth/runtime"
 )
 
 // killMonitor kills -9.
@@ -23,6 +26,64 @@ func (s *stand) killMonitor() {
 	if err := unix.Kill(s.pid, 0); err != nil {
 		s.t.Errorf("the container: %v", err)
 	}
+}
+
+// A monitor that is killed before it says a word is not waited for.
+func TestMonitorKilledAtBirth(t *testing.T) {
+	place := frozen(t)
+	go func() { // it stands still before its first instruction
+		for t.Context().Err() == nil {
+			b, _ := os.ReadFile(filepath.Join(place, "cgroup.procs"))
+			if pid, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
+				_ = unix.Kill(pid, unix.SIGKILL)
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	dir, err := os.Open(place)
+	must(t, err)
+	defer dir.Close()
+	prog, err := runtime.Helper()
+	must(t, err)
+	defer prog.Close()
+	s := newStand(t)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := Start(prog, s.cfg, Place{Dir: dir})
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if !fault.Is(err, fault.Unavailable) {
+			t.Errorf("error %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it waits")
+	}
+}
+
+// frozen makes a cgroup whose processes stand still.
+func frozen(t *testing.T) string {
+	t.Helper()
+	for _, top := range []string{"/sys/fs/cgroup/unified", "/sys/fs/cgroup"} {
+		dir := filepath.Join(top, "berth-test-frozen-"+itoa(os.Getpid()))
+		if _, err := os.Stat(filepath.Join(top, "cgroup.controllers")); err != nil || os.Mkdir(dir, 0o755) != nil {
+			continue
+		}
+		t.Cleanup(func() {
+			for end := time.Now().Add(10 * time.Second); os.Remove(dir) != nil; time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Errorf("%s stays", dir)
+					return
+				}
+			}
+		})
+		must(t, os.WriteFile(filepath.Join(dir, "cgroup.freeze"), []byte("1"), 0))
+		return dir
+	}
+	t.Skip("needs root and cgroup v2")
+	return ""
 }
 
 // The container of a killed monitor lives, its output waits, and a new monitor

@@ -30,7 +30,6 @@ func Begin(program *os.File, place Place) (_ *Conn, err error) {
 		return nil, fmt.Errorf("start a monitor: %w", os.NewSyscallError("socketpair", err))
 	}
 	c := &Conn{fd: pair[0]}
-	defer unix.Close(pair[1])
 	defer func() {
 		if err != nil {
 			c.Close()
@@ -45,6 +44,7 @@ func Begin(program *os.File, place Place) (_ *Conn, err error) {
 		CgroupDir: dir, Program: int(program.Fd()), Sock: pair[1],
 		Argv: []string{"berth-helper", "monitor", "SOCKET"}, SockArg: 2, Env: monitorEnv,
 	})
+	unix.Close(pair[1]) // its end is then seen
 	if err != nil {
 		return nil, err
 	}
