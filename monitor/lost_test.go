@@ -50,7 +50,7 @@ func TestMonitorKilledAtBirth(t *testing.T) {
 	s := newStand(t)
 	ended := make(chan error, 1)
 	go func() {
-		_, err := Start(prog, s.cfg, Place{Dir: dir})
+		_, err := start(prog, s.cfg, Place{Dir: dir})
 		ended <- err
 	}()
 	select {
