@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -23,6 +24,9 @@ type Conn struct {
 	// owed are the requests whose answers are still to be read, by what stands
 	// before their errors.
 	owed []string
+	// refused: the answer to Configure was a failure. The monitor ends with the
+	// connection.
+	refused bool
 }
 
 // answerTime bounds the wait for one answer: a monitor answers at once, unless
@@ -101,11 +105,16 @@ func (c *Conn) Settle() error {
 
 func (c *Conn) settle() (first error) {
 	for _, what := range c.owed {
-		if _, err := c.receive(&wire.Nothing{}); err != nil && first == nil {
-			first = err
-			if what != "" {
-				first = fmt.Errorf("%s: %w", what, err)
-			}
+		_, err := c.receive(&wire.Nothing{})
+		if err == nil {
+			continue
+		}
+		if what == starting {
+			var answered *answerError
+			c.refused = errors.As(err, &answered)
+		}
+		if first = cmp.Or(first, err); first == err && what != "" {
+			first = fmt.Errorf("%s: %w", what, err)
 		}
 	}
 	c.owed = nil

@@ -63,6 +63,23 @@ func TestMonitorKilledAtBirth(t *testing.T) {
 	}
 }
 
+// A monitor that cannot begin says why once, and is dismissed at once.
+func TestMonitorRefuses(t *testing.T) {
+	s := newStand(t)
+	s.cfg.Log.Path = filepath.Join(s.cfg.Dir, "none", "log")
+	s.start()
+	must(t, s.conn.Prepare())
+	if err := s.conn.Settle(); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("error %v", err)
+	}
+	begin := time.Now()
+	must(t, s.conn.Dismiss(-1))
+	s.conn.Reap()
+	if d := time.Since(begin); d > 20*time.Second {
+		t.Errorf("its end took %v", d)
+	}
+}
+
 // frozen makes a cgroup whose processes stand still.
 func frozen(t *testing.T) string {
 	t.Helper()

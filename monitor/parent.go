@@ -113,6 +113,9 @@ func (c *Conn) Status() (*Status, error) {
 // on nobody else can reach the monitor; a word that is at work keeps it a while.
 func (c *Conn) Dismiss(limit time.Duration) error {
 	_ = c.Settle() // whatever failed before, this has to be done
+	if c.refused {
+		return c.Close()
+	}
 	if err := c.call(wire.OpDismiss, &wire.Nothing{}, &wire.Nothing{}); err != nil {
 		return err
 	}

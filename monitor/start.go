@@ -62,12 +62,14 @@ func Begin(program *os.File, place Place) (_ *Conn, err error) {
 	return c, nil
 }
 
+// starting stands before what is wrong with a configuration.
+const starting = "start a monitor"
+
 // Configure says, once, what the monitor is to do. What is wrong with it shows in
 // the next call.
 func (c *Conn) Configure(cfg Config) error {
-	const what = "start a monitor"
-	if err := c.post(what, wire.OpConfigure, cfg.wire()); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+	if err := c.post(starting, wire.OpConfigure, cfg.wire()); err != nil {
+		return fmt.Errorf("%s: %w", starting, err)
 	}
 	return nil
 }
