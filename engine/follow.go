@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 
 	"berth/base/fault"
 	"berth/container"
@@ -22,7 +23,11 @@ func Follow(ctx context.Context, e *Engine, id container.ID, w *monitor.Watch) (
 		if _, err := Exited(ctx, e, id); err != nil {
 			return 0, err
 		}
-		return ended(ctx, e, id)
+		last, err := e.Containers.Ended(ctx, id)
+		if err == nil && last.Error == container.MonitorLost {
+			e.warn(fmt.Errorf("container %s: its exit code is not known: %s", id, last.Error))
+		}
+		return last.Code, err
 	}
 	if err != nil {
 		return 0, err

@@ -150,8 +150,13 @@ func (v *verb) traced(p *place, what string, call int) (report, berth.Result, er
 	return rep, r, os.Remove(file)
 }
 
+// patience is what one point may take, of 2 s or so: more, and something waited for
+// one that is dead.
+const patience = 45 * time.Second
+
 // try disturbs the verb at the point and looks at what is left.
 func (x point) try(p *place) error {
+	begin := time.Now()
 	if err := x.verb.begin(p); err != nil {
 		return err
 	}
@@ -159,6 +164,7 @@ func (x point) try(p *place) error {
 	if err != nil {
 		return err
 	}
+	took := time.Since(begin)
 	if rep.Hit != "" { // else it made fewer calls this time
 		err = x.ended(r)
 	}
@@ -171,6 +177,9 @@ func (x point) try(p *place) error {
 	if err == nil {
 		err = p.clean()
 	}
+	if all := time.Since(begin); err == nil && all > patience {
+		err = fmt.Errorf("it took %v, and with what followed %v", took, all)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: exit %d, said %.400q: %w", rep.Hit, r.Code, r.Errors, err)
 	}
@@ -182,7 +191,7 @@ func (x point) try(p *place) error {
 func (x point) ended(r berth.Result) error {
 	var lines []string
 	for line := range strings.Lines(r.Errors) {
-		if !strings.HasPrefix(line, "WARNING: ") && !strings.HasPrefix(line, "See '") && !strings.HasPrefix(line, "Error: failed to start containers") && strings.TrimSpace(line) != "" {
+		if (!strings.HasPrefix(line, "WARNING: ") || strings.Contains(line, lost)) && !strings.HasPrefix(line, "See '") && !strings.HasPrefix(line, "Error: failed to start containers") && strings.TrimSpace(line) != "" {
 			lines = append(lines, line)
 		}
 	}

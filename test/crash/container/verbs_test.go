@@ -22,6 +22,7 @@ const (
 	here = "is already in use" // the disturbed one was far enough
 	gone = "No such container"
 	dead = "is not running"
+	lost = "exit code is not known" // a warning with exit 255
 )
 
 // verbs: the first words of each are after the container's options, so that
