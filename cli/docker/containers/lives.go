@@ -185,7 +185,10 @@ func (s streams) Exec(ctx context.Context, r ExecRequest) (*attach.Far, error) {
 		},
 	}
 	if session.Console != nil {
-		f.Stdin, f.Stdout = session.Console, session.Console
+		f.Stdout = session.Console
+		if r.Want.Stdin {
+			f.Stdin = keys{session.Console}
+		}
 		f.Resize = func(height, width uint16) error { return session.Conn.Resize(session.ID, height, width) }
 		return f, nil
 	}
@@ -217,6 +220,12 @@ func (s streams) Logs(ctx context.Context, name string, o LogOptions) error {
 		return err
 	})
 }
+
+// keys is the input of a terminal, which does not end with what is typed: its
+// output comes from the same file.
+type keys struct{ io.Writer }
+
+func (keys) Close() error { return nil }
 
 // stampForm is docker's: nanoseconds with all their digits.
 const stampForm = "2006-01-02T15:04:05.000000000Z07:00"
