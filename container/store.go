@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"berth/base/atomicfile"
 	"berth/base/clock"
@@ -67,14 +68,10 @@ func (s *disk) running() string  { return filepath.Join(s.opts.Run, "containers"
 func (s *disk) exits() string    { return filepath.Join(s.opts.Run, "exits") }
 func (s *disk) locks() string    { return filepath.Join(s.opts.Run, "locks/containers") }
 
-// bootFile names the boot whose state the run folder has, and the store that
-// was put in order for it.
+// bootFile, in the run folder, names the boot whose state that has, and the store
+// that was put in order for it; in the store the boot, and the run folder that its
+// containers have.
 const bootFile = ".boot"
-
-func bootMark(s *disk) string { return s.boot + " " + s.opts.Root + "\n" }
-
-// runMark, in the store, names the run folder that its containers have in a boot.
-func runMark(s *disk) string { return s.boot + " " + s.opts.Run + "\n" }
 
 // ready reports whether somebody opened this store in this boot, and it is
 // still there.
@@ -82,13 +79,11 @@ func (s *Store) ready() bool {
 	if _, err := os.Lstat(s.namesDir()); err != nil {
 		return false
 	}
-	for dir, mark := range map[string]string{s.running(): bootMark(s.disk), filepath.Dir(s.kept()): runMark(s.disk)} {
-		if b, err := atomicfile.ReadCapped(filepath.Join(dir, bootFile), 8192); err != nil || string(b) != mark {
-			return false
-		}
-	}
-	return true
+	return begun(s.disk) && marked(s.disk, filepath.Dir(s.kept())) == s.opts.Run
 }
+
+// begun reports whether the run folder was put in order for this store in this boot.
+func begun(s *disk) bool { return marked(s, s.running()) == s.opts.Root }
 
 // begin is the first Open of a boot.
 func (s *Store) begin() error {
@@ -100,10 +95,25 @@ func (s *Store) begin() error {
 	if s.ready() {
 		return nil
 	}
-	if err := stranger(s.disk); err != nil {
+	if err := elsewhere(s.disk); err != nil {
 		return err
 	}
-	if err := elsewhere(s.disk); err != nil {
+	if !begun(s.disk) {
+		if err := s.putInOrder(); err != nil {
+			return err
+		}
+	}
+	// A full disk is no reason to open nothing: the next Open tries again.
+	mark := []byte(s.boot + " " + s.opts.Run + "\n")
+	if err := atomicfile.Write(filepath.Join(filepath.Dir(s.kept()), bootFile), mark, 0o600); err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		return err
+	}
+	return nil
+}
+
+// putInOrder drops what the last boot left.
+func (s *Store) putInOrder() error {
+	if err := stranger(s.disk); err != nil {
 		return err
 	}
 	for _, dir := range []string{s.running(), s.exits()} {
@@ -117,10 +127,7 @@ func (s *Store) begin() error {
 	if err := s.dropStaged(); err != nil {
 		return err
 	}
-	if err := atomicfile.Write(filepath.Join(filepath.Dir(s.kept()), bootFile), []byte(runMark(s.disk)), 0o600); err != nil {
-		return err
-	}
-	return atomicfile.Write(filepath.Join(s.running(), bootFile), []byte(bootMark(s.disk)), 0o600)
+	return atomicfile.Write(filepath.Join(s.running(), bootFile), []byte(s.boot+" "+s.opts.Root+"\n"), 0o600)
 }
 
 // stranger refuses a run folder in which containers of another store are alive:

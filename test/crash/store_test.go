@@ -216,7 +216,7 @@ func (s store) left() (out []string, err error) {
 			return fs.SkipDir
 		case name == ".", d.IsDir() && len(parts) <= 2, d.IsDir() && parts[0] == "content" && len(parts) == 3 && parts[1] != "ingest":
 			return nil
-		case parts[0] == "lost+found":
+		case parts[0] == "lost+found", name == "containers/.boot":
 			return nil
 		}
 		out = append(out, name)
