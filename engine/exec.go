@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"os"
 	"path"
 	"slices"
@@ -127,7 +128,7 @@ func metChange(ctx context.Context, e *Engine, name string, id container.ID, err
 	if changed := enterable(name, id, facts); changed != nil {
 		return changed
 	}
-	if !facts.Alive { // its monitor is about to say how it ended
+	if !facts.Alive || errors.Is(err, runtime.ErrStopped) { // its monitor is about to say how it ended
 		return fault.New(fault.Conflict, "Container %s is not running", id)
 	}
 	return err

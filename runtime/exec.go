@@ -58,6 +58,9 @@ func (rt *Runtime) Spawn(ctx context.Context, req ExecRequest) (*Process, error)
 	return p, nil
 }
 
+// ErrStopped is an exec in a container whose first process has ended, or is ending.
+var ErrStopped = fault.New(fault.Conflict, "cannot exec in a stopped container")
+
 // exec starts the process. Signals are caught from the last moment on at which
 // this program may have executed itself again.
 func (rt *Runtime) exec(ctx context.Context, req *ExecRequest, att *attached) (_ *child, _ *signals, err error) {
@@ -68,7 +71,7 @@ func (rt *Runtime) exec(ctx context.Context, req *ExecRequest, att *attached) (_
 	}
 	defer c.close()
 	if st := c.status(); st == specs.StateStopped {
-		return nil, nil, fault.New(fault.Conflict, "cannot exec in a stopped container")
+		return nil, nil, ErrStopped
 	}
 	if !req.IgnorePaused && c.paused() {
 		return nil, nil, fault.New(fault.Conflict, "cannot exec in a paused container (use --ignore-paused to override)")
@@ -127,6 +130,9 @@ func (d *execDesign) enter() error {
 	}
 	defer dir.Close()
 	files, flags, err := namespace.Foreign(dir)
+	if errors.Is(err, os.ErrNotExist) { // it is ending: they go before it is seen to be dead
+		return ErrStopped
+	}
 	if err != nil {
 		return err
 	}
@@ -227,7 +233,7 @@ func (r *record) procDir() (*os.File, error) {
 		if err == nil {
 			dir.Close()
 		}
-		return nil, fault.New(fault.Conflict, "cannot exec in a stopped container")
+		return nil, ErrStopped
 	}
 	return dir, nil
 }
