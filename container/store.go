@@ -99,7 +99,7 @@ func (s *Store) begin() error {
 		return err
 	}
 	if !begun(s.disk) {
-		if err := s.putInOrder(); err != nil {
+		if err := putInOrder(s); err != nil {
 			return err
 		}
 	}
@@ -112,7 +112,7 @@ func (s *Store) begin() error {
 }
 
 // putInOrder drops what the last boot left.
-func (s *Store) putInOrder() error {
+func putInOrder(s *Store) error {
 	if err := stranger(s.disk); err != nil {
 		return err
 	}
