@@ -18,15 +18,10 @@ import (
 // Conn is a connection to a monitor. Its methods may be called at the same
 // time; they are answered one after the other.
 type Conn struct {
-	mu  sync.Mutex
-	fd  int
-	pid int // of the monitor, if we started it
-	// owed are the requests whose answers are still to be read, by what stands
-	// before their errors.
-	owed []string
-	// refused: the answer to Configure was a failure. The monitor ends with the
-	// connection.
-	refused bool
+	mu   sync.Mutex
+	fd   int
+	pid  int       // of the monitor, if we started it
+	owed []wire.Op // the requests whose answers are still to be read
 }
 
 // answerTime bounds the wait for one answer: a monitor answers at once, unless
@@ -84,14 +79,14 @@ func (c *Conn) take(op wire.Op, m, answer wire.Message, fds ...int) ([]int, erro
 }
 
 // post makes a request whose answer brings nothing, without waiting for it: the
-// next call, or Settle, gives its error, with what before it.
-func (c *Conn) post(what string, op wire.Op, m wire.Message, fds ...int) error {
+// next call, or Settle, gives its error.
+func (c *Conn) post(op wire.Op, m wire.Message, fds ...int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.send(wire.Request(op, m), fds); err != nil {
 		return err
 	}
-	c.owed = append(c.owed, what)
+	c.owed = append(c.owed, op)
 	return nil
 }
 
@@ -104,18 +99,12 @@ func (c *Conn) Settle() error {
 }
 
 func (c *Conn) settle() (first error) {
-	for _, what := range c.owed {
+	for _, op := range c.owed {
 		_, err := c.receive(&wire.Nothing{})
-		if err == nil {
-			continue
+		if err != nil && op == wire.OpConfigure {
+			err = fmt.Errorf("start a monitor: %w", err)
 		}
-		if what == starting {
-			var answered *answerError
-			c.refused = errors.As(err, &answered)
-		}
-		if first = cmp.Or(first, err); first == err && what != "" {
-			first = fmt.Errorf("%s: %w", what, err)
-		}
+		first = cmp.Or(first, err)
 	}
 	c.owed = nil
 	return first

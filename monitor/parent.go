@@ -26,7 +26,7 @@ func (c *Conn) Clone(a *clone.Attr) (pid int, twoStage bool, err error) {
 
 // Spoken says that the newest child of this connection runs its program and
 // what its pid is: the first stage of its clone is reaped. See Settle.
-func (c *Conn) Spoken(pid int) error { return c.post("", wire.OpSpoken, &wire.Child{PID: pid}) }
+func (c *Conn) Spoken(pid int) error { return c.post(wire.OpSpoken, &wire.Child{PID: pid}) }
 
 // Abandon kills and reaps the newest child of this connection and its first
 // stage. It returns when they are gone.
@@ -38,7 +38,7 @@ func (c *Conn) Abandon(pid int) error {
 // Prepare says that a first process is about to be made, the first one or,
 // after an exit, another. The monitor opens the streams' ends and gives up
 // waiting for a restart. It fails with EBUSY while the old one runs. See Settle.
-func (c *Conn) Prepare() error { return c.post("", wire.OpPrepare, &wire.Nothing{}) }
+func (c *Conn) Prepare() error { return c.post(wire.OpPrepare, &wire.Nothing{}) }
 
 // Adopt makes a child, pid as the runtime gave it, the container's first
 // process: it is no longer killed when this connection ends, and its end is the
@@ -52,7 +52,7 @@ func (c *Conn) Adopt(pid int, terminal *os.File, oom ...*os.File) error {
 	for _, f := range oom {
 		fds = append(fds, int(f.Fd()))
 	}
-	return c.post("", wire.OpAdopt, &wire.Adopt{PID: pid, Terminal: terminal != nil}, fds...)
+	return c.post(wire.OpAdopt, &wire.Adopt{PID: pid, Terminal: terminal != nil}, fds...)
 }
 
 // Session makes a child an exec session. drain are the ends from which its
@@ -113,9 +113,6 @@ func (c *Conn) Status() (*Status, error) {
 // on nobody else can reach the monitor; a word that is at work keeps it a while.
 func (c *Conn) Dismiss(limit time.Duration) error {
 	_ = c.Settle() // whatever failed before, this has to be done
-	if c.refused {
-		return c.Close()
-	}
 	if err := c.call(wire.OpDismiss, &wire.Nothing{}, &wire.Nothing{}); err != nil {
 		return err
 	}

@@ -62,14 +62,11 @@ func Begin(program *os.File, place Place) (_ *Conn, err error) {
 	return c, nil
 }
 
-// starting stands before what is wrong with a configuration.
-const starting = "start a monitor"
-
 // Configure says, once, what the monitor is to do. What is wrong with it shows in
 // the next call.
 func (c *Conn) Configure(cfg Config) error {
-	if err := c.post(starting, wire.OpConfigure, cfg.wire()); err != nil {
-		return fmt.Errorf("%s: %w", starting, err)
+	if err := c.post(wire.OpConfigure, cfg.wire()); err != nil {
+		return fmt.Errorf("start a monitor: %w", err)
 	}
 	return nil
 }

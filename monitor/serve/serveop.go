@@ -25,7 +25,7 @@ func (c *conn) serve(op wire.Op, b []byte, fds []int) (wire.Message, error) {
 		}
 	}()
 	m := c.m
-	if m.cfg == nil && op != wire.OpConfigure {
+	if m.cfg == nil && op != wire.OpConfigure && op != wire.OpDismiss {
 		return nil, errNotYet
 	}
 	done := &wire.Nothing{}
@@ -166,6 +166,10 @@ func (m *monitor) resize(q *wire.Resize) error {
 // dismiss ends the first process, and the monitor with it, without a word.
 func (m *monitor) dismiss() {
 	m.dismissed = true
+	if m.cfg == nil { // it has nothing to put in order
+		m.loop.done = true
+		return
+	}
 	if m.first.running {
 		m.first.kill()
 		return
