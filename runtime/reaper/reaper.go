@@ -69,15 +69,7 @@ func complain(what string, err error) int {
 // caught are all signals that can be: not those of faults of our own, nor the
 // one with which Go's scheduler interrupts its threads.
 func caught() []unix.Signal {
-	var list []unix.Signal
-	for s := unix.Signal(1); s <= 64; s++ {
-		switch s {
-		case unix.SIGKILL, unix.SIGSTOP, unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, unix.SIGSYS, unix.SIGURG:
-		default:
-			list = append(list, s)
-		}
-	}
-	return list
+	return catch.But(unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, unix.SIGSYS, unix.SIGURG)
 }
 
 // passed tells whether a signal is the program's: not what the kernel tells of

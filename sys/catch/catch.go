@@ -12,6 +12,7 @@ package catch
 import (
 	"math/bits"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -30,14 +31,13 @@ var (
 	mu      sync.Mutex
 	newest  *Catcher      // gets all that is caught
 	pending atomic.Uint64 // bit n-1 is signal n
-	//lint:ignore U1000 the handler in assembly reads it
-	one  = uint64(1)  // what wakes an eventfd
-	wake atomic.Int32 // the eventfd of the newest
+	one     = uint64(1)   // what wakes an eventfd
+	wake    atomic.Int32  // the eventfd of the newest
 )
 
 // Start begins to catch the signals, whose actions it replaces until Stop. It gets
-// those of a Catcher before it, too, until its Stop. Signals of the Go runtime's own and those above 64 do not belong in the
-// list.
+// those of a Catcher before it, too, until its Stop. Signals of the Go runtime's own
+// and those above 64 do not belong in the list.
 func Start(list []unix.Signal) (*Catcher, error) {
 	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
@@ -55,6 +55,17 @@ func Start(list []unix.Signal) (*Catcher, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// But lists all signals that can be caught, except some.
+func But(except ...unix.Signal) []unix.Signal {
+	var list []unix.Signal
+	for s := unix.Signal(1); s <= 64; s++ {
+		if s != unix.SIGKILL && s != unix.SIGSTOP && !slices.Contains(except, s) {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // Each catches signals and calls f for every one that comes, in a goroutine of its

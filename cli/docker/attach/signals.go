@@ -10,21 +10,11 @@ import (
 )
 
 // passed are the signals that mean the process in the container: not those that
-// tell this program of its own children, pipes, terminal, faults and scheduler.
+// tell this program of its own children, pipes, terminal, faults and scheduler, nor a
+// C library's own (32 and 33, signal(7)).
 func passed() []unix.Signal {
-	const last = 64
-	var list []unix.Signal
-	for s := unix.Signal(1); s <= last; s++ {
-		switch s {
-		case unix.SIGKILL, unix.SIGSTOP: // which nobody catches
-		case unix.SIGCHLD, unix.SIGPIPE, unix.SIGWINCH, unix.SIGURG, unix.SIGPROF:
-		case unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV:
-		case 32, 33: // a C library's own, signal(7)
-		default:
-			list = append(list, s)
-		}
-	}
-	return list
+	return catch.But(unix.SIGCHLD, unix.SIGPIPE, unix.SIGWINCH, unix.SIGURG, unix.SIGPROF,
+		unix.SIGILL, unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, 32, 33)
 }
 
 // name is the signal's name, or its number where it has none.
