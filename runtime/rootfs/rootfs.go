@@ -22,7 +22,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -161,8 +160,8 @@ func newPlanner(b *plan.Builder, spec *specs.Spec, o Options) (*planner, error) 
 		p.ns[ns.Type] = ns.Path
 	}
 	_, p.ownMounts = p.ns[specs.MountNamespace]
-	prop, ok := propagation(p.linux.RootfsPropagation)
-	if !ok {
+	prop, ok := mount.PropagationOf(p.linux.RootfsPropagation)
+	if !ok && p.linux.RootfsPropagation != "" {
 		return nil, fmt.Errorf("linux.rootfsPropagation: unknown value %q", p.linux.RootfsPropagation)
 	}
 	p.rootPropagation = prop
@@ -191,22 +190,4 @@ func (p *planner) hostPath(path string) string {
 		return filepath.Clean(path)
 	}
 	return filepath.Join(p.o.Bundle, path)
-}
-
-// propagation reads a word of linux.rootfsPropagation.
-func propagation(word string) (p mount.Propagation, ok bool) {
-	word, p.Rec = strings.CutPrefix(word, "r")
-	switch word {
-	case "shared":
-		p.Type = unix.MS_SHARED
-	case "slave":
-		p.Type = unix.MS_SLAVE
-	case "private":
-		p.Type = unix.MS_PRIVATE
-	case "unbindable":
-		p.Type = unix.MS_UNBINDABLE
-	default:
-		return p, word == "" && !p.Rec
-	}
-	return p, true
 }

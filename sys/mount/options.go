@@ -94,6 +94,9 @@ var propagationWords = []word[Propagation]{
 	{"runbindable", Propagation{Type: unix.MS_UNBINDABLE, Rec: true}},
 }
 
+// PropagationOf reads a word like "rshared".
+func PropagationOf(word string) (Propagation, bool) { return lookUp(propagationWords, word) }
+
 // flagWords are handed to every file system: fsconfig(2).
 var flagWords = []string{"acl", "async", "dirsync", "lazytime", "mand", "noacl", "nolazytime", "nomand", "sync"}
 
@@ -145,7 +148,7 @@ func (o *Options) add(word string) error {
 		o.Attr.apply(c)
 		return nil
 	}
-	if p, ok := lookUp(propagationWords, word); ok {
+	if p, ok := PropagationOf(word); ok {
 		o.Propagation = append(o.Propagation, p)
 		return nil
 	}
