@@ -76,7 +76,11 @@ func (rt *Runtime) create(ctx context.Context, req CreateRequest, att *attached)
 	if err := writeNew(c.dir, configFile, raw); err != nil {
 		return nil, nil, fmt.Errorf("keep config.json of container %q: %w", req.ID, err)
 	}
-	making := d.makeCgroup(ctx, &u)
+	var making *making
+	// Later where it needs the first process, or the plan depends on the outcome.
+	if !rt.rootless() && !d.cgroup.NeedsPID() {
+		making = beginCgroup(ctx, d.cgroup, 0, &u)
+	}
 	l, err := d.launch(att)
 	if err != nil {
 		return nil, nil, err

@@ -3,7 +3,6 @@ package runtime
 //lint:file-ignore SA1019 prestart hooks are deprecated, and engines still give them
 
 import (
-	"berth/base/undo"
 	"context"
 	"fmt"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
+	"berth/base/undo"
 	"berth/runtime/cgroup"
 	"berth/runtime/hook"
 	"berth/runtime/idmap"
@@ -126,25 +126,21 @@ type making struct {
 	err   error
 }
 
-// makeCgroup begins to make the cgroup. It gives nil for one that is made later:
-// that needs the first process, or what the plan says of it depends on the outcome.
-func (d *design) makeCgroup(ctx context.Context, u *undo.Stack) *making {
-	if d.rt.rootless() || d.cgroup.NeedsPID() {
-		return nil
-	}
+// beginCgroup begins to make a cgroup; pid is for systemd, 0 before there is one.
+func beginCgroup(ctx context.Context, c *cgroup.Cgroup, pid int, u *undo.Stack) *making {
 	m := &making{done: make(chan struct{})}
 	go func() {
 		defer close(m.done)
-		if m.err = d.cgroup.Create(ctx, 0); m.err == nil {
+		if m.err = c.Create(ctx, pid); m.err == nil {
 			m.made = true
-			m.tasks, m.dir, m.err = d.cgroup.JoinFDs()
+			m.tasks, m.dir, m.err = c.JoinFDs()
 		}
 	}()
 	u.Push("remove the cgroup", func() error {
 		if <-m.done; !m.made {
 			return nil
 		}
-		return d.cgroup.Remove(context.WithoutCancel(ctx))
+		return c.Remove(context.WithoutCancel(ctx))
 	})
 	return m
 }

@@ -157,15 +157,11 @@ func (l *launch) enterCgroup(ctx context.Context, pid int, u *undo.Stack) (tasks
 		}
 		return l.late.divide(tasks, dir)
 	}
-	if m := l.making; m != nil {
-		<-m.done
-		return m.tasks, m.dir, m.err
+	if l.making == nil {
+		l.making = beginCgroup(ctx, l.cgroup, pid, u)
 	}
-	if err := l.cgroup.Create(ctx, pid); err != nil {
-		return nil, nil, err
-	}
-	u.Push("remove the cgroup", func() error { return l.cgroup.Remove(context.WithoutCancel(ctx)) })
-	return l.cgroup.JoinFDs()
+	<-l.making.done
+	return l.making.tasks, l.making.dir, l.making.err
 }
 
 // openNamespaces opens the namespaces to join that are known by path.
