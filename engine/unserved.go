@@ -18,7 +18,7 @@ func unserved(c *config.Config, platform string) error {
 	case c.Image.Volumes != "" && c.Image.Volumes != "bind":
 		return not("--image-volume " + c.Image.Volumes)
 	case c.Image.Platform != "" && !image.SamePlatform(c.Image.Platform, platform):
-		return fault.New(fault.NotFound, "image with reference %s was found but does not match the specified platform: wanted %s, actual: %s", c.Image.Name, c.Image.Platform, platform)
+		return image.WrongPlatform(c.Image.Name, c.Image.Platform, platform)
 	}
 	return nil
 }

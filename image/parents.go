@@ -61,9 +61,7 @@ func (r *removal) parent(ctx context.Context, img *library.Entry) (nearest *libr
 			if e.ID == img.Parent {
 				nearest = e
 			}
-			continue
-		}
-		if n, ok := r.from(ctx, img, e); ok && n > steps {
+		} else if n, ok := r.from(ctx, img, e); ok && n > steps {
 			nearest, steps = e, n
 		}
 	}

@@ -148,8 +148,13 @@ func rightPlatform(name string, want manifest.Platform, have *manifest.Config) e
 	if manifest.Rank(want, have.Platform()) == 0 {
 		return nil
 	}
-	return fault.New(fault.NotFound, "image with reference %s was found but does not match the specified platform: wanted %s, actual: %s",
-		name, manifest.PlatformString(want), manifest.PlatformString(have.Platform()))
+	return WrongPlatform(name, manifest.PlatformString(want), manifest.PlatformString(have.Platform()))
+}
+
+// WrongPlatform is the error of an image that is not of the platform that was asked
+// for.
+func WrongPlatform(name, want, have string) error {
+	return fault.New(fault.NotFound, "image with reference %s was found but does not match the specified platform: wanted %s, actual: %s", name, want, have)
 }
 
 // SamePlatform says whether an image is of the platform that was asked for, as

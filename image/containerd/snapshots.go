@@ -67,21 +67,20 @@ func (s Snapshots) Mounts(ctx context.Context, key string) ([]mount.Mount, error
 
 // Prepare makes an active snapshot.
 func (s Snapshots) Prepare(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
-	ours, err := ourOpts(opts)
-	if err != nil {
-		return nil, err
-	}
-	mounts, err := s.Store.Prepare(ctx, key, parent, ours...)
-	return theirMounts(mounts), err
+	return begun(ctx, s.Store.Prepare, key, parent, opts)
 }
 
 // View makes a snapshot that is only read.
 func (s Snapshots) View(ctx context.Context, key, parent string, opts ...snapshots.Opt) ([]mount.Mount, error) {
+	return begun(ctx, s.Store.View, key, parent, opts)
+}
+
+func begun(ctx context.Context, begin func(context.Context, string, string, ...snapshot.Opt) ([]snapshot.Mount, error), key, parent string, opts []snapshots.Opt) ([]mount.Mount, error) {
 	ours, err := ourOpts(opts)
 	if err != nil {
 		return nil, err
 	}
-	mounts, err := s.Store.View(ctx, key, parent, ours...)
+	mounts, err := begin(ctx, key, parent, ours...)
 	return theirMounts(mounts), err
 }
 
