@@ -66,27 +66,24 @@ func (s *Store) byPrefix(arg string) (ID, error) {
 
 // Get is Find and the record.
 func (s *Store) Get(ctx context.Context, arg string) (*Record, error) {
-	id, err := s.Find(ctx, arg)
-	if err != nil {
-		return nil, err
-	}
-	rec, err := readRecord(s.Home(id), id)
-	if gone(err) {
-		return nil, noSuch(arg)
-	}
-	return rec, err
+	return found(ctx, s, arg, readRecord)
 }
 
 // Summary is Find and what lists show, without Facts. Reading it takes a tenth of
 // the time that the record takes.
 func (s *Store) Summary(ctx context.Context, arg string) (*Summary, error) {
+	return found(ctx, s, arg, readSummary)
+}
+
+// found is Find and what read gives of the container's folder.
+func found[T any](ctx context.Context, s *Store, arg string, read func(home string, id ID) (*T, error)) (*T, error) {
 	id, err := s.Find(ctx, arg)
 	if err != nil {
 		return nil, err
 	}
-	sum, err := readSummary(s.Home(id), id)
+	what, err := read(s.Home(id), id)
 	if gone(err) {
 		return nil, noSuch(arg)
 	}
-	return sum, err
+	return what, err
 }

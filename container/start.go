@@ -180,7 +180,8 @@ type Settled struct {
 	Exit  Exit
 	Again *Restarting // nil: it stays ended
 	First bool        // this call settled it: the one that writes `die`
-	// Record is the container's.
+	// Record is the container's; nil, and Goes not looked at, for one that was settled
+	// before and not asked for passing.
 	Record *Record
 	// Goes: it is removed now, as one with --rm that nobody holds.
 	Goes bool
@@ -198,6 +199,9 @@ func (l *Locked) Settle(passing bool) (*Settled, error) {
 	f, err := l.s.readLife(l.ID)
 	if err != nil {
 		return nil, err
+	}
+	if f.Exit != nil && !passing {
+		return &Settled{Exit: *f.Exit, Again: f.Restarting}, nil
 	}
 	rec, err := l.Record()
 	if err != nil {

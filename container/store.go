@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"berth/base/atomicfile"
 	"berth/base/clock"
@@ -104,8 +103,7 @@ func (s *Store) begin() error {
 		}
 	}
 	// A full disk is no reason to open nothing: the next Open tries again.
-	mark := []byte(s.boot + " " + s.opts.Run + "\n")
-	if err := atomicfile.Write(filepath.Join(filepath.Dir(s.kept()), bootFile), mark, 0o600); err != nil && !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+	if err := mark(s.disk, filepath.Dir(s.kept()), s.opts.Run); !fault.Is(err, fault.NoSpace) {
 		return err
 	}
 	return nil
@@ -127,7 +125,7 @@ func putInOrder(s *Store) error {
 	if err := s.dropStaged(); err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(s.running(), bootFile), []byte(s.boot+" "+s.opts.Root+"\n"), 0o600)
+	return mark(s.disk, s.running(), s.opts.Root)
 }
 
 // stranger refuses a run folder in which containers of another store are alive:
@@ -157,6 +155,11 @@ func elsewhere(s *disk) error {
 		err = fault.New(fault.Conflict, "open container store %s: its running containers have the run folder %s, not %s: name that one by --runroot", s.opts.Root, run, s.opts.Run)
 	}
 	return err
+}
+
+// mark writes the boot file in dir, which names a folder.
+func mark(s *disk, dir, path string) error {
+	return atomicfile.Write(filepath.Join(dir, bootFile), []byte(s.boot+" "+path+"\n"), 0o600)
 }
 
 // marked reads the folder that a boot file names, "" if it is of another boot.

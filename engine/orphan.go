@@ -66,15 +66,11 @@ func adoptLocked(ctx context.Context, e *Engine, l *container.Locked) error {
 	if settled == nil || !settled.First {
 		return nil
 	}
-	rec, err := l.Record()
-	if err != nil {
-		return err
-	}
 	switch {
 	case settled.Again != nil:
-		return awaitAgain(ctx, e, l, rec, settled.Again)
-	case rec.Config.Life.Remove:
-		return removeLocked(ctx, e, l, rec, true)
+		return awaitAgain(ctx, e, l, settled.Record, settled.Again)
+	case settled.Goes:
+		return removeLocked(ctx, e, l, settled.Record, true)
 	}
 	return nil
 }
