@@ -50,7 +50,12 @@ func store(t *testing.T) *berth.Berth {
 	if err != nil {
 		t.Fatal(err)
 	}
-	links := interfaces(t)
+	// The kernel takes a container's link away some time after its end.
+	var links []string
+	until(t, "no link of a container", func() bool {
+		links = interfaces(t)
+		return !slices.ContainsFunc(links, func(l string) bool { return strings.HasPrefix(l, "ve") })
+	})
 	t.Cleanup(func() {
 		// Exits stay known for five minutes.
 		for _, e := range glob(b.Run + "/exits/*") {
