@@ -78,8 +78,7 @@ func lifetime(rec *container.Record) time.Duration {
 // Ahead is a monitor that comes up while it is still found out what it is for.
 type Ahead struct {
 	done chan struct{}
-	conn *monitor.Conn // nil if somebody has taken it
-	err  error
+	conn *monitor.Conn // nil if somebody has taken it, or it did not come up
 }
 
 // StartAhead starts a monitor for the container that is started next. Close it
@@ -89,38 +88,38 @@ func StartAhead(ctx context.Context, e *Engine) *Ahead {
 	a := &Ahead{done: make(chan struct{})}
 	go func() {
 		defer close(a.done)
-		a.conn, a.err = beginMonitor(ctx, e)
+		// Why it failed, who needs one learns from a try of its own.
+		a.conn, _ = beginMonitor(ctx, e)
 	}()
 	return a
 }
 
 // take gives the monitor away; nil if there is none.
-func (a *Ahead) take() (*monitor.Conn, error) {
+func (a *Ahead) take() *monitor.Conn {
 	if a == nil {
-		return nil, nil
+		return nil
 	}
 	<-a.done
 	conn := a.conn
 	a.conn = nil
-	return conn, a.err
+	return conn
 }
 
 // Close ends a monitor that nobody took.
 func (a *Ahead) Close() {
-	if conn, _ := a.take(); conn != nil {
+	if conn := a.take(); conn != nil {
 		conn.Close()
 		conn.Reap()
 	}
 }
 
 // startMonitor starts a monitor, or takes the one that was started ahead.
-func startMonitor(ctx context.Context, e *Engine, cfg monitor.Config, ahead *Ahead) (*monitor.Conn, error) {
-	conn, err := ahead.take()
-	if conn == nil && err == nil {
-		conn, err = beginMonitor(ctx, e)
-	}
-	if err != nil {
-		return nil, err
+func startMonitor(ctx context.Context, e *Engine, cfg monitor.Config, ahead *Ahead) (_ *monitor.Conn, err error) {
+	conn := ahead.take()
+	if conn == nil {
+		if conn, err = beginMonitor(ctx, e); err != nil {
+			return nil, err
+		}
 	}
 	if err := conn.Configure(cfg); err != nil {
 		return nil, errors.Join(err, conn.Close())

@@ -102,12 +102,12 @@ func (v *Visit) start(join []clone.Join, create int) error {
 		return err
 	}
 	v.pid = first
-	if twoStage {
-		defer reap(first)
-	}
 	theirs.Close() // its end is then seen
 	if err := v.ready(twoStage); err != nil {
-		return err
+		return err // end kills and reaps it; the second stage ends with the socket
+	}
+	if twoStage {
+		reap(first)
 	}
 	if create&unix.CLONE_NEWUSER != 0 {
 		if err := sameIDs(v.pid); err != nil {
@@ -139,10 +139,21 @@ func control(f *os.File, do func(fd int) error) error {
 	return inner
 }
 
-// ready waits until the process's namespaces exist and its pid is known.
+// ready waits until the process's namespaces exist and its pid is known, which the
+// first stage says: its death may leave the second one waiting, with the socket open.
 func (v *Visit) ready(wantPID bool) error {
+	first, err := unix.PidfdOpen(v.pid, 0)
+	if err != nil {
+		return os.NewSyscallError("pidfd_open", err)
+	}
+	defer unix.Close(first)
 	_ = v.sock.SetReadDeadline(time.Now().Add(startPatience))
 	for ready := false; !ready || wantPID; {
+		if wantPID {
+			if err := control(v.sock, func(fd int) error { return spoken(fd, first) }); err != nil {
+				return fmt.Errorf("start a process: %w", err)
+			}
+		}
 		kind, payload, err := clone.ReadFrame(v.sock, maxFrame)
 		if err != nil {
 			return fmt.Errorf("start a process: %w", err)
@@ -157,6 +168,23 @@ func (v *Visit) ready(wantPID bool) error {
 		}
 	}
 	return nil
+}
+
+// spoken waits until there is something to read, or who would write it has ended.
+func spoken(sock, first int) error {
+	for end := time.Now().Add(startPatience); ; {
+		waits := []unix.PollFd{{Fd: int32(sock), Events: unix.POLLIN}, {Fd: int32(first), Events: unix.POLLIN}}
+		_, err := unix.Poll(waits, int(max(0, time.Until(end)).Milliseconds()))
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return os.NewSyscallError("poll", err)
+		case waits[0].Revents != 0 || waits[1].Revents == 0: // the read has its own limit
+			return nil
+		default:
+			return fault.New(fault.Unavailable, "it ended before it said its pid")
+		}
+	}
 }
 
 // sameIDs gives a new user namespace the ids of ours, as they are.

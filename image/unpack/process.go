@@ -46,9 +46,10 @@ func startProcess(ctx context.Context, role string, uids, gids []syscall.SysProc
 	if err != nil {
 		return nil, fmt.Errorf("start the unpack worker: %w", err)
 	}
-	defer theirs.Close()
 	p := &process{control: ours, words: &tail{}, ended: make(chan struct{})}
-	if err := p.start(role, theirs, uids, gids); err != nil {
+	err = p.start(role, theirs, uids, gids)
+	theirs.Close() // its end is then seen
+	if err != nil {
 		ours.Close()
 		return nil, fmt.Errorf("start the unpack worker: %w", err)
 	}

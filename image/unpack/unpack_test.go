@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 		if len(os.Args) > 2 && strings.HasPrefix(os.Args[2], "lying") {
 			os.Exit(lie(os.Args[2]))
 		}
+		if len(os.Args) > 2 && os.Args[2] == dyingRole {
+			os.Exit(9) // as pid 1 it cannot kill itself
+		}
 		os.Exit(WorkerMain(os.Args[2:]))
 	}
 	if what := os.Getenv("UNPACK_TEST_CHILD"); what != "" {

@@ -132,6 +132,25 @@ func TestKilledWorker(t *testing.T) {
 	}
 }
 
+// dyingRole is a worker that ends before it says anything.
+const dyingRole = "dying"
+
+// One that ends as it starts is not waited for.
+func TestEndedAtStart(t *testing.T) {
+	w := &Worker{}
+	var err error
+	w.uids, w.gids, err = w.maps()
+	must(t, err)
+	begin := time.Now()
+	_, err = startProcess(context.Background(), dyingRole, w.uids, w.gids)
+	if !fault.Is(err, fault.Unavailable) || !strings.Contains(err.Error(), "exit status 9") {
+		t.Errorf("%v, kind %v", err, fault.KindOf(err))
+	}
+	if took := time.Since(begin); took > startPatience/2 {
+		t.Errorf("it took %v", took)
+	}
+}
+
 // Close ends layers that are under way.
 func TestClose(t *testing.T) {
 	w := startWorker(t, Options{})

@@ -8,8 +8,9 @@
 //
 // By default it takes a seeded sample; with BERTH_SWEEP=1 all, in a random order,
 // for at most BERTH_CRASH_MINUTES (20). BERTH_SEED=n repeats a sample,
-// BERTH_CRASH_POINT="create kill 5" one point, ten times. It runs as root in network namespaces of its own, with $BERTH or bin/berth. It belongs to
-// the tests, outside the rows.
+// BERTH_CRASH_VERBS=create,stop takes these verbs alone, BERTH_CRASH_POINT="create
+// kill 5" one point, ten times. It runs as root in network namespaces of its own, with
+// $BERTH or bin/berth. It belongs to the tests, outside the rows.
 package container
 
 import (

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,27 +47,47 @@ func TestDisturbed(t *testing.T) {
 	netns.Need(t)
 	rng := sample.Random(t, 7)
 	begin := time.Now()
-	counts := counted(t)
+	these := asked(t)
+	counts := counted(t, these)
 	var all []point
-	for i, v := range verbs() {
+	for i, v := range these {
 		all = append(all, v.points(rng, counts[i])...)
 	}
 	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	if one := os.Getenv("BERTH_CRASH_POINT"); one != "" {
 		all = chosen(t, one)
 	}
-	done := 0
+	var tried, clean atomic.Int64
 	inPlaces(t, len(all), func(p *place, i int) error {
 		if time.Since(begin) > budget() {
 			return nil
 		}
-		done = max(done, i+1)
+		tried.Add(1)
 		if err := all[i].try(p); err != nil {
 			return fmt.Errorf("%s: %w", all[i], err)
 		}
+		clean.Add(1)
 		return nil
 	})
-	t.Logf("%d of %d points in %v", done, len(all), time.Since(begin).Round(time.Second))
+	t.Logf("%d of %d points tried in %v, %d of them clean", tried.Load(), len(all), time.Since(begin).Round(time.Second), clean.Load())
+}
+
+// asked are the verbs of this run.
+func asked(t *testing.T) []verb {
+	t.Helper()
+	names := strings.FieldsFunc(os.Getenv("BERTH_CRASH_VERBS"), func(r rune) bool { return r == ',' })
+	if len(names) == 0 {
+		return verbs()
+	}
+	var out []verb
+	for _, name := range names {
+		i := slices.IndexFunc(verbs(), func(v verb) bool { return v.name == name })
+		if i < 0 {
+			t.Fatalf("no verb %s", name)
+		}
+		out = append(out, verbs()[i])
+	}
+	return out
 }
 
 // chosen is one point, ten times.
@@ -86,7 +107,7 @@ func chosen(t *testing.T, words string) []point {
 }
 
 // counted runs each verb undisturbed.
-func counted(t *testing.T) []report {
+func counted(t *testing.T, these []verb) []report {
 	t.Helper()
 	p, err := newPlace(t.TempDir())
 	if err != nil {
@@ -94,7 +115,7 @@ func counted(t *testing.T) []report {
 	}
 	defer p.remove()
 	var out []report
-	for _, v := range verbs() {
+	for _, v := range these {
 		err := v.begin(p)
 		var rep report
 		var r berth.Result
