@@ -45,7 +45,8 @@ func Exited(ctx context.Context, e *Engine, id container.ID) (*Again, error) {
 // passing is the removal of a container's files under way.
 type passing struct {
 	e    *Engine
-	done chan error // nil before it has begun
+	gone chan error // the container has no files any more; nil before it has begun
+	done chan error // and their space is free
 }
 
 // begin begins it, once.
@@ -53,9 +54,16 @@ func (p *passing) begin(ctx context.Context, rec *container.Record) {
 	if p.done != nil {
 		return
 	}
-	done := make(chan error, 1)
-	p.done = done
-	go func() { done <- p.e.Writables.Remove(context.WithoutCancel(ctx), rec.Snapshot) }()
+	gone, done := make(chan error, 1), make(chan error, 1)
+	p.gone, p.done = gone, done
+	go func() {
+		defer close(done)
+		free, err := p.e.Writables.Detach(context.WithoutCancel(ctx), rec.Snapshot)
+		gone <- err
+		if err == nil {
+			done <- free()
+		}
+	}()
 }
 
 // wait waits for its end, if it has begun.

@@ -129,6 +129,9 @@ func removePassing(ctx context.Context, e *Engine, l *container.Locked, rec *con
 			return err // the record stays: it alone knows their names
 		}
 	}
+	if err := <-p.gone; err != nil {
+		return err // so does it: nobody else would ask for them
+	}
 	if err := l.Remove(); err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 type place struct {
 	*berth.Berth
 	links []string // of the network that it is in, when nothing runs
+	store []string // what is in the store of images then
 	mount string   // of the test itself, in the place
 }
 
@@ -42,7 +43,30 @@ func newPlace(dir string) (*place, error) {
 			break
 		}
 	}
+	if err == nil {
+		p.store, err = p.stored()
+	}
 	return p, err
+}
+
+// stored are the images, their layers and the writable trees, by their files.
+func (p *place) stored() (all []string, err error) {
+	for _, dir := range []string{"content", "leases", "names", "snapshots/by-key", "snapshots/children", "snapshots/unsynced"} {
+		dir = filepath.Join(p.Root(), dir)
+		if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				all = append(all, path)
+			}
+			if os.IsNotExist(err) {
+				return nil
+			}
+			return err
+		}); err != nil {
+			return nil, err
+		}
+	}
+	trees, err := filepath.Glob(p.Root() + "/snapshots/d/*")
+	return append(all, trees...), err
 }
 
 func (p *place) remove() error {
@@ -86,6 +110,9 @@ func (p *place) clean() error {
 	staged, err := p.staged()
 	if err == nil && len(staged) > 0 {
 		err = fmt.Errorf("left behind: %q", staged)
+	}
+	if stored, failed := p.stored(); failed != nil || !slices.Equal(stored, p.store) {
+		err = errors.Join(err, failed, fmt.Errorf("left in the store: %q", slices.DeleteFunc(stored, func(path string) bool { return slices.Contains(p.store, path) })))
 	}
 	if r := p.Do("check"); r.Code != 0 || r.Errors != "" || r.Out != "The store is whole.\n" {
 		err = errors.Join(err, fmt.Errorf("%s", r))
