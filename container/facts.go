@@ -31,6 +31,8 @@ type Facts struct {
 	Unfinished bool
 	// Forgotten: it was frozen for a verb that was killed; the next one thaws it.
 	Forgotten bool
+	// Unheld: one with --rm has ended, and who was to start it again was killed.
+	Unheld bool
 	// ThisBoot tells whether Started is of this boot.
 	ThisBoot bool
 }

@@ -128,6 +128,7 @@ func (s *disk) derive(id ID, kept *life, was *looked) (f *Facts, err error) {
 	if !f.ThisBoot {
 		f.Restarting, f.Paused, f.Health = nil, false, nil // nobody of that boot is there to go on with it
 	}
+	f.Unheld = f.ThisBoot && f.Exit != nil && kept.HeldBy != nil && !kept.HeldBy.alive()
 	if !f.ThisBoot || f.Removing || f.Exit != nil && f.Restarting == nil {
 		return f, nil
 	}

@@ -88,6 +88,8 @@ func stuck(ctx context.Context, e *Engine, s *container.Summary) string {
 		return "its create was not finished"
 	case f.Removing:
 		return "its removal was not finished"
+	case f.Unheld:
+		return "the restart that it waits for was killed"
 	case f.Forgotten:
 		return "it is still paused for a command that was killed"
 	case f.Orphaned:

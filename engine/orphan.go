@@ -43,11 +43,11 @@ func (e *Engine) facts(ctx context.Context, id container.ID) (*container.Facts, 
 
 // undone tells that a verb or a monitor that was killed left something to be done,
 // or is doing it.
-func undone(f *container.Facts) bool { return f.Orphaned || f.Forgotten || f.Removing || f.Unfinished }
+func undone(f *container.Facts) bool { return f.Orphaned || f.Forgotten || doomed(f) }
 
 // doomed tells of a container whose lock the caller has that it is to go: who
-// removed it, or was making it, was killed.
-func doomed(f *container.Facts) bool { return f.Removing || f.Unfinished }
+// removed it, or was making it, or with --rm was to start it again, was killed.
+func doomed(f *container.Facts) bool { return f.Removing || f.Unfinished || f.Unheld }
 
 // adoptLocked does for a container what its lost monitor, or a verb that was
 // killed, would have done.

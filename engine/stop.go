@@ -94,7 +94,7 @@ func beginStop(ctx context.Context, e *Engine, id container.ID, r StopRequest) (
 	if err := note(); err != nil {
 		return nil, err
 	}
-	if r.again {
+	if r.again && rec.Config.Life.Remove {
 		self, err := container.Identify(os.Getpid())
 		if err == nil {
 			err = container.Hold(l, self)

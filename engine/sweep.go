@@ -11,6 +11,7 @@ import (
 //
 //	create, before there is a record   the next list, or rm of that name, takes it away (sweep)
 //	create, after that; rm, --rm       the next verb that meets the container removes it (finishRemoval)
+//	restart of one with --rm           the next verb that meets the container removes it
 //	start                              the next list, start or rm drops what was half made (stopHalf, dropHalf)
 //	commit                             the next verb thaws the container (thaw)
 //
@@ -43,14 +44,14 @@ const snapshotPrefix = "container-"
 func snapshotOf(id container.ID) string { return snapshotPrefix + string(id) }
 
 // finishRemoval goes on with a removal that was killed, or removes what a create has
-// not finished.
+// not finished or a restart left.
 func finishRemoval(ctx context.Context, e *Engine, l *container.Locked, f *container.Facts) error {
 	rec, err := l.Record()
 	if err != nil {
 		return err
 	}
 	e.Writables.Cleanup(ctx)
-	return removeLocked(ctx, e, l, rec, f.RemovingVolumes || f.Unfinished)
+	return removeLocked(ctx, e, l, rec, f.RemovingVolumes || f.Unfinished || f.Unheld)
 }
 
 // freeName takes away the container that has a name, if it is a killed verb's, and
