@@ -293,3 +293,43 @@ func TestAnotherStore(t *testing.T) {
 		t.Errorf("the other store, when nothing runs: %v", err)
 	}
 }
+
+// One with --rm that is held stays when it has ended, and is to go when its holder
+// has died, in the middle of the next start too; not when it runs again.
+func TestHeld(t *testing.T) {
+	s := open(t, t.TempDir())
+	rec := create(t, s, "held", func(r *Record) { r.Config.Life.Remove = true })
+	l := locked(t, s, rec.ID)
+	unheld := func(want bool) {
+		t.Helper()
+		f, err := s.Facts(t.Context(), rec.ID)
+		if err != nil || f.Unheld != want {
+			t.Errorf("unheld: %v, %v", f, err)
+		}
+	}
+	_, p := sleeper(t)
+	start(t, l, true, p)
+	holder, by := sleeper(t)
+	if err := Hold(l, by); err != nil {
+		t.Fatal(err)
+	}
+	l.mustWriteExit(t, Exit{Code: 1, Time: time.Now()})
+	if got, err := l.Settle(true); err != nil || !got.First || got.Goes {
+		t.Errorf("settle: %+v, %v", got, err)
+	}
+	unheld(false)
+	if _, err := l.Prepare(true); err != nil {
+		t.Fatal(err)
+	}
+	unheld(false)
+	_ = holder.Process.Kill()
+	_ = holder.Wait()
+	unheld(true)
+	if got, err := l.Settle(true); err != nil || !got.Goes {
+		t.Errorf("settle without a holder: %+v, %v", got, err)
+	}
+	if err := l.Started(Started{Process: p}); err != nil {
+		t.Fatal(err)
+	}
+	unheld(false)
+}

@@ -38,7 +38,8 @@ func (l *Locked) Prepare(byUser bool) (runDir string, err error) {
 	if byUser {
 		now.Restarts, now.Delay, now.Stopped = 0, 0, false
 	}
-	now.Restarting, now.Paused, now.PausedBy, now.HeldBy, now.Health, now.Shutdown = nil, false, nil, nil, nil, false
+	// Who holds it does so until it runs.
+	now.Restarting, now.Paused, now.PausedBy, now.Health, now.Shutdown = nil, false, nil, nil, false
 	if err := l.write(now); err != nil {
 		return "", err
 	}
@@ -61,7 +62,7 @@ func (l *Locked) Started(st Started) error {
 	if st.At.IsZero() {
 		st.At = time.Now().UTC()
 	}
-	f.Before, f.Started, f.Exit, f.Restarting, f.Paused, f.PausedBy = f.Started, &st, nil, nil, false, nil
+	f.Before, f.Started, f.Exit, f.Restarting, f.Paused, f.PausedBy, f.HeldBy = f.Started, &st, nil, nil, false, nil, nil
 	var opts []atomicfile.Option
 	if st.Durable && f.Restarts == 0 {
 		opts = append(opts, atomicfile.Sync)

@@ -1,5 +1,5 @@
 // Package container kills berth, a container's monitor or its first process at
-// each system call of create, run, start, exec, commit, stop and rm that somebody
+// each system call of create, run, start, exec, commit, stop, restart and rm that somebody
 // else could see, and lets each that changes a file fail as on a full or a broken
 // disk. Each time the disturbed command ends, with one line if it failed; what it
 // said is so; the next commands work; the container can be removed; then no record,

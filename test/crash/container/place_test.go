@@ -88,11 +88,9 @@ func links() ([]string, error) {
 // takes away what killed commands left, and what follows an exit is done by others,
 // so it is done again for some time.
 func (p *place) clean() error {
-	var err error
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if err = p.look(); err == nil || time.Now().After(end) {
-			break
-		}
+	err := p.empty()
+	for end := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(end); err = p.empty() {
+		time.Sleep(20 * time.Millisecond)
 	}
 	if err != nil {
 		return err
@@ -102,7 +100,11 @@ func (p *place) clean() error {
 	if err := p.age(); err != nil {
 		return err
 	}
-	for _, words := range [][]string{{"image", "prune", "-f"}, {"check", "--repair", "-q"}} {
+	words := [][]string{{"check", "--repair", "-q"}}
+	if stored, err := p.stored(); err != nil || !slices.Equal(stored, p.store) {
+		words = append(words, []string{"image", "prune", "-f"})
+	}
+	for _, words := range words {
 		if r := p.Do(words...); r.Code != 0 || r.Errors != "" {
 			return fmt.Errorf("%s", r)
 		}
@@ -147,12 +149,22 @@ func (p *place) age() error {
 	return err
 }
 
-func (p *place) look() error {
+// empty asks the lists, and gives what goes by itself after them a second.
+func (p *place) empty() error {
 	for _, words := range [][]string{{"ps", "-aq"}, {"volume", "ls", "-q"}} {
 		if r := p.Do(words...); r.Code != 0 || r.Out != "" || r.Errors != "" {
 			return fmt.Errorf("%s", r)
 		}
 	}
+	err := p.look()
+	for end := time.Now().Add(time.Second); err != nil && time.Now().Before(end); err = p.look() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return err
+}
+
+// look finds what is there of containers.
+func (p *place) look() error {
 	var left []string
 	for _, pattern := range []string{
 		"root/containers/d/*", "root/containers/names/*", "root/volumes/*", "root/snapshots/trash/*", "run/containers/[0-9a-f]*", "run/containers/.stage-*", "run/oci/*", "run/ids/[0-9a-f]*",
@@ -168,7 +180,6 @@ func (p *place) look() error {
 		return err == nil && st.Mode().IsRegular() && strings.HasPrefix(filepath.Base(path), ".stage-")
 	})
 	left = append(left, p.Cgroups()...)
-	left = append(left, p.processes()...)
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return err
@@ -181,12 +192,15 @@ func (p *place) look() error {
 			left = append(left, line)
 		}
 	}
-	if len(left) > 0 {
-		return fmt.Errorf("left behind: %.1500q", left)
-	}
 	now, err := links()
 	if err == nil && !slices.Equal(now, p.links) {
 		err = fmt.Errorf("links are %q, were %q", now, p.links)
+	}
+	if err == nil && len(left) == 0 {
+		left = p.processes() // which asks all there are on the machine
+	}
+	if len(left) > 0 {
+		err = errors.Join(fmt.Errorf("left behind: %.1500q", left), err)
 	}
 	return err
 }

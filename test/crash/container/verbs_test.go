@@ -38,6 +38,7 @@ func verbs() []verb {
 		{name: "exec", words: []string{"exec", "one", "echo", "hello"}, prepare: run("run", "-d", "--name", "one", "--network", "none"), again: []string{dead}},
 		{name: "commit", words: []string{"commit", "one", "made"}, prepare: run("run", "-d", "--name", "one", "--network", "none"), done: committed},
 		{name: "stop", words: []string{"stop", "-t", "0", "one"}, prepare: run("run", "-d", "--name", "one", "-p", "127.0.0.1::80"), done: stopped},
+		{name: "restart", words: []string{"restart", "-t", "0", "one"}, prepare: run("run", "-d", "--rm", "--name", "one", "-v", "/data"), again: []string{gone}, done: runs},
 		{name: "rm", words: []string{"rm", "-v", "one"}, prepare: run("create", "--name", "one", "-v", "/data"), again: []string{gone}, done: removed},
 		{name: "rm-f", words: []string{"rm", "-f", "-v", "one"}, prepare: run("run", "-d", "--name", "one", "-v", "/data", "--restart", "always"), again: []string{gone}, done: removed},
 	}
@@ -87,6 +88,11 @@ func committed(p *place, said berth.Result) error {
 func (v *verb) after(p *place) error {
 	if r := p.Do("ps", "-a"); r.Code != 0 || r.Errors != "" {
 		return fmt.Errorf("next: %s", r)
+	}
+	if v.name == "restart" { // with --rm it runs, or is gone
+		if r := p.Do("ps", "-aq", "--filter", "status=exited"); r.Code != 0 || r.Out != "" {
+			return fmt.Errorf("it has ended and stays: %s", r)
+		}
 	}
 	again := p.Do(v.words...)
 	if again.Code != 0 && !excused(again, v.again) {
