@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"berth/test/berth"
 )
@@ -89,9 +90,9 @@ func (v *verb) after(p *place) error {
 	if r := p.Do("ps", "-a"); r.Code != 0 || r.Errors != "" {
 		return fmt.Errorf("next: %s", r)
 	}
-	if v.name == "restart" { // with --rm it runs, or is gone
-		if r := p.Do("ps", "-aq", "--filter", "status=exited"); r.Code != 0 || r.Out != "" {
-			return fmt.Errorf("it has ended and stays: %s", r)
+	if v.name == "restart" {
+		if err := p.runsOrGoes(); err != nil {
+			return err
 		}
 	}
 	again := p.Do(v.words...)
@@ -112,6 +113,20 @@ func (v *verb) after(p *place) error {
 		return p.Do("rmi", "made").Err()
 	}
 	return nil
+}
+
+// runsOrGoes: one with --rm does not stay when it has ended; its monitor may be about
+// to remove it.
+func (p *place) runsOrGoes() error {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		r := p.Do("ps", "-aq", "--filter", "status=exited")
+		if r.Code == 0 && r.Out == "" {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("it has ended and stays: %s", r)
+		}
+	}
 }
 
 // usable asks that what is there can be used: a container that was killed in its
