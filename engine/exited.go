@@ -45,8 +45,7 @@ func Exited(ctx context.Context, e *Engine, id container.ID) (*Again, error) {
 // passing is the removal of a container's files under way.
 type passing struct {
 	e    *Engine
-	gone chan error // the container has no files any more; nil before it has begun
-	done chan error // and their space is free
+	done chan error // nil before it has begun
 }
 
 // begin begins it, once.
@@ -54,15 +53,11 @@ func (p *passing) begin(ctx context.Context, rec *container.Record) {
 	if p.done != nil {
 		return
 	}
-	gone, done := make(chan error, 1), make(chan error, 1)
-	p.gone, p.done = gone, done
+	done := make(chan error, 1)
+	p.done = done
 	go func() {
 		defer close(done)
-		free, err := p.e.Writables.Detach(context.WithoutCancel(ctx), rec.Snapshot)
-		gone <- err
-		if err == nil {
-			done <- free()
-		}
+		done <- p.e.Writables.Remove(context.WithoutCancel(ctx), rec.Snapshot)
 	}()
 }
 

@@ -93,7 +93,6 @@ type Writables interface {
 	Prepare(ctx context.Context, key string, img image.Image) (image.Writable, error)
 	Find(ctx context.Context, key string) (image.Writable, error)
 	Remove(ctx context.Context, key string) error
-	Detach(ctx context.Context, key string) (free func() error, err error)
 	Commit(ctx context.Context, o image.CommitOptions) (digest.Digest, error)
 }
 

@@ -129,8 +129,8 @@ func removePassing(ctx context.Context, e *Engine, l *container.Locked, rec *con
 			return err // the record stays: it alone knows their names
 		}
 	}
-	if err := <-p.gone; err != nil {
-		return err // so does it: nobody else would ask for them
+	if err := p.wait(); err != nil {
+		return err // so does it: without one, nobody would look for what is left of them
 	}
 	if err := l.Remove(); err != nil {
 		return err

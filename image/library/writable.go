@@ -92,31 +92,12 @@ func (w *Writables) tree(mounts []snapshot.Mount) (Writable, error) {
 // Remove removes the tree of a key; one that is gone is no error. The
 // space is free when it returns.
 func (w *Writables) Remove(ctx context.Context, key string) error {
-	free, err := w.Detach(ctx, key)
-	if err != nil {
+	err := w.L.Layers.Remove(ctx, key)
+	if !errdefs.IsNotFound(err) {
 		return err
 	}
-	return free()
-}
-
-// Detach is the short part of Remove: the key has no tree any more. free gives back
-// its space, however long it takes.
-func (w *Writables) Detach(ctx context.Context, key string) (free func() error, err error) {
-	unlink, err := w.L.Layers.Detach(ctx, key)
-	if errdefs.IsNotFound(err) {
-		w.Cleanup(ctx) // who made or removed it may have been killed
-		return func() error { return nil }, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return func() error {
-		err := unlink()
-		if err != nil && w.L.Layers.Cleanup(ctx) == nil { // what a full disk refused at first
-			return nil
-		}
-		return err
-	}, nil
+	w.Cleanup(ctx) // who made or removed it may have been killed
+	return nil
 }
 
 // Cleanup takes away folders without a record: verbs that were killed left them.

@@ -137,11 +137,22 @@ func (p *place) staged() (all []string, err error) {
 	return all, nil
 }
 
-// age makes them a day old.
+// age makes them, and what the store has too much, a month old: ends of downloads
+// and blobs are kept for who goes on with them.
 func (p *place) age() error {
 	all, err := p.staged()
+	stored, failed := p.stored()
+	for _, path := range stored {
+		if !slices.Contains(p.store, path) && (strings.HasPrefix(path, p.Root()+"/content/") || strings.HasPrefix(filepath.Base(path), ".stage-")) {
+			all = append(all, path)
+			if strings.Contains(path, "/ingest/") {
+				all = append(all, filepath.Dir(path))
+			}
+		}
+	}
+	err = errors.Join(err, failed)
 	for _, path := range all {
-		then := time.Now().Add(-24 * time.Hour)
+		then := time.Now().Add(-30 * 24 * time.Hour)
 		if failed := os.Chtimes(path, then, then); failed != nil && !os.IsNotExist(failed) {
 			err = errors.Join(err, failed)
 		}
