@@ -49,8 +49,8 @@ var (
 		{regexp.MustCompile(`error setting cgroup config for procHooks process: `), ""},
 		{regexp.MustCompile(`"Pid": [1-9]\d*`), `"Pid": PID`},
 		{regexp.MustCompile(`"time(Nano)?":\d+`), `"time$1":TIME`},
+		{regexp.MustCompile(`(?m)^\d+ +(\w+ +\w+ \d+)$`), "PID  $1"}, // of top; before ports, as one may look like the other
 		{regexp.MustCompile(`\b18[01](\d\d)\b`), "PORT$1"},
-		{regexp.MustCompile(`(?m)^\d+ +(\w+ +\w+ \d+)$`), "PID  $1"}, // of top
 		{regexp.MustCompile(`  +`), "  "},
 		{regexp.MustCompile(` +\n`), "\n"},
 		{regexp.MustCompile(`(AGE|SIZE) +`), "$1 "},
