@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"berth/container"
@@ -112,5 +113,9 @@ func checkTrees(ctx context.Context, e *Engine, repair bool, add func(object, tr
 		}
 		add("files of container "+id, "it is gone since the machine was started", false, repair && e.Writables.Remove(ctx, key) == nil)
 	}
-	return nil
+	limits, err := e.Writables.SweepLimits(repair)
+	if limits > 0 {
+		add("project quotas of the store's file system", fmt.Sprintf("%d limits of containers and volumes that are gone", limits), false, repair && err == nil)
+	}
+	return err
 }

@@ -73,7 +73,7 @@ func Create(ctx context.Context, e *Engine, r CreateRequest) (id container.ID, e
 		return "", err
 	}
 	u.Push("remove the container's record", locked.Unmake)
-	if _, err := e.Writables.Prepare(ctx, rec.Snapshot, base.Image); err != nil {
+	if _, err := e.Writables.Prepare(ctx, rec.Snapshot, base.Image, rec.Config.Image.SizeLimit); err != nil {
 		return "", err
 	}
 	u.Push("remove the container's files", func() error { return e.Writables.Remove(context.WithoutCancel(ctx), rec.Snapshot) })
@@ -188,6 +188,11 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 	if err := unserved(&c, platformOf(base)); err != nil {
 		return nil, err
 	}
+	if c.Image.SizeLimit > 0 {
+		if err := e.Writables.CheckLimits(); err != nil {
+			return nil, fmt.Errorf("--storage-opt size=%s: %w", c.Image.SizeAsked, err)
+		}
+	}
 	mounts, err := mountPoints(ctx, e, &c, resolved)
 	if err != nil {
 		return nil, err
@@ -236,6 +241,9 @@ func defaultsInto(c *config.Config, d *Defaults) {
 	c.Resources.ShmSize = cmp.Or(c.Resources.ShmSize, d.ShmSize)
 	c.Resources.CgroupParent = cmp.Or(c.Resources.CgroupParent, d.CgroupParent)
 	c.Process.Init = c.Process.Init || d.Init
+	if c.Image.SizeAsked == "" {
+		c.Image.SizeLimit, c.Image.SizeAsked = d.SizeLimit, d.SizeAsked
+	}
 	if c.Image.Dialect != "podman" {
 		c.Namespaces.IPC = cmp.Or(c.Namespaces.IPC, d.IPC)
 	}

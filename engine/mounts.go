@@ -91,7 +91,7 @@ func imageTree(ctx context.Context, e *Engine, rec *container.Record, i int) (im
 	}
 	base, err := e.Writables.Base(ctx, m.Source)
 	if err == nil {
-		tree, err = e.Writables.Prepare(ctx, imageKey(rec, i), base.Image)
+		tree, err = e.Writables.Prepare(ctx, imageKey(rec, i), base.Image, 0)
 	}
 	if err != nil {
 		return tree, fmt.Errorf("mount image %s on %s: %w", m.Source, m.Target, err)

@@ -90,22 +90,24 @@ type Writables interface {
 	Sizes
 	Leavings
 	Base(ctx context.Context, nameOrID string) (image.Base, error)
-	Prepare(ctx context.Context, key string, img image.Image) (image.Writable, error)
+	Prepare(ctx context.Context, key string, img image.Image, limit int64) (image.Writable, error)
 	Find(ctx context.Context, key string) (image.Writable, error)
 	Remove(ctx context.Context, key string) error
 	Commit(ctx context.Context, o image.CommitOptions) (digest.Digest, error)
 }
 
-// Sizes tell what a container has above its image.
+// Sizes tell what a container has above its image, and whether that can be limited.
 type Sizes interface {
 	Usage(ctx context.Context, key string) (int64, error)
 	Changes(ctx context.Context, key string) ([]image.Change, error)
+	CheckLimits() error
 }
 
 // Leavings are writable trees that nobody may need any more.
 type Leavings interface {
 	Old(ctx context.Context) (keys []string, err error)
 	Cleanup(ctx context.Context)
+	SweepLimits(clear bool) (int, error)
 }
 
 // Trust is the policy and signatures: *image.Trust.

@@ -11,8 +11,6 @@ import (
 func unserved(c *config.Config, platform string) error {
 	not := func(what string) error { return fault.New(fault.Unsupported, "%s is not served yet", what) }
 	switch {
-	case c.Image.SizeLimit > 0:
-		return not("--storage-opt size=")
 	case c.Process.ClearEnv:
 		return not("--unsetenv-all")
 	case c.Image.Volumes != "" && c.Image.Volumes != "bind":

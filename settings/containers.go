@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"berth/base/fault"
 	"berth/base/units"
@@ -18,6 +19,8 @@ type Containers struct {
 	LogOpts       map[string]string
 	Ulimits       []Ulimit
 	ShmSize       int64 // bytes
+	SizeLimit     int64 // bytes of a container's own files
+	SizeAsked     string
 	IPC, Cgroup   string
 	CgroupParent  string
 	Init          bool
@@ -71,6 +74,7 @@ type daemonContainers struct {
 	LogOpts      map[string]string `json:"log-opts"`
 	Ulimits      map[string]ulimit `json:"default-ulimits"`
 	ShmSize      size              `json:"default-shm-size"`
+	Storage      []string          `json:"storage-opts"`
 	IPC          string            `json:"default-ipc-mode"`
 	Cgroup       string            `json:"default-cgroupns-mode"`
 	CgroupParent string            `json:"cgroup-parent"`
@@ -133,6 +137,17 @@ func (d *daemonContainers) into(s *Settings, file string) error {
 		for _, name := range slices.Sorted(maps.Keys(d.Ulimits)) {
 			c.Ulimits = append(c.Ulimits, Ulimit{name, d.Ulimits[name].Soft, d.Ulimits[name].Hard})
 		}
+	}
+	for _, o := range d.Storage {
+		v, ok := strings.CutPrefix(o, "overlay2.size=")
+		if !ok {
+			continue // of dockerd's own storage
+		}
+		n, err := units.ParseBytes(v)
+		if err != nil {
+			return fault.New(fault.Invalid, "read the settings in %s: storage-opts: %s: %w", file, o, err)
+		}
+		c.SizeLimit, c.SizeAsked = n, v
 	}
 	return d.network(&s.Network, file)
 }

@@ -90,13 +90,13 @@ func TestUsersDaemon(t *testing.T) {
 
 func TestDefaultsOfContainers(t *testing.T) {
 	s, err := Load(place(t, 0, map[string]string{"etc/docker/daemon.json": `{
-		"log-driver":"local","log-opts":{"max-size":"1m"},"default-shm-size":"32M","dns":["9.9.9.9"],"init":true,"icc":false,
+		"log-driver":"local","storage-opts":["overlay2.override_kernel_check=true","overlay2.size=20G"],"log-opts":{"max-size":"1m"},"default-shm-size":"32M","dns":["9.9.9.9"],"init":true,"icc":false,
 		"default-ulimits":{"nproc":{"Name":"nproc","Soft":1,"Hard":2},"nofile":{"Name":"nofile","Soft":64,"Hard":-1}},
 		"bip":"10.1.0.1/16","mtu":1400,"default-address-pools":[{"base":"10.2.0.0/16","size":24}]}`}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Containers{LogDriver: "local", LogOpts: map[string]string{"max-size": "1m"}, ShmSize: 32 << 20, DNS: []string{"9.9.9.9"}, Init: true,
+	want := Containers{LogDriver: "local", LogOpts: map[string]string{"max-size": "1m"}, ShmSize: 32 << 20, SizeLimit: 20 << 30, SizeAsked: "20G", DNS: []string{"9.9.9.9"}, Init: true,
 		Ulimits: []Ulimit{{"nofile", 64, -1}, {"nproc", 1, 2}}}
 	if !reflect.DeepEqual(s.Containers, want) {
 		t.Errorf("containers: %+v", s.Containers)
@@ -105,7 +105,7 @@ func TestDefaultsOfContainers(t *testing.T) {
 	if n.Address.String() != "10.1.0.1/16" || n.MTU != 1400 || n.ICC || !n.Relay || len(n.Pools) != 1 || n.Pools[0].Base.String() != "10.2.0.0/16" || n.Pools[0].Size != 24 {
 		t.Errorf("network: %+v", n)
 	}
-	for _, text := range []string{`{"bip":"10.1.0.1"}`, `{"default-shm-size":"much"}`, `{"default-address-pools":[{"base":"10.2.0.0/16","size":8}]}`} {
+	for _, text := range []string{`{"bip":"10.1.0.1"}`, `{"storage-opts":["overlay2.size=much"]}`, `{"default-shm-size":"much"}`, `{"default-address-pools":[{"base":"10.2.0.0/16","size":8}]}`} {
 		if _, err := Load(place(t, 0, map[string]string{"etc/docker/daemon.json": text})); err == nil || !strings.Contains(err.Error(), "daemon.json") {
 			t.Errorf("%s: %v", text, err)
 		}

@@ -66,7 +66,7 @@ func (s *Store) debris(remove bool) ([]Finding, error) {
 		}
 		f := Finding{Path: filepath.Join(s.dir(), e.Name()), Problem: "left by a create or a removal that was killed"}
 		if _, err := os.Lstat(f.Path); err == nil {
-			f.Repaired = remove && os.RemoveAll(f.Path) == nil
+			f.Repaired = remove && dispose(f.Path) == nil
 			out = append(out, f)
 		}
 		s.unlock(lock, name)

@@ -44,6 +44,9 @@ func (s *Store) Create(ctx context.Context, r CreateRequest) (v *Volume, made bo
 	if s.opts.NoMounts && !plain(r.Options) && !isBind(r.Options) {
 		return nil, false, fault.New(fault.Unsupported, "create %s: a volume of type %s is mounted for all its users, and an ordinary user has no mount that lasts: use --tmpfs, or o=bind", r.Name, r.Options["type"])
 	}
+	if err := canLimit(s, r.Options); err != nil {
+		return nil, false, fmt.Errorf("create %s: %w", r.Name, err)
+	}
 	lock, err := s.lock(r.Name)
 	if err != nil {
 		return nil, false, err
@@ -66,7 +69,7 @@ func (s *Store) Create(ctx context.Context, r CreateRequest) (v *Volume, made bo
 func (s *Store) publish(v *Volume, durable bool) (err error) {
 	staged := s.home(hidden + v.Name)
 	// A create that was killed may have left it; we have the lock.
-	if err := os.RemoveAll(staged); err != nil {
+	if err := dispose(staged); err != nil {
 		return err
 	}
 	if err := os.Mkdir(staged, 0o700); err != nil {
@@ -74,7 +77,7 @@ func (s *Store) publish(v *Volume, durable bool) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			_ = os.RemoveAll(staged)
+			_ = dispose(staged)
 		}
 	}()
 	data := filepath.Join(staged, dataFolder)
@@ -84,11 +87,14 @@ func (s *Store) publish(v *Volume, durable bool) (err error) {
 	if err := os.Chmod(data, 0o755); err != nil { // whatever the umask took
 		return err
 	}
+	if err := limit(data, v.Options); err != nil {
+		return err
+	}
 	if err := writeRecord(staged, v, durable); err != nil {
 		return err
 	}
 	// What a removal that was killed left has no record; Get has said so.
-	if err := os.RemoveAll(s.home(v.Name)); err != nil {
+	if err := dispose(s.home(v.Name)); err != nil {
 		return err
 	}
 	if err := os.Rename(staged, s.home(v.Name)); err != nil {

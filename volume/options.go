@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"berth/base/fault"
+	"berth/base/units"
 	"berth/sys/mount"
 )
 
@@ -30,14 +31,26 @@ func checkOptions(o map[string]string) error {
 			return fault.New(fault.Invalid, "option %q has a line break or NUL byte", key)
 		}
 	}
-	if o["size"] != "" {
-		return fault.New(fault.Unsupported, "quota size requested but no quota support")
+	if _, err := sizeOf(o); err != nil {
+		return err
 	}
 	if isBind(o) && !filepath.IsAbs(o["device"]) {
 		return fault.New(fault.Invalid, "device %.300q of a bind is no absolute path", o["device"])
 	}
 	_, err := parse(o)
 	return err
+}
+
+// sizeOf is how many bytes a volume may hold, 0 for any.
+func sizeOf(o map[string]string) (int64, error) {
+	if _, ok := o["size"]; !ok {
+		return 0, nil
+	}
+	n, err := units.ParseBytes(o["size"])
+	if err != nil {
+		return 0, fault.New(fault.Invalid, "invalid size: '%.300s'", o["size"])
+	}
+	return n, nil
 }
 
 // isBind reports whether the options name a folder of the host.

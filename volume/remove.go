@@ -28,7 +28,7 @@ func (s *Store) Remove(ctx context.Context, name string, inUse InUse) error {
 	defer s.unlock(lock, name)
 	if _, err := os.Lstat(s.home(name)); os.IsNotExist(err) {
 		// A removal that was killed had come that far.
-		if err := os.RemoveAll(s.home(hidden + name)); err != nil {
+		if err := dispose(s.home(hidden + name)); err != nil {
 			return fmt.Errorf("remove volume %s: %w", name, err)
 		}
 		return noSuch("get", name)
@@ -53,7 +53,7 @@ func (s *Store) vanish(name string) error {
 		return err
 	}
 	staged := s.home(hidden + name)
-	if err := os.RemoveAll(staged); err != nil {
+	if err := dispose(staged); err != nil {
 		return err
 	}
 	if err := os.Rename(s.home(name), staged); err != nil {
@@ -62,7 +62,7 @@ func (s *Store) vanish(name string) error {
 	if err := atomicfile.SyncDir(s.dir()); err != nil {
 		return err
 	}
-	return os.RemoveAll(staged)
+	return dispose(staged)
 }
 
 // Pruned is what Prune removed.

@@ -187,10 +187,10 @@ func TestErrors(t *testing.T) {
 		`create a b: "a b" includes invalid characters for a local volume name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path`: {Name: "a b"},
 		`create x: volume name is too short, names should be at least two alphanumeric characters`:                                                                                         {Name: "x"},
 		`create ab: error looking up volume plugin nope: plugin "nope" not found`:                                                                                                          {Name: "ab", Driver: "nope"},
-		`create ab: invalid option: "foo"`:                     {Name: "ab", Options: map[string]string{"foo": "1"}},
-		`create ab: missing required option: "device"`:         {Name: "ab", Options: map[string]string{"type": "tmpfs"}},
-		`create ab: quota size requested but no quota support`: {Name: "ab", Options: map[string]string{"size": "1g"}},
-		`create ab: device "x" of a bind is no absolute path`:  {Name: "ab", Options: map[string]string{"type": "none", "o": "bind", "device": "x"}},
+		`create ab: invalid option: "foo"`:                    {Name: "ab", Options: map[string]string{"foo": "1"}},
+		`create ab: missing required option: "device"`:        {Name: "ab", Options: map[string]string{"type": "tmpfs"}},
+		`create ab: invalid size: 'much'`:                     {Name: "ab", Options: map[string]string{"size": "much"}},
+		`create ab: device "x" of a bind is no absolute path`: {Name: "ab", Options: map[string]string{"type": "none", "o": "bind", "device": "x"}},
 	} {
 		if _, _, err := s.Create(t.Context(), r); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)

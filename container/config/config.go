@@ -46,7 +46,8 @@ type Image struct {
 	Platform string `json:"platform,omitempty"` // os/arch[/variant], as asked
 	Pull     string `json:"pull,omitempty"`     // always, missing, never
 	// SizeLimit bounds the writable layer in bytes (--storage-opt size=), 0 none.
-	SizeLimit int64 `json:"sizeLimit,omitempty"`
+	SizeLimit int64  `json:"sizeLimit,omitempty"`
+	SizeAsked string `json:"sizeAsked,omitempty"` // as typed; shown by inspect
 	// Dialect is whose defaults hold: "docker" or "podman".
 	Dialect string `json:"dialect,omitempty"`
 	// Volumes is what becomes of the image's volumes: "" or bind (anonymous

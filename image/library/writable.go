@@ -15,6 +15,7 @@ import (
 	"berth/base/fault"
 	"berth/image/diff"
 	"berth/image/snapshot"
+	"berth/sys/quota"
 )
 
 // Writables makes writable trees above images' layers.
@@ -35,11 +36,13 @@ type Writable struct {
 // writableLabel keeps a writable tree until it is removed.
 const writableLabel = "writable"
 
-// Prepare makes the writable tree of a key above an image's layers. Errors:
-// kind Exists, NotFound if the image has gone meanwhile.
-func (w *Writables) Prepare(ctx context.Context, key string, img Image) (Writable, error) {
+// Prepare makes the writable tree of a key above an image's layers, for limit
+// bytes at most if that is not 0; CheckLimits tells whether it can. Errors: kind
+// Exists, NotFound if the image has gone meanwhile.
+func (w *Writables) Prepare(ctx context.Context, key string, img Image, limit int64) (Writable, error) {
 	chain := identity.ChainID(slices.Clone(img.Layers))
-	mounts, err := w.L.Layers.Prepare(ctx, key, string(chain), snapshot.WithLabels(map[string]string{"containerd.io/gc.root": writableLabel}))
+	labels := snapshot.WithLabels(map[string]string{"containerd.io/gc.root": writableLabel})
+	mounts, err := w.L.Layers.Prepare(ctx, key, string(chain), labels, snapshot.WithLimit(limit))
 	switch {
 	case errdefs.IsAlreadyExists(err):
 		return Writable{}, fault.Wrap(fault.Exists, err)
@@ -105,6 +108,28 @@ func (w *Writables) Cleanup(ctx context.Context) {
 	if err := w.L.Layers.Cleanup(ctx); err != nil {
 		w.L.warn(err)
 	}
+}
+
+// CheckLimits tells why no tree can be limited, nil if they can.
+func (w *Writables) CheckLimits() error {
+	dir, err := os.Open(w.L.root)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return quota.Check(dir)
+}
+
+// SweepLimits counts the limits of trees that are gone, which killed verbs left; with
+// clear it takes them away.
+func (w *Writables) SweepLimits(clear bool) (int, error) {
+	dir, err := os.Open(w.L.root)
+	if err != nil {
+		return 0, err
+	}
+	defer dir.Close()
+	left, err := quota.Sweep(dir, clear)
+	return len(left), err
 }
 
 // Old lists the keys of all trees that were made before this boot.

@@ -216,11 +216,11 @@ func (o *sweeper) sweepHeld(ids []string) error {
 	if err != nil {
 		return err
 	}
-	for id := range held {
+	for id, f := range held {
 		if named[id] {
 			continue
 		}
-		if _, err := o.throwAway(id); err != nil {
+		if _, err := o.throwAway(id, f); err != nil {
 			return err
 		}
 	}

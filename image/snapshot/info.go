@@ -23,6 +23,7 @@ type Info struct {
 	Parent           string
 	Labels           map[string]string
 	Created, Updated time.Time
+	Limit            int64 // bytes of its own that it may hold, 0 any
 }
 
 // Usage is what a snapshot takes without its parents.
@@ -56,6 +57,10 @@ func WithLabels(labels map[string]string) Opt {
 
 // WithParent names the parent, for Commit of a snapshot that has none.
 func WithParent(parent string) Opt { return func(i *Info) { i.Parent = parent } }
+
+// WithLimit bounds what an active snapshot may hold, in bytes; 0 does not. The
+// store's file system needs project quotas (sys/quota).
+func WithLimit(bytes int64) Opt { return func(i *Info) { i.Limit = bytes } }
 
 // wanted is what the options say.
 func wanted(opts []Opt) Info {

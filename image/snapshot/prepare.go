@@ -10,6 +10,7 @@ import (
 
 	"berth/base/fault"
 	"berth/base/undo"
+	"berth/sys/quota"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,7 +69,8 @@ func (o *shelf) newSnapshot(ctx context.Context, kind Kind, key, parent string, 
 		return nil, err
 	}
 	t := now()
-	rec := &record{Version: recordVersion, Key: key, Kind: kind, Parent: parent, Labels: wanted(opts).Labels, Created: t, Updated: t}
+	asked := wanted(opts)
+	rec := &record{Version: recordVersion, Key: key, Kind: kind, Parent: parent, Labels: asked.Labels, Created: t, Updated: t, Limit: asked.Limit}
 
 	locks, err := o.lock(key, parent)
 	if err != nil {
@@ -99,15 +101,14 @@ func (o *shelf) newLocked(rec *record) (trash string, err error) {
 // settle makes the folder of rec and then rec itself. above is the parent's
 // record or nil.
 func (o *shelf) settle(rec, above *record) (err error) {
-	var u undo.Stack
-	defer u.Unwind(&err)
-
 	folder, err := o.makeFolder(rec)
 	if err != nil {
 		return fmt.Errorf("make the folder of snapshot %s: %w", rec.Key, err)
 	}
 	defer folder.Close()
-	u.Push("remove folder "+rec.ID, func() error { return removeTree(o.d, rec.ID) })
+	var u undo.Stack
+	defer u.Unwind(&err)
+	u.Push("remove folder "+rec.ID, func() error { return o.unmakeFolder(rec.ID, folder) })
 	if above != nil {
 		if err := copyRoot(o.upper(above.ID), o.upper(rec.ID)); err != nil {
 			return fmt.Errorf("prepare the root of snapshot %s: %w", rec.Key, err)
@@ -172,6 +173,9 @@ func (o *folders) makeFolder(rec *record) (*os.File, error) {
 		if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, errGone) || errors.Is(err, fs.ErrNotExist) {
 			continue // a Cleanup was faster than the lock
 		}
+		if err == nil && rec.Limit > 0 {
+			err = quota.Limit(f, rec.Limit)
+		}
 		if err == nil {
 			err = makeDir(o.upper(rec.ID), 0o755)
 		}
@@ -181,12 +185,20 @@ func (o *folders) makeFolder(rec *record) (*os.File, error) {
 		if err == nil {
 			return f, nil
 		}
+		_ = o.unmakeFolder(rec.ID, f)
 		if f != nil {
 			f.Close()
 		}
-		_ = removeTree(o.d, rec.ID)
 		return nil, err
 	}
+}
+
+// unmakeFolder takes back what makeFolder made; f is the folder or nil.
+func (o *folders) unmakeFolder(id string, f *os.File) error {
+	if f != nil {
+		_ = quota.Lift(f) // a limit that nobody has is in nobody's way
+	}
+	return removeTree(o.d, id)
 }
 
 // makeDir makes a folder with exactly these mode bits.

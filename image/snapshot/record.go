@@ -29,6 +29,7 @@ type record struct {
 	Updated time.Time         `json:"updated"`
 	Size    int64             `json:"size,omitempty"`
 	Inodes  int64             `json:"inodes,omitempty"`
+	Limit   int64             `json:"limit,omitempty"` // bytes that it may hold
 	// Unsynced is the boot id of the machine when this was committed without a
 	// sync. As long as unsynced/HASH is there, it counts only in that boot.
 	Unsynced string `json:"unsynced,omitempty"`
@@ -112,6 +113,7 @@ func (r *record) info() Info {
 		Labels:  r.Labels,
 		Created: r.Created,
 		Updated: r.Updated,
+		Limit:   r.Limit,
 	}
 }
 

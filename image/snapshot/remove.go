@@ -10,6 +10,7 @@ import (
 
 	"berth/base/fault"
 	"berth/base/ids"
+	"berth/sys/quota"
 )
 
 // Remove removes a snapshot that has no children and returns when its space is
@@ -79,13 +80,14 @@ func (o *shelf) removeLocked(key string) (trash string, err error) {
 // The caller holds the key's lock.
 func (o *shelf) erase(rec *record) (trash string, err error) {
 	hash := hashOf(rec.Key)
+	var folder *os.File
 	if rec.ID != "" {
-		folder, err := o.holdFolder(rec.ID, true)
+		folder, err = o.holdFolder(rec.ID, true)
 		switch {
 		case err == nil:
 			defer folder.Close()
 		case errors.Is(err, errGone), errors.Is(err, fs.ErrNotExist):
-			rec.ID = ""
+			rec.ID, err = "", nil
 		default:
 			return "", fmt.Errorf("snapshot %s: hold its folder: %w", rec.Key, err)
 		}
@@ -95,7 +97,7 @@ func (o *shelf) erase(rec *record) (trash string, err error) {
 	}
 	// It does not exist any more. What is left undone Cleanup does.
 	if rec.ID != "" {
-		trash, err = o.throwAway(rec.ID)
+		trash, err = o.throwAway(rec.ID, folder)
 	}
 	_ = o.unmark(rec.Parent, rec.Key)
 	_ = os.Remove(o.path(childrenDir, hash))
@@ -104,7 +106,8 @@ func (o *shelf) erase(rec *record) (trash string, err error) {
 }
 
 // throwAway moves a folder, which the caller holds, to the trash.
-func (o *folders) throwAway(id string) (string, error) {
+func (o *folders) throwAway(id string, held *os.File) (string, error) {
+	_ = quota.Lift(held) // a limit that nobody has is in nobody's way
 	trash := id + "-" + ids.Hex(4)
 	err := os.Rename(filepath.Join(o.d, id), filepath.Join(o.trash, trash))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -110,8 +110,8 @@ func hostConfig(c *config.Config, f *Facts) *HostConfig {
 		on := true
 		h.Init = &on
 	}
-	if c.Image.SizeLimit > 0 {
-		h.StorageOpt = map[string]string{"size": strconv.FormatInt(c.Image.SizeLimit, 10)}
+	if c.Image.SizeAsked != "" {
+		h.StorageOpt = map[string]string{"size": c.Image.SizeAsked}
 	}
 	h.mounts(c.Mounts)
 	return h

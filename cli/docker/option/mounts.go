@@ -113,7 +113,7 @@ func (o *Options) readStorage() error {
 		if err != nil {
 			return command.FromEngine(fmt.Errorf("invalid size: '%s'", v))
 		}
-		o.config.Image.SizeLimit = n
+		o.config.Image.SizeLimit, o.config.Image.SizeAsked = n, v
 	}
 	return nil
 }
