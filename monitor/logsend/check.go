@@ -24,8 +24,9 @@ func Check(driver string, o map[string]string) error {
 			err = fault.New(fault.Invalid, "Invalid syslog format")
 		}
 	case "gelf":
-		if _, _, err = GELFAddress(o["gelf-address"]); err == nil {
-			_, err = gelfPacker(o["gelf-compression-type"], o["gelf-compression-level"])
+		var network string
+		if network, _, err = GELFAddress(o["gelf-address"]); err == nil {
+			err = new(gelf).options(network, o)
 		}
 	case "fluentd":
 		if _, _, err = FluentdAddress(o["fluentd-address"]); err == nil {

@@ -16,6 +16,7 @@ import (
 	"crypto/rand"
 
 	"berth/base/fault"
+	"berth/base/units"
 )
 
 // fluentd speaks the forward protocol, version 1, in its mode of one message at
@@ -37,7 +38,7 @@ func openFluentd(i *Info) (Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &fluentd{info: i, wait: time.Second, tries: math.MaxInt32}
+	f := &fluentd{info: i}
 	if f.tag, err = i.Tag(DefaultTag); err != nil {
 		return nil, err
 	}
@@ -53,8 +54,7 @@ func openFluentd(i *Info) (Target, error) {
 			return tls.DialWithDialer(&net.Dialer{Timeout: dialTime}, "tcp", address, &tls.Config{MinVersion: tls.VersionTLS12})
 		}
 	}
-	f.line, err = newLine(dial)
-	if f.line.pause = f.wait; err != nil && f.async {
+	if f.line, err = newLine(dial); err != nil && f.async {
 		err = nil // it is tried again with each message
 	}
 	return f, err
@@ -72,25 +72,54 @@ func (f *fluentd) options(o map[string]string) error {
 		}
 		v, err := strconv.ParseBool(o[b.key])
 		if err != nil {
-			return fault.New(fault.Invalid, "%s: %w", b.key, err)
+			return fault.Wrap(fault.Invalid, err)
 		}
 		*b.into = v
 	}
+	if o["fluentd-async"] != "" && o["fluentd-async-connect"] != "" {
+		return fault.New(fault.Invalid, "conflicting options: cannot specify both 'fluentd-async' and 'fluentd-async-connect")
+	}
+	if s := o["fluentd-buffer-limit"]; s != "" {
+		if _, err := units.ParseBytes(s); err != nil {
+			return fault.New(fault.Invalid, "invalid size: '%s'", s)
+		}
+	}
+	return f.retries(o)
+}
+
+// retries reads how often a message is tried, and how long between.
+func (f *fluentd) retries(o map[string]string) error {
+	f.wait, f.tries = time.Second, math.MaxInt32
+	if !f.async {
+		f.tries = maxTries
+	}
 	if s := o["fluentd-retry-wait"]; s != "" {
 		d, err := time.ParseDuration(s)
-		if err != nil || d < 0 {
-			return fault.New(fault.Invalid, "fluentd-retry-wait: invalid duration %q", s)
+		if err != nil {
+			return fault.Wrap(fault.Invalid, err)
 		}
-		f.wait = d
+		if f.wait = d; d == 0 {
+			f.wait = time.Second / 2 // as docker's library has it
+		}
 	}
 	if s := o["fluentd-max-retries"]; s != "" {
 		n, err := strconv.ParseUint(s, 10, 31)
 		if err != nil {
-			return fault.New(fault.Invalid, "fluentd-max-retries: %w", err)
+			return fault.Wrap(fault.Invalid, err)
 		}
-		f.tries = int(n)
+		if f.tries = int(n); n == 0 {
+			f.tries = 13 // as docker's library has it
+		}
 	}
 	return nil
+}
+
+// pause is how long to wait after a try: longer each time, as docker's library
+// does, a minute at most.
+func (f *fluentd) pause(try int) time.Duration {
+	const longest = time.Minute
+	times := math.Floor(math.Pow(1.5, float64(try-1))) // 0 after the first
+	return time.Duration(min(times*float64(f.wait), float64(longest)))
 }
 
 // FluentdAddress reads the option fluentd-address.
@@ -148,15 +177,20 @@ func (f *fluentd) Send(m *Message) error {
 		chunk = base64.StdEncoding.EncodeToString(id[:])
 	}
 	b := f.encode(m.Time, record, chunk)
-	err := f.line.do(func(c net.Conn) error { return f.speak(c, b, chunk) })
-	for try := 0; err != nil && try < f.tries && (f.async || try < maxTries); try++ {
-		time.Sleep(f.wait)
-		err = f.line.do(func(c net.Conn) error { return f.speak(c, b, chunk) })
+	for try := 0; ; try++ {
+		err := f.line.once(func(c net.Conn) error { return f.speak(c, b, chunk) })
+		if err == nil {
+			return nil
+		}
+		if try+1 >= f.tries {
+			return fmt.Errorf("fluent#write: failed to reconnect, max retry: %d: %w", f.tries, err)
+		}
+		time.Sleep(f.pause(try))
 	}
-	return err
 }
 
-// maxTries bounds the tries for one message that a container waits for.
+// maxTries bounds the tries for one message that a container waits for, unless
+// fluentd-max-retries says how many.
 const maxTries = 10
 
 func (f *fluentd) speak(c net.Conn, b []byte, chunk string) error {

@@ -31,6 +31,8 @@ type gelf struct {
 	pack  func(io.Writer) (io.WriteCloser, error) // nil: not
 	host  string
 	extra map[string]any
+	again int           // how often TCP is tried anew for a message
+	delay time.Duration // before each
 }
 
 func openGELF(i *Info) (Target, error) {
@@ -38,7 +40,10 @@ func openGELF(i *Info) (Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &gelf{udp: network == "udp"}
+	g := &gelf{}
+	if err := g.options(network, i.Config); err != nil {
+		return nil, err
+	}
 	if g.host, err = os.Hostname(); err != nil {
 		return nil, fmt.Errorf("gelf: cannot access hostname to set source field")
 	}
@@ -57,18 +62,43 @@ func openGELF(i *Info) (Target, error) {
 	for k, v := range more {
 		g.extra[k] = v
 	}
-	if g.udp {
-		if g.pack, err = gelfPacker(i.Config["gelf-compression-type"], i.Config["gelf-compression-level"]); err != nil {
-			return nil, err
-		}
-	}
 	if g.line, err = newLine(dialTo(network, address)); err != nil {
 		return nil, fmt.Errorf("gelf: cannot connect to GELF endpoint: %s %w", i.Config["gelf-address"], err)
 	}
-	if s, err := strconv.Atoi(i.Config["gelf-tcp-reconnect-delay"]); err == nil && s >= 0 {
-		g.line.pause = time.Duration(s) * time.Second
-	}
 	return g, nil
+}
+
+// options reads and checks the options that depend on the way, in docker's words.
+func (g *gelf) options(network string, o map[string]string) (err error) {
+	g.udp, g.again, g.delay = network == "udp", 3, time.Second
+	for _, c := range []struct {
+		key   string
+		apply func(int)
+	}{
+		{"gelf-tcp-max-reconnect", func(n int) { g.again = n }},
+		{"gelf-tcp-reconnect-delay", func(n int) { g.delay = time.Duration(n) * time.Second }},
+	} {
+		v, ok := o[c.key]
+		if !ok {
+			continue
+		}
+		if g.udp {
+			return fault.New(fault.Invalid, "%q is only valid for TCP", c.key)
+		}
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 0 {
+			return fault.New(fault.Invalid, "%q must be a positive integer", c.key)
+		}
+		c.apply(n)
+	}
+	_, kind := o["gelf-compression-type"]
+	if _, level := o["gelf-compression-level"]; !g.udp && (kind || level) {
+		return fault.New(fault.Invalid, "compression is only supported on UDP")
+	}
+	if g.udp {
+		g.pack, err = gelfPacker(o["gelf-compression-type"], o["gelf-compression-level"])
+	}
+	return err
 }
 
 // GELFAddress reads the option gelf-address.
@@ -94,7 +124,7 @@ func gelfPacker(kind, level string) (func(io.Writer) (io.WriteCloser, error), er
 	if level != "" {
 		var err error
 		if n, err = strconv.Atoi(level); err != nil || n < -1 || n > 9 {
-			return nil, fault.New(fault.Invalid, "gelf: invalid value %q for log opt 'gelf-compression-level'", level)
+			return nil, fault.New(fault.Invalid, "unknown value %q for log opt %q for gelf log driver", level, "gelf-compression-level")
 		}
 	}
 	switch kind {
@@ -105,7 +135,7 @@ func gelfPacker(kind, level string) (func(io.Writer) (io.WriteCloser, error), er
 	case "none":
 		return nil, nil
 	}
-	return nil, fault.New(fault.Invalid, "gelf: invalid compression type %q", kind)
+	return nil, fault.New(fault.Invalid, "unknown value %q for log opt %q for gelf log driver", kind, "gelf-compression-type")
 }
 
 func (g *gelf) Send(m *Message) error {
@@ -125,7 +155,7 @@ func (g *gelf) Send(m *Message) error {
 		return err
 	}
 	if !g.udp {
-		return g.line.write(append(b, 0))
+		return g.stream(append(b, 0))
 	}
 	if g.pack != nil {
 		var packed bytes.Buffer
@@ -142,6 +172,21 @@ func (g *gelf) Send(m *Message) error {
 		b = packed.Bytes()
 	}
 	return g.datagrams(b)
+}
+
+// stream sends a message by TCP. Like docker's, the container waits while that is
+// tried again.
+func (g *gelf) stream(b []byte) error {
+	for try := 0; ; try++ {
+		err := g.line.once(func(c net.Conn) error {
+			_, err := c.Write(b)
+			return err
+		})
+		if err == nil || try >= g.again {
+			return err
+		}
+		time.Sleep(g.delay)
+	}
 }
 
 // datagrams sends a message in one datagram, or in chunks.

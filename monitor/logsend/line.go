@@ -11,7 +11,6 @@ type line struct {
 	dial  func() (net.Conn, error)
 	conn  net.Conn
 	tried time.Time // when it was last dialled in vain
-	pause time.Duration
 }
 
 const (
@@ -25,7 +24,7 @@ const (
 var errUnreachable = errors.New("the target was not reachable a moment ago")
 
 func newLine(dial func() (net.Conn, error)) (*line, error) {
-	l := &line{dial: dial, pause: redial}
+	l := &line{dial: dial}
 	return l, l.connect()
 }
 
@@ -33,7 +32,7 @@ func (l *line) connect() error {
 	if l.conn != nil {
 		return nil
 	}
-	if !l.tried.IsZero() && time.Since(l.tried) < l.pause {
+	if !l.tried.IsZero() && time.Since(l.tried) < redial {
 		return errUnreachable
 	}
 	c, err := l.dial()
@@ -51,11 +50,24 @@ func (l *line) do(speak func(net.Conn) error) (err error) {
 		if err = l.connect(); err != nil {
 			return err
 		}
-		if err = l.conn.SetDeadline(time.Now().Add(sendTime)); err == nil {
-			if err = speak(l.conn); err == nil {
-				return nil
-			}
+		if err = l.once(speak); err == nil {
+			return nil
 		}
+	}
+	return err
+}
+
+// once speaks on the connection, or on a new one without a pause: who calls it
+// waits. A connection that breaks is closed.
+func (l *line) once(speak func(net.Conn) error) (err error) {
+	l.tried = time.Time{}
+	if err = l.connect(); err != nil {
+		return err
+	}
+	if err = l.conn.SetDeadline(time.Now().Add(sendTime)); err == nil {
+		err = speak(l.conn)
+	}
+	if err != nil {
 		l.Close()
 	}
 	return err

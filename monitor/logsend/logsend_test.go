@@ -386,6 +386,9 @@ func TestCheck(t *testing.T) {
 		{"fluentd", "fluentd-address", "http://a", "unsupported scheme"},
 		{"fluentd", "fluentd-address", "tcp://a/b", "should not contain a path element"},
 		{"fluentd", "fluentd-retry-wait", "soon", "invalid duration"},
+		{"fluentd", "fluentd-max-retries", "-1", `strconv.ParseUint: parsing "-1": invalid syntax`},
+		{"fluentd", "fluentd-buffer-limit", "x", "invalid size: 'x'"},
+		{"fluentd", "fluentd-sub-second-precision", "x", `strconv.ParseBool: parsing "x": invalid syntax`},
 		{"journald", "cache-disabled", "maybe", "cache-disabled"},
 		{"journald", "cache-max-size", "much", "cache-max-size"},
 		{"journald", "cache-max-file", "0", "cache-max-file"},
@@ -393,6 +396,20 @@ func TestCheck(t *testing.T) {
 		o := map[string]string{c.key: c.value}
 		if err := Check(c.driver, o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s %s=%s: %v", c.driver, c.key, c.value, err)
+		}
+	}
+	for _, c := range []struct{ way, key, value, want string }{
+		{"tcp", "gelf-tcp-max-reconnect", "-1", `"gelf-tcp-max-reconnect" must be a positive integer`},
+		{"tcp", "gelf-tcp-reconnect-delay", "x", `"gelf-tcp-reconnect-delay" must be a positive integer`},
+		{"tcp", "gelf-compression-type", "gzip", "compression is only supported on UDP"},
+		{"tcp", "gelf-compression-level", "3", "compression is only supported on UDP"},
+		{"udp", "gelf-tcp-max-reconnect", "3", `"gelf-tcp-max-reconnect" is only valid for TCP`},
+		{"udp", "gelf-tcp-reconnect-delay", "1", `"gelf-tcp-reconnect-delay" is only valid for TCP`},
+		{"udp", "gelf-compression-type", "x", `unknown value "x" for log opt "gelf-compression-type" for gelf log driver`},
+		{"udp", "gelf-compression-level", "33", `unknown value "33" for log opt "gelf-compression-level" for gelf log driver`},
+	} {
+		if err := Check("gelf", map[string]string{"gelf-address": c.way + "://h:1", c.key: c.value}); err == nil || err.Error() != c.want {
+			t.Errorf("gelf %s %s=%s: %v", c.way, c.key, c.value, err)
 		}
 	}
 	for driver, o := range map[string]map[string]string{

@@ -15,20 +15,21 @@ import (
 
 // Run reads frames from in until its end and sends them. In docker's mode
 // non-blocking what a slow target cannot take is kept up to max-buffer-size, and
-// the oldest is dropped then; else the container waits. It tells warn what could
+// the oldest is dropped then; with fluentd-async up to so many messages as
+// fluentd-buffer-limit says, and the newest is; else the container waits. It tells warn what could
 // not be sent, once for each time of trouble.
 func Run(in io.Reader, t Target, options map[string]string, warn func(error)) error {
 	r := bufio.NewReaderSize(in, 64<<10)
 	s := &sender{target: t, warn: warn}
-	limit, waits, err := bufferOf(options)
+	q, err := bufferOf(options)
 	if err != nil {
 		return err
 	}
-	if waits {
+	if q == nil {
 		return frames(r, s.send)
 	}
-	q := newRing(limit)
 	done := make(chan struct{})
+	var full sync.Once
 	go func() {
 		defer close(done)
 		for m := q.take(); m != nil; m = q.take() {
@@ -38,7 +39,11 @@ func Run(in io.Reader, t Target, options map[string]string, warn func(error)) er
 	err = frames(r, func(m *Message) {
 		kept := *m
 		kept.Line = append([]byte{}, m.Line...)
-		q.add(&kept)
+		if !q.add(&kept) {
+			full.Do(func() {
+				s.warn(fmt.Errorf("send a line of the log: fluent#appendBuffer: Buffer full, limit %d", q.limit))
+			})
+		}
 	})
 	q.close()
 	select {
@@ -49,20 +54,26 @@ func Run(in io.Reader, t Target, options map[string]string, warn func(error)) er
 	return err
 }
 
-// bufferOf is how much is kept of what the target does not take yet; waits says
-// that nothing is, and the container waits.
-func bufferOf(o map[string]string) (limit int64, waits bool, err error) {
-	key, waits := "max-buffer-size", o["mode"] != "non-blocking"
+// bufferOf is where is kept what the target does not take yet; nil says that
+// nothing is, and the container waits.
+func bufferOf(o map[string]string) (*ring, error) {
+	key, q := "", newRing(1<<20)
 	for _, k := range []string{"fluentd-async", "fluentd-async-connect"} {
-		if on, err := strconv.ParseBool(o[k]); err == nil && on && waits {
-			key, waits = "fluentd-buffer-limit", false
+		if on, err := strconv.ParseBool(o[k]); err == nil && on {
+			key, q.counts = "fluentd-buffer-limit", true
 		}
 	}
-	limit = 1 << 20
-	if v := o[key]; v != "" {
-		limit, err = units.ParseBytes(v)
+	if o["mode"] == "non-blocking" {
+		key, q.counts = "max-buffer-size", false
 	}
-	return limit, waits, err
+	if key == "" {
+		return nil, nil
+	}
+	var err error
+	if v := o[key]; v != "" {
+		q.limit, err = units.ParseBytes(v)
+	}
+	return q, err
 }
 
 // lastWords is how long the rest may take when the container has ended.
@@ -105,8 +116,10 @@ func (s *sender) send(m *Message) {
 	s.bad = err != nil
 }
 
-// ring keeps messages up to a number of bytes; the oldest go first.
+// ring keeps messages up to a number of bytes, of which the oldest go first, or
+// up to a number of messages, to which no more are added.
 type ring struct {
+	counts bool
 	mu     sync.Mutex
 	more   *sync.Cond
 	list   []*Message
@@ -121,15 +134,23 @@ func newRing(limit int64) *ring {
 	return q
 }
 
-func (q *ring) add(m *Message) {
+// most bounds what messages that are counted take in memory.
+const most = 64 << 20
+
+// add tells whether a message is kept.
+func (q *ring) add(m *Message) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.counts && (int64(len(q.list)) >= q.limit || q.size > most) {
+		return false
+	}
 	q.list, q.size = append(q.list, m), q.size+int64(len(m.Line))
-	for q.size > q.limit && len(q.list) > 1 {
+	for !q.counts && q.size > q.limit && len(q.list) > 1 {
 		q.size -= int64(len(q.list[0].Line))
 		q.list = q.list[1:]
 	}
 	q.more.Signal()
+	return true
 }
 
 // take waits for a message; nil after close when there is none left.
