@@ -1,7 +1,6 @@
 package container
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -95,12 +94,12 @@ func (r *Record) summary() *Summary {
 
 // networks names what a container is on, as ps shows and filters it.
 func networks(n *config.Network) []string {
-	var out []string
-	for _, e := range n.Endpoints {
-		out = append(out, e.Network)
+	if n.Mode != "" && n.Mode != "bridge" {
+		return []string{n.Mode}
 	}
-	if len(out) == 0 {
-		out = append(out, cmp.Or(n.Mode, "bridge"))
+	var out []string
+	for _, e := range n.Networks() {
+		out = append(out, e.Network)
 	}
 	return out
 }

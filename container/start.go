@@ -105,6 +105,22 @@ func (l *Locked) Rewatched(monitor Process) error {
 	return nil
 }
 
+// Rewired notes what the networks have given to a run since it began.
+func (l *Locked) Rewired(addresses []Address, ports []config.Port) error {
+	f, err := l.s.readLife(l.ID)
+	if err != nil {
+		return err
+	}
+	if f.Started == nil {
+		return fault.New(fault.Conflict, "container %s was not started", l.ID)
+	}
+	f.Started.Addresses, f.Started.Ports = addresses, ports
+	if err := l.writeBoth(f); err != nil {
+		return fmt.Errorf("note the networks of container %s: %w", l.ID, err)
+	}
+	return nil
+}
+
 // Failed notes that a start failed after Prepare, with or without Started:
 // inspect shows the code (126, 127, 128) and the cause. One that never ran stays
 // created, as with Docker.

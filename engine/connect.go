@@ -18,16 +18,17 @@ import (
 // prepareNetwork reserves what the container has on its networks; nil for one
 // without networks of its own. held are sockets of its ports that its monitor has.
 func prepareNetwork(ctx context.Context, e *Engine, rec *container.Record, held []*os.File) (*network.Attachment, error) {
-	n := &rec.Config.Network
-	if n.Mode != "" && n.Mode != "bridge" {
-		return nil, nil
+	req, err := networkRequest(rec, held)
+	if err != nil || len(req.Endpoints) == 0 {
+		return nil, err
 	}
+	return e.Networks.Prepare(ctx, req)
+}
+
+// networkRequest is what a container asks of its networks.
+func networkRequest(rec *container.Record, held []*os.File) (network.Request, error) {
 	req := network.Request{Container: rec.ID, Name: rec.Name, Trusted: rec.Config.Security.Privileged, Held: held}
-	endpoints := n.Endpoints
-	if len(endpoints) == 0 {
-		endpoints = []config.Endpoint{{Network: network.Default}}
-	}
-	for _, ep := range endpoints {
+	for _, ep := range rec.Config.Network.Networks() {
 		want := network.Endpoint{Network: cmp.Or(ep.Network, network.Default), MAC: ep.MAC, Interface: ep.Interface, Aliases: ep.Aliases,
 			Options: ep.DriverOpts, Priority: ep.Priority}
 		for _, a := range []struct {
@@ -39,7 +40,7 @@ func prepareNetwork(ctx context.Context, e *Engine, rec *container.Record, held 
 			}
 			ip, err := netip.ParseAddr(a.text)
 			if err != nil {
-				return nil, fault.New(fault.Invalid, "invalid address %q on network %s", a.text, want.Network)
+				return req, fault.New(fault.Invalid, "invalid address %q on network %s", a.text, want.Network)
 			}
 			*a.into = ip
 		}
@@ -48,11 +49,31 @@ func prepareNetwork(ctx context.Context, e *Engine, rec *container.Record, held 
 	for _, p := range published(rec) {
 		port, err := portOf(p)
 		if err != nil {
-			return nil, err
+			return req, err
 		}
 		req.Publish = append(req.Publish, port)
 	}
-	return e.Networks.Prepare(ctx, req)
+	return req, nil
+}
+
+// nameNetworks puts the names of networks that are there in the place of their ids.
+func nameNetworks(e *Engine, c *config.Network) error {
+	for i := range c.Endpoints {
+		n, err := e.Networks.Find(c.Endpoints[i].Network)
+		if fault.Is(err, fault.NotFound) {
+			continue // it may come before the start
+		}
+		if err != nil {
+			return err
+		}
+		if n.Driver == "bridge" {
+			c.Endpoints[i].Network = n.Name
+			continue
+		}
+		c.Mode, c.Endpoints = n.Name, nil
+		return nil
+	}
+	return nil
 }
 
 // published are the ports of -p, and with -P those that image and flags expose.

@@ -165,6 +165,9 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 		}
 	}
 	defaultsInto(&c, &e.Defaults)
+	if err := nameNetworks(e, &c.Network); err != nil {
+		return nil, err
+	}
 	warnings, err := c.Check(machine(e, &c.Resources))
 	if err != nil {
 		return nil, err

@@ -2,9 +2,11 @@ package engine
 
 import (
 	"context"
+	"slices"
 
 	"berth/base/fault"
 	"berth/container"
+	"berth/container/config"
 	"berth/image"
 	"berth/network"
 )
@@ -13,10 +15,10 @@ import (
 type Inspection struct {
 	Record *container.Record
 	Facts  *container.Facts
-	// Networks is what it has now; nil if it is on none.
-	Networks *network.Attachment
-	Tree     image.Writable
-	Home     string // its folder in the store
+	// Places are the networks that it is on, or is to be on.
+	Places []Place
+	Tree   image.Writable
+	Home   string // its folder in the store
 	// HealthLog is the last results of its healthcheck.
 	HealthLog []container.HealthResult
 	Links     []string // as docker writes them
@@ -32,7 +34,7 @@ func Inspect(ctx context.Context, e *Engine, name string) (*Inspection, error) {
 	if i.Facts, err = e.facts(ctx, rec.ID); err != nil {
 		return nil, err
 	}
-	if i.Networks, err = e.Networks.Endpoints(rec.ID); err != nil && !fault.Is(err, fault.NotFound) {
+	if i.Places, err = places(e, rec, i.Facts); err != nil {
 		return nil, err
 	}
 	if i.Tree, err = e.Writables.Find(ctx, rec.Snapshot); err != nil && !fault.Is(err, fault.NotFound) {
@@ -44,4 +46,55 @@ func Inspect(ctx context.Context, e *Engine, name string) (*Inspection, error) {
 		}
 	}
 	return i, nil
+}
+
+// Place is one network of a container: what was asked of it, and what it has there.
+type Place struct {
+	config.Endpoint
+	// NetworkID and EndpointID are known once it has been started, and while it runs.
+	NetworkID, EndpointID string
+	Now                   *network.Attached // nil while it does not run, and where it has no device
+}
+
+// places are the networks that a container is on.
+func places(e *Engine, rec *container.Record, f *container.Facts) ([]Place, error) {
+	c := &rec.Config.Network
+	list := c.Networks()
+	if c.Mode == network.None || c.Mode == network.Host {
+		list = []config.Endpoint{{Network: c.Mode}}
+	}
+	var now []network.Attached
+	if f.State().Live() {
+		a, err := e.Networks.Endpoints(rec.ID)
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return nil, err
+		}
+		if err == nil {
+			now = a.Endpoints
+		}
+	}
+	var out []Place
+	for _, ep := range list {
+		p := Place{Endpoint: ep}
+		n, err := e.Networks.Find(ep.Network)
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return nil, err
+		}
+		if err == nil && f.Started != nil {
+			p.NetworkID = n.ID
+			if n.Driver == "bridge" && n.Name != network.Default {
+				p.Aliases = append(slices.Clone(ep.Aliases), string(rec.ID[:12])) // as docker does
+			}
+			if n.Driver != "bridge" && f.State().Live() {
+				p.EndpointID = endpointOf(n.ID, rec.ID)
+			}
+			for j := range now {
+				if now[j].NetworkID == n.ID {
+					p.Now, p.EndpointID = &now[j], now[j].EndpointID
+				}
+			}
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }

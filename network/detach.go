@@ -119,7 +119,7 @@ func (s *Store) takeAway(c *netlink.Conn, e, keep *endpointFile) error {
 	if err != nil && (keep != nil || !errors.Is(err, unix.ENOSPC)) { // all that goes gives room
 		return fmt.Errorf("write the endpoints of %s: %w", e.Container, err)
 	}
-	if len(e.Ports) == 0 {
+	if len(e.Ports) == 0 && len(e.Endpoints) > 0 {
 		// What a port that is no more may claim can wait: a removal keeps the
 		// kernel's firewall busy for some 10 ms.
 		err = s.put("gone", e.Endpoints[0].EndpointID, e)

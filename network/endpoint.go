@@ -70,17 +70,49 @@ func (e *endpointFile) attachment() *Attachment {
 	return &Attachment{Container: ids.ID(e.Container), Name: e.Name, Endpoints: e.Endpoints, Ports: e.Ports}
 }
 
+// on is what the container has on a network; nil if nothing. It may be asked of nil.
+func (e *endpointFile) on(network string) *Attached {
+	if e == nil {
+		return nil
+	}
+	for i := range e.Endpoints {
+		if e.Endpoints[i].NetworkID == network {
+			return &e.Endpoints[i]
+		}
+	}
+	return nil
+}
+
+// first is the endpoint with the default route, whither the ports lead; nil if there
+// is none.
+func (e *endpointFile) first() *Attached {
+	for i := range e.Endpoints {
+		if e.Endpoints[i].Default {
+			return &e.Endpoints[i]
+		}
+	}
+	return nil
+}
+
 // elements are the firewall's for a container.
-func (e *endpointFile) elements() []nft.Element {
-	var list []nft.Element
+func (e *endpointFile) elements() []nft.Element { return append(e.guards(), e.portElements()...) }
+
+// guards are what its ends may claim, portElements whither its published ports lead.
+func (e *endpointFile) guards() (list []nft.Element) {
 	for _, a := range e.Endpoints {
 		list = append(list, a.guard()...)
-		if a.Default {
-			for _, p := range e.Ports {
-				for _, m := range p.Mappings(portmap.Target{IPv4: a.IPv4.Addr(), IPv6: a.IPv6.Addr()}) {
-					list = append(list, m.Element())
-				}
-			}
+	}
+	return list
+}
+
+func (e *endpointFile) portElements() (list []nft.Element) {
+	a := e.first()
+	if a == nil {
+		return nil
+	}
+	for _, p := range e.Ports {
+		for _, m := range p.Mappings(portmap.Target{IPv4: a.IPv4.Addr(), IPv6: a.IPv6.Addr()}) {
+			list = append(list, m.Element())
 		}
 	}
 	return list

@@ -62,26 +62,9 @@ func (s *builder) build(c *netlink.Conn, n *Network) (*live, error) {
 	if err := s.still(n); err != nil {
 		return nil, err
 	}
-	var l live
-	found, err := s.get("nets", n.ID, &l)
+	l, err := s.decided(c, n)
 	if err != nil {
 		return nil, err
-	}
-	if !found {
-		choose, err := s.lock("choose", flock.Lock) // one chooses a subnet and a name at a time
-		if err != nil {
-			return nil, err
-		}
-		fresh, err := s.settle(c, n)
-		if err == nil {
-			// Before the device: who finds one knows then that it is ours.
-			err = s.put("nets", n.ID, fresh)
-		}
-		choose.Unlock()
-		if err != nil {
-			return nil, err
-		}
-		l = *fresh
 	}
 	if !l.Foreign {
 		if _, err := bridge.Make(c, l.bridge()); err != nil {
@@ -92,7 +75,27 @@ func (s *builder) build(c *netlink.Conn, n *Network) (*live, error) {
 		return nil, err
 	}
 	l.Ready = true
-	return &l, s.put("nets", n.ID, &l)
+	return l, s.put("nets", n.ID, l)
+}
+
+// decided is what was decided for a network in this boot, now if it was not yet.
+// The caller holds its lock.
+func (s *builder) decided(c *netlink.Conn, n *Network) (*live, error) {
+	var l live
+	if found, err := s.get("nets", n.ID, &l); err != nil || found {
+		return &l, err
+	}
+	choose, err := s.lock("choose", flock.Lock) // one chooses a subnet and a name at a time
+	if err != nil {
+		return nil, err
+	}
+	defer choose.Unlock()
+	fresh, err := s.settle(c, n)
+	if err != nil {
+		return nil, err
+	}
+	// Before the device: who finds one knows then that it is ours.
+	return fresh, s.put("nets", n.ID, fresh)
 }
 
 // settle decides device, subnets and the rest of a network that was not up in

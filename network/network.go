@@ -89,4 +89,6 @@ type Subnet struct {
 	Gateway netip.Addr            `json:"gateway"` // the host's address on it
 	Range   netip.Prefix          `json:"range"`   // addresses given out are of it; zero: all
 	Aux     map[string]netip.Addr `json:"aux,omitempty"`
+	// Asked: somebody named it; of such a one containers may ask for addresses.
+	Asked bool `json:"asked,omitempty"`
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	"berth/base/fault"
 )
@@ -19,31 +20,49 @@ const (
 	optionMode4   = "com.docker.network.bridge.gateway_mode_ipv4"
 )
 
-// checkOptions refuses values that mean nothing: kind Invalid.
+// checkOptions refuses values that mean nothing, in Docker's words, and options
+// of Docker's that would change nothing here. Others' are kept as they are.
 func checkOptions(options map[string]string) error {
 	for key, value := range options {
-		var err error
+		var why string
 		switch key {
 		case optionICC, optionMasq:
-			_, err = strconv.ParseBool(value)
+			if _, err := strconv.ParseBool(value); err != nil {
+				why = err.Error()
+			}
 		case optionMTU:
-			var mtu int
-			if mtu, err = strconv.Atoi(value); err == nil && (mtu < 68 || mtu > 65535) {
-				err = strconv.ErrRange
+			mtu, err := strconv.Atoi(value)
+			switch {
+			case err != nil:
+				why = err.Error()
+			case mtu != 0 && (mtu < 68 || mtu > 65535):
+				why = "the kernel takes 68 to 65535"
 			}
 		case optionBinding:
-			_, err = netip.ParseAddr(value)
+			if a, err := netip.ParseAddr(value); err != nil || !a.Is4() {
+				why = "nil ip"
+			}
 		case optionName:
-			if len(value) == 0 || len(value) > 15 {
-				err = strconv.ErrRange
+			if value == "." || value == ".." || len(value) == 0 || len(value) > 15 || strings.ContainsFunc(value, notInDevices) {
+				why = "not the name of a device: 1 to 15 bytes"
+			}
+		case optionMode4:
+			if value != "nat" {
+				return fault.New(fault.Unsupported, "%s=%.40s is not served yet", key, value)
+			}
+		default:
+			if strings.HasPrefix(key, "com.docker.network.") {
+				return fault.New(fault.Unsupported, "option %.80s is not served yet", key)
 			}
 		}
-		if err != nil {
-			return fault.New(fault.Invalid, "invalid value for %s: %.80q", key, value)
+		if why != "" {
+			return fault.New(fault.Invalid, "failed to parse %s value: %.80s (%s)", key, value, why)
 		}
 	}
 	return nil
 }
+
+func notInDevices(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == 0x7f }
 
 // flag reads a yes or no that was checked.
 func flag(options map[string]string, key string, otherwise bool) bool {
@@ -58,11 +77,11 @@ func (n *Network) apart() bool { return !flag(n.Options, optionICC, true) }
 
 // routed reports whether containers go out with their own addresses.
 func (n *Network) routed() bool {
-	return !flag(n.Options, optionMasq, true) || n.Options[optionMode4] == "routed"
+	return !flag(n.Options, optionMasq, true)
 }
 
 func (s *builder) mtu(n *Network) int {
-	if v, err := strconv.Atoi(n.Options[optionMTU]); err == nil {
+	if v, err := strconv.Atoi(n.Options[optionMTU]); err == nil && v > 0 {
 		return v
 	}
 	if n.Name == Default && s.settings.MTU > 0 {

@@ -5,18 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
-	"berth/base/flock"
 	"berth/base/ids"
 	"berth/base/undo"
 	"berth/network/conntrack"
-	"berth/network/ipam"
 	"berth/network/portmap"
 	"berth/sys/netlink"
 )
@@ -29,6 +27,9 @@ import (
 // NotFound a network, Conflict an address or port that another has, Unavailable
 // a used-up pool, Invalid.
 func (s *Store) Prepare(ctx context.Context, r Request) (a *Attachment, err error) {
+	if len(r.Endpoints) == 0 {
+		return nil, fault.New(fault.Invalid, "connect container %s: no network is named", r.Container)
+	}
 	if err := r.check(); err != nil {
 		return nil, err
 	}
@@ -50,7 +51,7 @@ func (s *Store) Prepare(ctx context.Context, r Request) (a *Attachment, err erro
 		}
 	}
 	e := &endpointFile{Version: endpointVersion, Boot: s.boot, Container: string(r.Container), Name: r.Name, State: stateUp}
-	lives, err := s.endpoints(c, e, r, old)
+	lives, err := s.endpoints(c, e, r, old, nil)
 	u.Push("give addresses back", func() error { return s.giveBack(e, old) })
 	if err != nil {
 		return nil, err
@@ -118,13 +119,15 @@ func (s *Store) open(c *netlink.Conn, e *endpointFile, r *Request, lives []*live
 
 // check refuses what makes no sense whatever the networks are.
 func (r Request) check() error {
-	if len(r.Endpoints) == 0 {
-		return fault.New(fault.Invalid, "connect container %s: no network is named", r.Container)
-	}
 	for _, e := range r.Endpoints {
 		if e.MAC != "" {
 			if mac, err := net.ParseMAC(e.MAC); err != nil || len(mac) != 6 || mac[0]&1 != 0 {
 				return fault.New(fault.Invalid, "invalid mac address %.40q", e.MAC)
+			}
+		}
+		for key := range e.Options {
+			if strings.HasPrefix(key, "com.docker.network.") {
+				return fault.New(fault.Unsupported, "endpoint option %.80s is not served yet", key)
 			}
 		}
 		if len(e.Interface) > 15 {
@@ -140,44 +143,73 @@ func (r Request) check() error {
 }
 
 // endpoints decides what the container has on each network; what was reserved
-// stands in e also on an error.
-func (s *Store) endpoints(c *netlink.Conn, e *endpointFile, r Request, old *endpointFile) ([]*live, error) {
+// stands in e also on an error. Keep is what it has now and is to stay as it is,
+// may be nil.
+func (s *Store) endpoints(c *netlink.Conn, e *endpointFile, r Request, old, keep *endpointFile) ([]*live, error) {
 	var lives []*live
 	main := 0
 	for i, want := range r.Endpoints {
-		n, err := s.find(want.Network)
+		n, l, err := s.network(c, want.Network)
 		if err != nil {
 			return nil, err
 		}
-		if n.Driver != "bridge" {
-			return nil, fault.New(fault.Invalid, "connect to network %s: its driver is %s", n.Name, n.Driver)
-		}
-		if slices.ContainsFunc(e.Endpoints, func(a Attached) bool { return a.NetworkID == n.ID }) {
+		if e.on(n.ID) != nil {
 			return nil, fault.New(fault.Invalid, "connect to network %s: it is named twice", n.Name)
 		}
-		l, err := s.up(c, n)
-		if err != nil {
-			return nil, fmt.Errorf("network %s: %w", n.Name, err)
-		}
 		lives = append(lives, l)
-		a := Attached{
-			Network: n.Name, NetworkID: n.ID, EndpointID: ids.Hex(32), Device: s.ports + ids.Hex(4),
-			Interface: want.Interface, MAC: want.MAC, MTU: l.MTU,
-			Aliases: want.Aliases, Options: want.Options, Priority: want.Priority, Trusted: r.Trusted,
-		}
-		if a.Interface == "" {
-			a.Interface = fmt.Sprintf("eth%d", i)
-		}
-		e.Endpoints = append(e.Endpoints, a)
-		if err := s.address(e.Container, &e.Endpoints[i], l, want, old); err != nil {
-			return nil, err
+		if has := keep.on(n.ID); has != nil {
+			same := *has
+			same.Default, same.Priority = false, want.Priority
+			e.Endpoints = append(e.Endpoints, same)
+		} else {
+			a := Attached{
+				Network: n.Name, NetworkID: n.ID, EndpointID: ids.Hex(32), Device: s.ports + ids.Hex(4),
+				Interface: want.Interface, MAC: want.MAC, MTU: l.MTU,
+				Aliases: want.Aliases, Options: want.Options, Priority: want.Priority, Trusted: r.Trusted,
+			}
+			if a.Interface == "" {
+				a.Interface = freeInterface(e, keep)
+			}
+			e.Endpoints = append(e.Endpoints, a)
+			if err := s.address(e.Container, &e.Endpoints[i], l, want, old); err != nil {
+				return nil, err
+			}
 		}
 		if lead(l, want) > lead(lives[main], r.Endpoints[main]) {
 			main = i
 		}
 	}
-	e.Endpoints[main].Default = true
+	if len(e.Endpoints) > 0 {
+		e.Endpoints[main].Default = true
+	}
 	return lives, nil
+}
+
+// network finds a network that containers can be connected to, and makes it.
+func (s *Store) network(c *netlink.Conn, name string) (*Network, *live, error) {
+	n, err := s.find(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if n.Driver != "bridge" {
+		return nil, nil, fault.New(fault.Invalid, "connect to network %s: its driver is %s", n.Name, n.Driver)
+	}
+	l, err := s.up(c, n)
+	if err != nil {
+		return nil, nil, fmt.Errorf("network %s: %w", n.Name, err)
+	}
+	return n, l, nil
+}
+
+// freeInterface is the first of eth0, eth1, … that the container has not.
+func freeInterface(e, keep *endpointFile) string {
+	for i := 0; ; i++ {
+		name := fmt.Sprintf("eth%d", i)
+		has := func(a Attached) bool { return a.Interface == name }
+		if !slices.ContainsFunc(e.Endpoints, has) && (keep == nil || !slices.ContainsFunc(keep.Endpoints, has)) {
+			return name
+		}
+	}
 }
 
 // lead is how much an endpoint wants the default route. An internal network has
@@ -187,184 +219,4 @@ func lead(l *live, e Endpoint) int {
 		return e.Priority - 1<<32
 	}
 	return e.Priority
-}
-
-// address reserves the addresses of an endpoint.
-func (s *folder) address(owner string, a *Attached, l *live, want Endpoint, old *endpointFile) error {
-	held, err := s.lock(a.NetworkID, flock.Lock)
-	if err != nil {
-		return err
-	}
-	defer held.Unlock()
-	for _, sub := range l.Network.Subnets {
-		r := ipam.Range{Network: a.NetworkID, Subnet: sub.Prefix, Within: sub.Range, Not: []netip.Addr{sub.Gateway}}
-		for _, aux := range sub.Aux {
-			r.Not = append(r.Not, aux)
-		}
-		asked, had := want.IPv4, previous(old, a.NetworkID, false)
-		if sub.Prefix.Addr().Is6() {
-			asked, had = want.IPv6, previous(old, a.NetworkID, true)
-		}
-		ip, err := s.reserve(owner, r, asked, had)
-		if err != nil {
-			return fmt.Errorf("network %s: %w", a.Network, err)
-		}
-		whole := netip.PrefixFrom(ip, sub.Prefix.Bits())
-		gateway := sub.Gateway
-		if l.Network.Internal {
-			gateway = netip.Addr{}
-		}
-		if ip.Is4() {
-			a.IPv4, a.Gateway = whole, gateway
-		} else {
-			a.IPv6, a.Gateway6 = whole, gateway
-		}
-	}
-	if a.MAC == "" {
-		ip := a.IPv4.Addr()
-		if !ip.IsValid() {
-			ip = a.IPv6.Addr()
-		}
-		a.MAC = containerMAC(ip)
-	}
-	return nil
-}
-
-// previous is the address that a container had on a network in this boot.
-func previous(old *endpointFile, network string, v6 bool) netip.Addr {
-	if old != nil {
-		for _, a := range old.Endpoints {
-			switch {
-			case a.NetworkID != network:
-			case v6:
-				return a.IPv6.Addr()
-			default:
-				return a.IPv4.Addr()
-			}
-		}
-	}
-	return netip.Addr{}
-}
-
-// reserve reserves the address that was asked for, else the one that the
-// container had, else any.
-func (s *folder) reserve(owner string, r ipam.Range, asked, had netip.Addr) (netip.Addr, error) {
-	if asked.IsValid() {
-		return asked, s.book().Take(owner, r, asked)
-	}
-	if had.IsValid() {
-		if err := s.book().Take(owner, r, had); err == nil {
-			return had, nil
-		}
-	}
-	return s.book().Next(owner, r)
-}
-
-// giveBack gives the addresses of e back that keep does not have.
-func (s *folder) giveBack(e, keep *endpointFile) error {
-	kept := map[string]bool{}
-	if keep != nil {
-		for _, a := range keep.Endpoints {
-			kept[a.NetworkID+a.IPv4.String()], kept[a.NetworkID+a.IPv6.String()] = true, true
-		}
-	}
-	var first error
-	for _, a := range e.Endpoints {
-		for _, p := range []netip.Prefix{a.IPv4, a.IPv6} {
-			if !p.IsValid() || kept[a.NetworkID+p.String()] {
-				continue
-			}
-			if err := s.book().Give(e.Container, a.NetworkID, p.Addr()); err != nil && first == nil {
-				first = err
-			}
-		}
-	}
-	if keep == nil {
-		if err := s.book().Forget(e.Container); err != nil && first == nil {
-			first = err
-		}
-	}
-	return first
-}
-
-// publish decides the host's ports and holds them. The ports lead to the
-// endpoint with the default route; on an internal network they lead nowhere. All
-// says to look at the ports of all containers, not only of those without holds.
-func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) ([]*os.File, error) {
-	i := slices.IndexFunc(e.Endpoints, func(a Attached) bool { return a.Default })
-	if len(r.Publish) == 0 || lives[i].Network.Internal {
-		return nil, nil
-	}
-	ports := slices.Clone(r.Publish)
-	for j := range ports {
-		if !ports[j].Address.IsValid() {
-			ports[j].Address = s.publishAddress(lives[i].Network)
-		}
-	}
-	held, err := s.lock("ports", flock.Lock)
-	if err != nil {
-		return nil, err
-	}
-	defer held.Unlock()
-	kind := "ports"
-	if all {
-		kind = "endpoints"
-	}
-	others, err := s.others(kind, e.Container)
-	if err != nil {
-		return nil, err
-	}
-	decided, files, err := portmap.Decide(ports, others, r.Held)
-	if err != nil {
-		return nil, s.explain(err, e.Container, ports)
-	}
-	e.Ports = decided
-	if portmap.Count(decided) > portmap.MaxHeld {
-		err = s.put("ports", e.Container, e)
-	}
-	return files, err
-}
-
-// others are the published ports of other containers: of all, or only of those
-// that have too many to hold them by sockets; these have a file "ports" too, to
-// be found fast.
-func (s *folder) others(kind, except string) ([]Port, error) {
-	names, err := s.names(kind)
-	if err != nil {
-		return nil, err
-	}
-	var list []Port
-	for _, name := range names {
-		var e endpointFile
-		found, err := s.get(kind, name, &e)
-		if err != nil {
-			return nil, err
-		}
-		if found && name != except && e.State == stateUp && (s.live == nil || s.live(name)) {
-			list = append(list, e.Ports...)
-		}
-	}
-	return list, nil
-}
-
-// explain says whose a port is, if it is a container's.
-func (s *folder) explain(err error, self string, ports []Port) error {
-	if !fault.Is(err, fault.Conflict) {
-		return err
-	}
-	others, listErr := s.others("endpoints", self)
-	if listErr != nil {
-		return err
-	}
-	return portmap.Explain(err, ports, others)
-}
-
-// published is what connections to ports are known by.
-func published(ports []Port) (list []conntrack.Range) {
-	for _, p := range ports {
-		if p.Protocol == "udp" {
-			list = append(list, conntrack.Range{First: p.Host, Last: p.Host + p.Count - 1})
-		}
-	}
-	return list
 }

@@ -2,7 +2,6 @@ package network
 
 import (
 	"cmp"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,29 +9,20 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"berth/base/atomicfile"
+	"berth/base/clock"
 	"berth/base/fault"
 	"berth/base/flock"
-	"berth/base/ids"
-	"berth/network/bridge"
-	"berth/network/ipam"
 	"berth/sys/netlink"
 )
 
 // recordVersion is of the form of Network.
 const recordVersion = 1
-
-// CreateRequest is network create.
-type CreateRequest struct {
-	Network // ID, Created, Device may be empty; subnets without Prefix or Gateway are completed
-}
 
 // builtIn are the networks that are always there. Their ids are the same for as
 // long as the store is.
@@ -63,135 +53,10 @@ func addressText(a netip.Addr) string {
 	return a.String()
 }
 
-// file is the record of a network by name. Any name can be a file's, its odd
-// characters escaped.
-func (s *records) file(name string) string {
-	return filepath.Join(s.root, url.PathEscape(name)+".json")
-}
-
-// Create makes a network: its record; the device comes with its first
-// container. Kinds: Exists the name, Conflict a subnet in use, Unavailable no
-// pool left, Invalid.
-func (s *Store) Create(ctx context.Context, r CreateRequest) (*Network, error) {
-	n := r.Network
-	if err := s.complete(&n); err != nil {
-		return nil, err
-	}
-	c, err := netlink.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	held, err := s.lock("choose", flock.Lock)
-	if err != nil {
-		return nil, err
-	}
-	defer held.Unlock()
-	if err := s.subnets(c, &n); err != nil {
-		return nil, err
-	}
-	return &n, s.save(&n)
-}
-
-// complete fills in what was not asked for and refuses what cannot be.
-func (s *records) complete(n *Network) error {
-	if strings.TrimSpace(n.Name) == "" || len(url.PathEscape(n.Name)) > 200 || strings.ContainsAny(n.Name, "\x00\r\n/") {
-		return fault.New(fault.Invalid, "invalid network name: %.80q", n.Name)
-	}
-	if slices.ContainsFunc(s.builtIn(), func(b *Network) bool { return b.Name == n.Name }) {
-		return fault.New(fault.Exists, "network with name %s already exists", n.Name)
-	}
-	n.Driver = cmp.Or(n.Driver, "bridge")
-	if n.Driver != "bridge" {
-		return fault.New(fault.Unsupported, "network driver %.40q is not known", n.Driver)
-	}
-	if err := checkOptions(n.Options); err != nil {
-		return err
-	}
-	n.Version, n.ID, n.Created = recordVersion, ids.Hex(32), time.Now().UTC()
-	n.Device = cmp.Or(n.Options[optionName], "br-"+n.ID[:12])
-	return nil
-}
-
-// subnets completes the subnets of a new network, clear of all others.
-func (s *builder) subnets(c *netlink.Conn, n *Network) error {
-	taken, err := s.takenSubnets(c, n.Device)
-	if err != nil {
-		return err
-	}
-	has := func(v6 bool) bool {
-		return slices.ContainsFunc(n.Subnets, func(sub Subnet) bool { return sub.Prefix.IsValid() && sub.Prefix.Addr().Is6() == v6 })
-	}
-	n.Subnets = slices.DeleteFunc(n.Subnets, func(sub Subnet) bool { return !sub.Prefix.IsValid() })
-	if !has(false) {
-		p, err := ipam.Choose(s.pools(), taken, false)
-		if err != nil {
-			return err
-		}
-		n.Subnets = append([]Subnet{{Prefix: p}}, n.Subnets...)
-	}
-	if n.IPv6 && !has(true) {
-		n.Subnets = append(n.Subnets, Subnet{Prefix: ownPrefix(n.ID)})
-	}
-	for i := range n.Subnets {
-		sub := &n.Subnets[i]
-		sub.Prefix = sub.Prefix.Masked()
-		if !ipam.Free(sub.Prefix, taken) {
-			return fault.New(fault.Conflict, "Pool overlaps with other one on this address space")
-		}
-		taken = append(taken, sub.Prefix)
-		if !sub.Gateway.IsValid() {
-			sub.Gateway = sub.Prefix.Addr().Next()
-		}
-		if !sub.Prefix.Contains(sub.Gateway) {
-			return fault.New(fault.Invalid, "no matching subnet for gateway %s", sub.Gateway)
-		}
-		if sub.Range.IsValid() && (!sub.Prefix.Overlaps(sub.Range) || sub.Range.Bits() < sub.Prefix.Bits()) {
-			return fault.New(fault.Invalid, "no matching subnet for range %s", sub.Range)
-		}
-	}
-	return nil
-}
-
-// ownPrefix is a unique local prefix (RFC 4193), the network's own.
-func ownPrefix(id string) netip.Prefix {
-	sum := sha256.Sum256([]byte("prefix " + id))
-	b := [16]byte{0xfd}
-	copy(b[1:8], sum[:])
-	return netip.PrefixFrom(netip.AddrFrom16(b), 64)
-}
-
-// unlinked begins the name of a record that has no other yet.
-const unlinked = ".new-"
-
-// save writes a new record: complete, durable, then linked to its name.
-func (s *records) save(n *Network) error {
-	data, err := json.Marshal(n)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(s.root, 0o700); err != nil {
-		return err
-	}
-	staged := filepath.Join(s.root, unlinked+n.ID)
-	if err := atomicfile.Write(staged, data, 0o600, atomicfile.Sync); err != nil {
-		return err
-	}
-	defer os.Remove(staged)
-	err = os.Link(staged, s.file(n.Name))
-	if errors.Is(err, fs.ErrExist) {
-		return fault.New(fault.Exists, "network with name %s already exists", n.Name)
-	}
-	if err != nil {
-		return err
-	}
-	return atomicfile.SyncDir(s.root)
-}
-
 // recordLimit is more than any record has, in bytes.
 const recordLimit = 1 << 20
 
-// records lists the networks that were made, by name.
+// made lists the networks that were made, by name.
 func (s *records) made() ([]*Network, error) {
 	list, err := os.ReadDir(s.root)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -277,13 +142,41 @@ func (s *records) find(name string) (*Network, error) {
 // podmanDefault is podman's name of the default network.
 const podmanDefault = "podman"
 
-// settled adds to a network what it is in this boot.
+// settled adds to a network what it is in this boot. One that is built in is as
+// old as that.
 func (s *Store) settled(n *Network) *Network {
 	var l live
 	if found, err := s.get("nets", n.ID, &l); err == nil && found {
 		n.Device, n.Subnets = l.Network.Device, l.Network.Subnets
 	}
+	if n.Created.IsZero() {
+		if at, err := clock.BootTime(); err == nil {
+			n.Created = at
+		}
+	}
 	return n
+}
+
+// Settle decides the subnet of the default bridge, if it has none yet, and gives
+// it: its device comes with its first container. It changes no other network.
+func (s *Store) Settle(n *Network) (*Network, error) {
+	if n.Name != Default || len(n.Subnets) > 0 {
+		return n, nil
+	}
+	c, err := netlink.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	held, err := s.lock(n.ID, flock.Lock)
+	if err != nil {
+		return nil, err
+	}
+	defer held.Unlock()
+	if _, err := s.decided(c, n); err != nil {
+		return nil, err
+	}
+	return s.settled(n), nil
 }
 
 // List lists all networks, the three built in too, by name.
@@ -313,64 +206,4 @@ func (s *Store) Containers(n *Network) ([]*Attachment, error) {
 		}
 	}
 	return list, nil
-}
-
-// Remove removes a network and its device: kind Conflict while a container is
-// on it or it is built in.
-func (s *Store) Remove(ctx context.Context, n *Network) error {
-	if slices.ContainsFunc(s.builtIn(), func(b *Network) bool { return b.ID == n.ID }) {
-		return fault.New(fault.Conflict, "%s is a pre-defined network and cannot be removed", n.Name)
-	}
-	held, err := s.lock(n.ID, flock.Lock)
-	if err != nil {
-		return err
-	}
-	defer held.Unlock()
-	on, err := s.Containers(n)
-	if err != nil {
-		return err
-	}
-	if len(on) > 0 {
-		return fault.New(fault.Conflict, "error while removing network: network %s id %s has active endpoints", n.Name, n.ID)
-	}
-	// The record first: without it nobody comes to the network any more.
-	if err := os.Remove(s.file(n.Name)); err != nil {
-		return fmt.Errorf("remove network %s: %w", n.Name, err)
-	}
-	if err := atomicfile.SyncDir(s.root); err != nil {
-		return err
-	}
-	if err := s.tearDown(n); err != nil {
-		return err
-	}
-	return held.Remove()
-}
-
-// tearDown takes away what a network has in this boot.
-func (s *builder) tearDown(n *Network) error {
-	var l live
-	found, err := s.get("nets", n.ID, &l)
-	if err != nil {
-		return err
-	}
-	if found {
-		c, err := netlink.Open()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		// Without its file a firewall that is mended does not get it back.
-		if err := s.drop("nets", n.ID); err != nil {
-			return err
-		}
-		if err := s.change(nil, l.firewall().Elements()); err != nil {
-			return err
-		}
-		if !l.Foreign {
-			if err := bridge.Remove(c, l.Network.Device); err != nil {
-				return err
-			}
-		}
-	}
-	return s.book().Clear(n.ID)
 }

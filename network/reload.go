@@ -23,6 +23,9 @@ func (s *Store) Reload(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
+	if err := s.dropGone(); err != nil {
+		return err
+	}
 	lives, err := s.lives()
 	if err != nil {
 		return err
@@ -121,10 +124,8 @@ func (s *builder) removePorts() error {
 // still refuses a network whose record was removed meanwhile. The caller holds
 // its lock.
 func (s *records) still(n *Network) error {
-	for _, b := range s.builtIn() {
-		if b.ID == n.ID {
-			return nil
-		}
+	if s.isBuiltIn(n.ID) {
+		return nil
 	}
 	if now, err := s.read(s.file(n.Name)); err == nil && now.ID == n.ID {
 		return nil

@@ -3,6 +3,7 @@ package clock_test
 import (
 	"regexp"
 	"testing"
+	"time"
 
 	"berth/base/clock"
 )
@@ -17,5 +18,15 @@ func TestBootID(t *testing.T) {
 	}
 	if b, err := clock.BootID(); err != nil || a != b {
 		t.Errorf("second read: %q, %v; want %q", b, err, a)
+	}
+}
+
+func TestBootTime(t *testing.T) {
+	a, err := clock.BootTime()
+	if err != nil || a.IsZero() || a.After(time.Now()) || a.Nanosecond() != 0 {
+		t.Errorf("%v, %v", a, err)
+	}
+	if b, err := clock.BootTime(); err != nil || a != b {
+		t.Errorf("second read: %v, %v; want %v", b, err, a)
 	}
 }

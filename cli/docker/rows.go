@@ -37,6 +37,7 @@ func rows() []*command.Entry {
 		all = append(all, both.under("container", both.group), both.under("", both.top))
 	}
 	all = append(all, containerOnly()...)
+	all = append(all, networkVerbs()...)
 	all = append(all, volumeVerbs()...)
 	all = append(all, secretVerbs()...)
 	all = append(all, imageOnly()...)

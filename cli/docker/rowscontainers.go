@@ -6,6 +6,7 @@ import (
 	"berth/cli/docker/command"
 	"berth/cli/docker/containers"
 	"berth/cli/docker/images"
+	"berth/cli/docker/networks"
 	"berth/cli/docker/secrets"
 	"berth/cli/docker/volumes"
 )
@@ -117,6 +118,9 @@ func inspectOthers(ctx context.Context, c *command.Call, q images.Query) (doc an
 			return doc, found, err
 		}
 	}
+	if q.Kind == "network" {
+		return networks.Document(ctx, c, q.Name)
+	}
 	if q.Kind == "volume" {
 		return volumes.Document(ctx, c, q.Name)
 	}
@@ -149,6 +153,30 @@ func volumeVerbs() []*command.Entry {
 		list, inspect, rm,
 		row("prune", "[OPTIONS]", "Remove all unused local volumes", exactly(0), func() command.Verb { return new(volumes.Prune) }),
 	}, more...)
+}
+
+func networkVerbs() []*command.Entry {
+	row := func(word, use, short string, words command.Count, make func() command.Verb) *command.Entry {
+		return &command.Entry{Path: "network " + word, Use: use, Short: short, Words: words, New: make}
+	}
+	create := row("create", "[OPTIONS] NETWORK", "Create a network", exactly(1), func() command.Verb { return new(networks.Create) })
+	create.Podman = podman(upTo(1))
+	list := row("ls", "[OPTIONS]", "List networks", exactly(0), func() command.Verb { return new(networks.List) })
+	list.Aliases = []string{"list"}
+	rm := row("rm", "NETWORK [NETWORK...]", "Remove one or more networks", atLeast(1), func() command.Verb { return new(networks.Remove) })
+	rm.Aliases = []string{"remove"}
+	exists := row("exists", "NETWORK", "Check if a network exists", exactly(1), func() command.Verb { return new(networks.Exists) })
+	exists.Extra = true
+	return []*command.Entry{
+		{Path: "network", Use: "COMMAND", Short: "Manage networks"},
+		row("connect", "[OPTIONS] NETWORK CONTAINER", "Connect a container to a network", exactly(2), func() command.Verb { return new(networks.Connect) }),
+		create,
+		row("disconnect", "[OPTIONS] NETWORK CONTAINER", "Disconnect a container from a network", exactly(2), func() command.Verb { return new(networks.Disconnect) }),
+		row("inspect", "[OPTIONS] NETWORK [NETWORK...]", "Display detailed information on one or more networks", atLeast(1), func() command.Verb { return new(networks.Inspect) }),
+		list,
+		row("prune", "[OPTIONS]", "Remove all unused networks", exactly(0), func() command.Verb { return new(networks.Prune) }),
+		rm, exists,
+	}
 }
 
 // secretVerbs are podman's.

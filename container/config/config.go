@@ -124,6 +124,8 @@ type Network struct {
 	ExtraHosts []string   `json:"extraHosts,omitempty"` // NAME:ADDRESS; ADDRESS may be host-gateway
 	Links      []string   `json:"links,omitempty"`      // CONTAINER:ALIAS
 	NoHosts    bool       `json:"noHosts,omitempty"`    // podman's --no-hosts
+	// Left: it was disconnected from all its networks.
+	Left bool `json:"left,omitempty"`
 }
 
 // Endpoint is one network that the container is on.

@@ -161,6 +161,38 @@ func Silence(c *netlink.Conn, name string) error {
 	return fmt.Errorf("silence port %s: %w", name, err)
 }
 
+// Hairpin lets frames of a port go back where they came from.
+func Hairpin(c *netlink.Conn, name string) error {
+	a := netlink.Nest(netlink.AppendString(nil, unix.IFLA_IFNAME, name), unix.IFLA_LINKINFO, slave(Port{Hairpin: true}))
+	if err := all(c, []netlink.Request{netlink.LinkRequest(0, 0, netlink.Keep, a)}); err != nil {
+		return fmt.Errorf("set port %s: %w", name, err)
+	}
+	return nil
+}
+
+// Lead makes a port that is there give the default routes instead of another.
+func Lead(p Port, namespace *os.File) error {
+	return netlink.Inside(namespace, func() error {
+		in, err := netlink.Open()
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		l, err := in.LinkByName(p.Inside.Name)
+		if err != nil {
+			return fmt.Errorf("look for %s in the container: %w", p.Inside.Name, err)
+		}
+		var list []netlink.Request
+		for _, g := range p.Inside.Gateways {
+			list = append(list, netlink.RouteRequest(l.Index, g))
+		}
+		if err := all(in, list); err != nil {
+			return fmt.Errorf("lead the container's default route through %s: %w", p.Inside.Name, err)
+		}
+		return nil
+	})
+}
+
 // inside prepares the container's end and says what remains to be asked.
 func inside(c *netlink.Conn, e Inside) ([]netlink.Request, error) {
 	l, err := c.LinkByName(e.Name)

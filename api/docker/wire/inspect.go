@@ -79,7 +79,7 @@ func portable(c *config.Config, f *Facts) *Config {
 
 // networkMode is docker's word for how the network is.
 func networkMode(n *config.Network) string {
-	if len(n.Endpoints) > 0 {
+	if n.Mode != "" && len(n.Endpoints) > 0 {
 		return n.Endpoints[0].Network
 	}
 	return cmp.Or(n.Mode, "default")

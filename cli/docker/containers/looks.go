@@ -3,6 +3,7 @@ package containers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"path/filepath"
 	"regexp"
@@ -16,6 +17,7 @@ import (
 	"berth/container"
 	"berth/container/config"
 	"berth/engine"
+	"berth/network"
 )
 
 // looks is Looks on the engine of this machine.
@@ -69,7 +71,7 @@ func (l looks) List(ctx context.Context, o ListOptions) ([]Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := newChoice(all, o)
+	f, err := newChoice(all, l.networksByName(o))
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +99,22 @@ func (l looks) List(ctx context.Context, o ListOptions) ([]Summary, error) {
 		out[i].Size, out[i].RootSize = sizes[i].Own, sizes[i].All
 	}
 	return out, nil
+}
+
+// networksByName puts names in the place of the ids of networks in the filters.
+func (l looks) networksByName(o ListOptions) ListOptions {
+	if len(o.Filters["network"]) == 0 {
+		return o
+	}
+	o.Filters = maps.Clone(o.Filters)
+	names := slices.Clone(o.Filters["network"])
+	for i, v := range names {
+		if n, err := l.e.Networks.Find(v); err == nil {
+			names[i] = n.Name
+		}
+	}
+	o.Filters["network"] = names
+	return o
 }
 
 func summaryOf(c *container.Summary) Summary {
@@ -144,9 +162,7 @@ func (l looks) Inspect(ctx context.Context, name string, size bool) (*wire.Conta
 		f.Mounts = append(f.Mounts, wire.MountPoint{Type: m.Kind, Name: m.Name, Source: m.Source, Destination: m.Target, Driver: m.Driver, Mode: m.Mode,
 			RW: !m.ReadOnly, Propagation: m.Propagation})
 	}
-	if i.Networks != nil && i.Facts.State().Live() {
-		networksInto(f, i)
-	}
+	networksInto(f, i)
 	if size {
 		u, err := engine.ContainerSize(ctx, l.e, rec)
 		if err != nil {
@@ -199,34 +215,56 @@ func checkOf(rec *container.Record) *wire.Healthcheck {
 		StartInterval: int64(h.StartInterval), Retries: h.Retries}
 }
 
-// networksInto tells where the container is on its networks.
+// networksInto tells where the container is on its networks, or where it was asked
+// to be.
 func networksInto(f *wire.Facts, i *engine.Inspection) {
-	f.Networks, f.Ports = map[string]*wire.Endpoint{}, map[string][]wire.PortBinding{}
-	f.SandboxKey = fmt.Sprintf("/proc/%d/ns/net", i.Facts.Started.PID)
-	for _, a := range i.Networks.Endpoints {
-		e := &wire.Endpoint{NetworkID: a.NetworkID, EndpointID: a.EndpointID, MacAddress: a.MAC, Aliases: a.Aliases, DriverOpts: a.Options}
-		if a.IPv4.IsValid() {
-			e.IPAddress, e.IPPrefixLen = a.IPv4.Addr().String(), a.IPv4.Bits()
+	f.Networks = map[string]*wire.Endpoint{}
+	for _, p := range i.Places {
+		e := &wire.Endpoint{NetworkID: p.NetworkID, EndpointID: p.EndpointID, Aliases: p.Aliases, DriverOpts: p.DriverOpts}
+		if p.IPv4 != "" || p.IPv6 != "" || len(p.LinkLocal) > 0 {
+			e.IPAMConfig = &wire.EndpointIPAM{IPv4Address: p.IPv4, IPv6Address: p.IPv6, LinkLocalIPs: p.LinkLocal}
 		}
-		if a.IPv6.IsValid() {
-			e.GlobalIPv6Address, e.GlobalIPv6PrefixLen = a.IPv6.Addr().String(), a.IPv6.Bits()
-		}
-		if a.Gateway.IsValid() {
-			e.Gateway = a.Gateway.String()
-		}
-		if a.Gateway6.IsValid() {
-			e.IPv6Gateway = a.Gateway6.String()
-		}
-		f.Networks[a.Network] = e
-		if f.Primary == "" || a.Default {
-			f.Primary = a.Network
+		f.Networks[p.Network] = e
+		if p.Now != nil {
+			placed(e, p.Now)
+			if f.Primary == "" || p.Now.Default {
+				f.Primary = p.Network
+			}
 		}
 	}
+	if userDefined(f.Primary) { // as with docker
+		f.Primary = ""
+	}
+	if !i.Facts.State().Live() || i.Record.Config.Network.Mode == network.Host {
+		return
+	}
+	f.Ports = map[string][]wire.PortBinding{}
+	f.SandboxKey = fmt.Sprintf("/proc/%d/ns/net", i.Facts.Started.PID)
 	for _, p := range bindings(i.Facts.Started.Ports) {
 		for n := range p.Count {
 			key := fmt.Sprintf("%d/%s", p.Container+n, p.Protocol)
 			f.Ports[key] = append(f.Ports[key], wire.PortBinding{HostIp: p.Address, HostPort: strconv.Itoa(int(p.Host + n))})
 		}
+	}
+}
+
+// userDefined reports whether a network is one that somebody made.
+func userDefined(name string) bool { return name != network.Default }
+
+// placed fills in what a container has on a network.
+func placed(e *wire.Endpoint, a *network.Attached) {
+	e.EndpointID, e.MacAddress = a.EndpointID, a.MAC
+	if a.IPv4.IsValid() {
+		e.IPAddress, e.IPPrefixLen = a.IPv4.Addr().String(), a.IPv4.Bits()
+	}
+	if a.IPv6.IsValid() {
+		e.GlobalIPv6Address, e.GlobalIPv6PrefixLen = a.IPv6.Addr().String(), a.IPv6.Bits()
+	}
+	if a.Gateway.IsValid() {
+		e.Gateway = a.Gateway.String()
+	}
+	if a.Gateway6.IsValid() {
+		e.IPv6Gateway = a.Gateway6.String()
 	}
 }
 

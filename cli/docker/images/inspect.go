@@ -94,13 +94,27 @@ func (v *Inspect) document(ctx context.Context, c *command.Call, e *engine.Engin
 	d, err := engine.ImageInspect(ctx, e, word)
 	switch {
 	case errors.As(err, &no):
-		return nil, v.unknown(c, word)
+		return v.last(ctx, c, word)
 	case err != nil:
 		return nil, command.FromEngine(err)
 	case c.Podman():
 		return podmanDocument(e, d)
 	}
 	return dockerDocument(e, d)
+}
+
+// last looks for what is neither a container nor an image.
+func (v *Inspect) last(ctx context.Context, c *command.Call, word string) (any, error) {
+	if v.Others == nil || v.kind == "image" {
+		return nil, v.unknown(c, word)
+	}
+	for _, kind := range []string{"network", "volume"} {
+		doc, found, err := v.Others(ctx, c, Query{Kind: kind, Name: word})
+		if found || err != nil {
+			return doc, err
+		}
+	}
+	return nil, v.unknown(c, word)
 }
 
 // unknown is the dialect's line for a word that names nothing.

@@ -12,6 +12,7 @@ import (
 	"berth/cli/docker/command"
 	"berth/cli/docker/containers"
 	"berth/cli/docker/images"
+	"berth/cli/docker/networks"
 	"berth/cli/docker/volumes"
 	"berth/engine"
 )
@@ -93,10 +94,14 @@ func (v *Prune) Run(ctx context.Context, c *command.Call, _ []string) error {
 	return nil
 }
 
-// instances prunes what was made of images: containers, and volumes if asked.
+// instances prunes containers, the networks that none is on then, and volumes if
+// asked.
 func (v *Prune) instances(ctx context.Context, c *command.Call) (int64, error) {
 	reclaimed, err := containers.PruneStopped(ctx, c, v.filters)
-	if err != nil || !v.volumes {
+	if err != nil {
+		return reclaimed, err
+	}
+	if err := networks.PruneUnused(ctx, c, v.filters); err != nil || !v.volumes {
 		return reclaimed, err
 	}
 	n, err := volumes.PruneUnused(ctx, c, v.filters, false)

@@ -1,0 +1,60 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"berth/base/fault"
+)
+
+// NetworkPrune removes the networks that people made and no container is to be on,
+// whether it runs or not, and names them. Filters: label, label!, until.
+func NetworkPrune(ctx context.Context, e *Engine, filters map[string][]string) ([]string, error) {
+	if err := checkNetworkFilters(filters, "label", "label!", "until"); err != nil {
+		return nil, err
+	}
+	labels := map[string][]string{"label": filters["label"], "label!": filters["label!"]}
+	before := time.Now()
+	if v := filters["until"]; len(v) > 0 {
+		at, err := untilTime(v[0])
+		if err != nil {
+			return nil, err
+		}
+		before = at
+	}
+	if e.Defaults.Rootless { // who has none
+		return nil, nil
+	}
+	all, err := e.networkInfos(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for i := range all {
+		n := &all[i]
+		if n.builtIn() || len(n.Users) > 0 || n.Created.After(before) || !networkFits(n, labels) {
+			continue
+		}
+		err := e.removeNetwork(ctx, &n.Network)
+		if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Conflict) { // removed, or used meanwhile
+			continue
+		}
+		if err != nil {
+			return names, err
+		}
+		names = append(names, n.Name)
+	}
+	return names, nil
+}
+
+// untilTime is a time, or how long ago.
+func untilTime(s string) (time.Time, error) {
+	if at, err := time.Parse(time.RFC3339, s); err == nil {
+		return at, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return time.Time{}, fault.New(fault.Invalid, "failed to parse value as time or duration: %q", s)
+	}
+	return time.Now().Add(-d), nil
+}

@@ -1,0 +1,64 @@
+package engine
+
+import (
+	"context"
+
+	"berth/base/fault"
+	"berth/network"
+)
+
+// NetworkRemoveRequest is network rm.
+type NetworkRemoveRequest struct {
+	Network string // name, id or unique beginning of an id
+	// Unused refuses a network of containers that do not run, too; with Containers
+	// all of its containers go first: podman's words.
+	Unused, Containers bool
+}
+
+// NetworkRemove removes a network that no running container is on.
+func NetworkRemove(ctx context.Context, e *Engine, r NetworkRemoveRequest) error {
+	n, err := e.Networks.Find(r.Network)
+	if err != nil {
+		return err
+	}
+	containers, err := Containers(ctx, e) // which ends what killed monitors have left
+	if err != nil {
+		return err
+	}
+	info, err := e.networkInfo(n, containers)
+	if err != nil {
+		return err
+	}
+	if !info.builtIn() {
+		if err := e.hasBridges("network rm"); err != nil {
+			return err
+		}
+		if err := e.emptied(ctx, info, &r); err != nil {
+			return err
+		}
+	}
+	return e.removeNetwork(ctx, n)
+}
+
+// emptied removes a network's containers, or refuses to.
+func (e *Engine) emptied(ctx context.Context, n *NetworkInfo, r *NetworkRemoveRequest) error {
+	switch {
+	case r.Containers:
+		for _, id := range n.Users {
+			if err := Remove(ctx, e, RemoveRequest{Container: id, Force: true, Volumes: true}); err != nil && !fault.Is(err, fault.NotFound) {
+				return err
+			}
+		}
+	case r.Unused && len(n.Users) > 0:
+		return fault.New(fault.Conflict, "%q has associated containers with it. Use -f to forcibly delete containers and pods: network is being used", n.Name)
+	}
+	return nil
+}
+
+func (e *Engine) removeNetwork(ctx context.Context, n *network.Network) error {
+	if err := e.Networks.Remove(ctx, n); err != nil {
+		return err
+	}
+	e.tellOfNetwork(n, "destroy", "")
+	return nil
+}

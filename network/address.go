@@ -1,0 +1,126 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"berth/base/fault"
+	"berth/base/flock"
+	"berth/network/ipam"
+)
+
+// address reserves the addresses of an endpoint.
+func (s *folder) address(owner string, a *Attached, l *live, want Endpoint, old *endpointFile) error {
+	held, err := s.lock(a.NetworkID, flock.Lock)
+	if err != nil {
+		return err
+	}
+	defer held.Unlock()
+	if err := askable(l.Network, want); err != nil {
+		return err
+	}
+	for _, sub := range l.Network.Subnets {
+		r := ipam.Range{Network: a.NetworkID, Subnet: sub.Prefix, Within: sub.Range, Not: []netip.Addr{sub.Gateway}}
+		for _, aux := range sub.Aux {
+			r.Not = append(r.Not, aux)
+		}
+		asked, had := want.IPv4, previous(old, a.NetworkID, false)
+		if sub.Prefix.Addr().Is6() {
+			asked, had = want.IPv6, previous(old, a.NetworkID, true)
+		}
+		ip, err := s.reserve(owner, r, asked, had)
+		if fault.Is(err, fault.Invalid) || fault.Is(err, fault.Conflict) {
+			return err // in Docker's words
+		}
+		if err != nil {
+			return fmt.Errorf("network %s: %w", a.Network, err)
+		}
+		whole := netip.PrefixFrom(ip, sub.Prefix.Bits())
+		gateway := sub.Gateway
+		if l.Network.Internal {
+			gateway = netip.Addr{}
+		}
+		if ip.Is4() {
+			a.IPv4, a.Gateway = whole, gateway
+		} else {
+			a.IPv6, a.Gateway6 = whole, gateway
+		}
+	}
+	if a.MAC == "" {
+		ip := a.IPv4.Addr()
+		if !ip.IsValid() {
+			ip = a.IPv6.Addr()
+		}
+		a.MAC = containerMAC(ip)
+	}
+	return nil
+}
+
+// askable refuses addresses that were asked for on a network whose subnet nobody
+// named: Docker's rule, but not for the default bridge, where it asks for none.
+func askable(n *Network, want Endpoint) error {
+	for _, a := range []netip.Addr{want.IPv4, want.IPv6} {
+		if a.IsValid() && n.Name != Default && !slices.ContainsFunc(n.Subnets, func(sub Subnet) bool { return sub.Asked && sub.Prefix.Addr().Is6() == a.Is6() }) {
+			return fault.New(fault.Invalid, "user specified IP address is supported only when connecting to networks with user configured subnets")
+		}
+	}
+	return nil
+}
+
+// previous is the address that a container had on a network in this boot.
+func previous(old *endpointFile, network string, v6 bool) netip.Addr {
+	if old != nil {
+		for _, a := range old.Endpoints {
+			switch {
+			case a.NetworkID != network:
+			case v6:
+				return a.IPv6.Addr()
+			default:
+				return a.IPv4.Addr()
+			}
+		}
+	}
+	return netip.Addr{}
+}
+
+// reserve reserves the address that was asked for, else the one that the
+// container had, else any.
+func (s *folder) reserve(owner string, r ipam.Range, asked, had netip.Addr) (netip.Addr, error) {
+	if asked.IsValid() {
+		return asked, s.book().Take(owner, r, asked)
+	}
+	if had.IsValid() {
+		if err := s.book().Take(owner, r, had); err == nil {
+			return had, nil
+		}
+	}
+	return s.book().Next(owner, r)
+}
+
+// giveBack gives the addresses of e back that keep does not have.
+func (s *folder) giveBack(e, keep *endpointFile) error {
+	kept := map[string]bool{}
+	if keep != nil {
+		for _, a := range keep.Endpoints {
+			kept[a.NetworkID+a.IPv4.String()], kept[a.NetworkID+a.IPv6.String()] = true, true
+		}
+	}
+	var first error
+	for _, a := range e.Endpoints {
+		for _, p := range []netip.Prefix{a.IPv4, a.IPv6} {
+			if !p.IsValid() || kept[a.NetworkID+p.String()] {
+				continue
+			}
+			if err := s.book().Give(e.Container, a.NetworkID, p.Addr()); err != nil && first == nil {
+				first = err
+			}
+		}
+	}
+	if keep == nil {
+		if err := s.book().Forget(e.Container); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
