@@ -11,6 +11,7 @@ import (
 	"berth/base/fault"
 	"berth/base/flock"
 	"berth/network/bridge"
+	"berth/network/firewalld"
 	"berth/network/nft"
 	"berth/sys/netlink"
 )
@@ -63,6 +64,32 @@ func (s *firewall) change(add, remove []nft.Element) error {
 	return s.mend(f, add, remove)
 }
 
+// letIn lets a network that came through, here and at others.
+func (s *firewall) letIn(l *live) error {
+	f, err := s.dial()
+	if err != nil {
+		return err
+	}
+	defer closeLater(f)
+	if err := s.pass(f); err != nil {
+		return err
+	}
+	return s.change(l.firewall().Elements(), nil)
+}
+
+// shut tells others of a bridge that has gone.
+func (s *firewall) shut(device string) error {
+	f, err := s.dial()
+	if err != nil {
+		return err
+	}
+	defer closeLater(f)
+	if err := s.pass(f); err != nil {
+		return err
+	}
+	return s.zone(f, firewalld.Forget, []string{device})
+}
+
 // closeLater closes a connection when the kernel is done with what was removed. A
 // close before that waits for all processors, some 10 ms, and keeps all other
 // changes of the firewall waiting too.
@@ -79,6 +106,13 @@ func (s *firewall) intact(f *nft.Conn) (generation uint32, intact bool, err erro
 	generation, err = f.Generation()
 	if err != nil || generation == w.Generation {
 		return generation, err == nil, err
+	}
+	// Perhaps dockerd, ufw or firewalld has come since, or began anew.
+	if err := s.pass(f); err != nil {
+		return 0, false, err
+	}
+	if generation, err = f.Generation(); err != nil {
+		return 0, false, err
 	}
 	now, err := f.Fingerprint()
 	return generation, now == w.Fingerprint, err
@@ -112,6 +146,9 @@ func (s *firewall) mend(f *nft.Conn, add, remove []nft.Element) error {
 	if err != nil {
 		return err
 	}
+	if err := s.pass(f); err != nil {
+		return err
+	}
 	elements = slices.DeleteFunc(elements, func(e nft.Element) bool { return e.In(add) || e.In(remove) })
 	if err := f.Install(append(elements, add...)); err != nil {
 		return err
@@ -127,6 +164,39 @@ func (s *firewall) mend(f *nft.Conn, add, remove []nft.Element) error {
 		return err
 	}
 	return s.dropAll("gone", gone)
+}
+
+// pass lets the networks that lead out through the firewalls of others.
+func (s *firewall) pass(f *nft.Conn) error {
+	if s.alone {
+		return nil
+	}
+	lives, err := s.lives()
+	if err != nil {
+		return err
+	}
+	var bridges []string
+	for _, l := range lives {
+		if !l.Network.Internal {
+			bridges = append(bridges, l.Network.Device)
+		}
+	}
+	if err := f.Pass(bridges); err != nil {
+		return err
+	}
+	return s.zone(f, firewalld.Trust, bridges)
+}
+
+// zone tells firewalld of bridges, if it is there.
+func (s *firewall) zone(f *nft.Conn, tell func([]string) error, bridges []string) error {
+	if s.alone {
+		return nil
+	}
+	there, err := f.Has(firewalld.Table)
+	if err != nil || !there {
+		return err
+	}
+	return tell(bridges)
 }
 
 // elements are all that the records ask for.

@@ -71,7 +71,7 @@ func (s *builder) build(c *netlink.Conn, n *Network) (*live, error) {
 			return nil, err
 		}
 	}
-	if err := s.change(l.firewall().Elements(), nil); err != nil {
+	if err := s.letIn(l); err != nil {
 		return nil, err
 	}
 	l.Ready = true

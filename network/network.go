@@ -47,6 +47,9 @@ type Settings struct {
 	MTU       int          // mtu, 0: 1500
 	NoICC     bool         // icc=false: containers of the default bridge do not reach each other
 	NoMasq    bool         // ip-masq=false
+	// NoIntegrate leaves the firewalls of dockerd, ufw and firewalld as they are
+	// (berth.toml's firewall.integrate=false).
+	NoIntegrate bool
 	// PublishAddress is where ports without an address are published (ip).
 	PublishAddress netip.Addr
 }

@@ -106,6 +106,9 @@ func (s *builder) tearDown(n *Network) error {
 		if err := s.drop("nets", n.ID); err != nil {
 			return err
 		}
+		if err := s.shut(l.Network.Device); err != nil {
+			return err
+		}
 	}
 	return s.book().Clear(n.ID)
 }

@@ -35,6 +35,7 @@ type firewall struct {
 	folder
 	table string
 	ports string // how our ports' names begin
+	alone bool   // others' firewalls are left as they are
 }
 
 // records are the networks that somebody made, and those built in.
@@ -63,7 +64,7 @@ func Open(o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{builder{
-		firewall{folder{filepath.Join(o.Run, "network"), boot, o.Live}, nft.Table, nft.Ports},
+		firewall{folder{filepath.Join(o.Run, "network"), boot, o.Live}, nft.Table, nft.Ports, o.Settings.NoIntegrate},
 		records{filepath.Join(o.Root, "networks"), o.Settings},
 	}}
 	if filepath.Clean(o.Run) != usualRun {

@@ -12,13 +12,16 @@ import (
 )
 
 // berthKeys are the keys of berth.toml.
-var berthKeys = []string{"data-root", "run-root", "registry-mirrors", "insecure-registries"}
+var berthKeys = []string{"data-root", "run-root", "registry-mirrors", "insecure-registries", "firewall"}
 
 type berthFile struct {
 	DataRoot string   `toml:"data-root"`
 	RunRoot  string   `toml:"run-root"`
 	Mirrors  []string `toml:"registry-mirrors"`
 	Insecure []string `toml:"insecure-registries"`
+	Firewall struct {
+		Integrate *bool `toml:"integrate"`
+	} `toml:"firewall"`
 }
 
 // toml reads one berth.toml over what was found before; a list replaces a list.
@@ -56,6 +59,9 @@ func (s *Settings) toml(file string) error {
 	}
 	if b.Insecure != nil {
 		s.Insecure = b.Insecure
+	}
+	if b.Firewall.Integrate != nil {
+		s.Network.Integrate = *b.Firewall.Integrate
 	}
 	return nil
 }

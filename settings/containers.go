@@ -60,6 +60,9 @@ type Network struct {
 	Publish netip.Addr // address that -p means (ip)
 	ICC     bool       // containers of the default bridge reach each other
 	Relay   bool       // userland-proxy
+	// Integrate lets networks through the firewalls of dockerd, ufw and firewalld
+	// (firewall.integrate of berth.toml).
+	Integrate bool
 }
 
 // Pool is a range that networks are cut from, each Size bits long.

@@ -75,7 +75,7 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 	n := s.Network
 	e.Networks, err = network.Open(network.Options{Root: s.Root, Run: s.Run, Live: func(id string) bool { return e.Containers.Exists(container.ID(id)) },
 		Settings: network.Settings{Bridge: n.Bridge, Address: n.Address, FixedCIDR: n.Fixed, Gateway: n.Gateway, Pools: pools(n.Pools), MTU: n.MTU,
-			NoICC: !n.ICC, PublishAddress: n.Publish}})
+			NoICC: !n.ICC, NoIntegrate: !n.Integrate, PublishAddress: n.Publish}})
 	if err != nil {
 		return err
 	}

@@ -118,11 +118,7 @@ func (c *Conn) chainRequest(ch chain) netlink.Request {
 }
 
 func (c *Conn) ruleRequest(ch chain, r rule) netlink.Request {
-	var list attrs
-	for _, e := range r {
-		list = list.nest(unix.NFTA_LIST_ELEM, attrs(e))
-	}
-	a := attrs(nil).text(unix.NFTA_RULE_TABLE, c.table).text(unix.NFTA_RULE_CHAIN, ch.name).nest(unix.NFTA_RULE_EXPRESSIONS, list)
+	a := attrs(nil).text(unix.NFTA_RULE_TABLE, c.table).text(unix.NFTA_RULE_CHAIN, ch.name).nest(unix.NFTA_RULE_EXPRESSIONS, expressionList(r))
 	return message(unix.NFT_MSG_NEWRULE, ch.family, unix.NLM_F_CREATE|unix.NLM_F_APPEND, a)
 }
 
@@ -140,17 +136,12 @@ func (c *Conn) Fingerprint() (string, error) {
 		{unix.NFT_MSG_GETRULE, unix.NFTA_RULE_TABLE, []uint16{unix.NFTA_RULE_HANDLE, unix.NFTA_RULE_POSITION}},
 	} {
 		for _, family := range []byte{inet, bridge} {
-			req := append([]byte{family, unix.NFNETLINK_V0, 0, 0}, attrs(nil).text(ask.table, c.table)...)
-			list, err := c.c.Do(unix.NFNL_SUBSYS_NFTABLES<<8|ask.kind, unix.NLM_F_DUMP, req)
-			if err != nil && !errors.Is(err, unix.ENOENT) {
-				return "", fmt.Errorf("list the firewall: %w", err)
+			list, err := c.dump(ask.kind, family, attrs(nil).text(ask.table, c.table))
+			if err != nil {
+				return "", err
 			}
-			for _, m := range list {
-				if len(m.Data) < 4 || m.Data[0] != family {
-					continue
-				}
-				attributes := netlink.Attributes(m.Data[4:])
-				if !c.ours(attributes, ask.table) {
+			for _, attributes := range list {
+				if text(attributes, ask.table) != c.table {
 					continue
 				}
 				seen = true
@@ -166,13 +157,4 @@ func (c *Conn) Fingerprint() (string, error) {
 		return "", nil
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-func (c *Conn) ours(list []netlink.Attribute, name uint16) bool {
-	for _, a := range list {
-		if a.Type == name {
-			return a.String() == c.table
-		}
-	}
-	return false
 }

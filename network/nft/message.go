@@ -2,6 +2,7 @@ package nft
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -12,6 +13,8 @@ import (
 const (
 	batchBegin = 0x10 // NFNL_MSG_BATCH_BEGIN
 	batchEnd   = 0x11
+
+	batchGeneration = 1 // NFNL_BATCH_GENID
 
 	setFlagConcat = 0x80 // NFT_SET_CONCAT
 	descConcat    = 2    // NFTA_SET_DESC_CONCAT
@@ -35,12 +38,16 @@ func message(kind uint16, family byte, flags uint16, attributes []byte) netlink.
 }
 
 // frame puts requests between the marks of a batch, which is what makes them
-// one transaction.
-func frame(list []netlink.Request) []netlink.Request {
+// one transaction; with a generation it fails with ERESTART if there is another.
+func frame(list []netlink.Request, generation uint32) []netlink.Request {
 	// res_id, in network byte order, names the subsystem.
 	mark := []byte{unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, unix.NFNL_SUBSYS_NFTABLES}
 	all := make([]netlink.Request, 0, len(list)+2)
-	all = append(all, netlink.Request{Kind: batchBegin, Payload: mark, Quiet: true})
+	begin := attrs(slices.Clone(mark))
+	if generation != 0 {
+		begin = begin.number(batchGeneration, generation)
+	}
+	all = append(all, netlink.Request{Kind: batchBegin, Payload: begin, Quiet: true})
 	all = append(all, list...)
 	return append(all, netlink.Request{Kind: batchEnd, Payload: mark, Quiet: true})
 }

@@ -56,11 +56,14 @@ func (c *Conn) Close() error { return c.c.Close() }
 
 // commit carries requests out in one transaction. The first error is given
 // together with the number of its request.
-func (c *Conn) commit(list []netlink.Request) (int, error) {
+func (c *Conn) commit(list []netlink.Request) (int, error) { return c.commitAt(0, list) }
+
+// commitAt is commit, unless the generation is another: ERESTART.
+func (c *Conn) commitAt(generation uint32, list []netlink.Request) (int, error) {
 	if len(list) == 0 {
 		return 0, nil
 	}
-	errs, err := c.c.DoAll(frame(list))
+	errs, err := c.c.DoAll(frame(list, generation))
 	if err != nil {
 		return 0, err
 	}
