@@ -56,6 +56,10 @@ func full(p *place, target string) error {
 	if err := p.Do("run", "--rm", "--network", "none", "berth/base", "true").Err(); err != nil {
 		return err
 	}
+	var err error
+	if p.store, err = p.stored(); err != nil {
+		return err
+	}
 	if err := p.Do("run", "-d", "--name", "lives", "--network", "none", "-v", "/data", "berth/base", "sh", "-c", "trap 'exit 9' TERM; echo up; while :; do sleep 1000 & wait; done").Err(); err != nil {
 		return err
 	}
