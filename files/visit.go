@@ -103,11 +103,12 @@ func (v *Visit) start(join []clone.Join, create int) error {
 	}
 	v.pid = first
 	theirs.Close() // its end is then seen
-	if err := v.ready(twoStage); err != nil {
-		return err // end kills and reaps it; the second stage ends with the socket
+	err = v.ready(twoStage)
+	if v.pid != first {
+		reap(first) // it ends once it has said the other one's pid
 	}
-	if twoStage {
-		reap(first)
+	if err != nil {
+		return err // a second stage that nobody knows ends with the socket
 	}
 	if create&unix.CLONE_NEWUSER != 0 {
 		if err := sameIDs(v.pid); err != nil {
