@@ -106,7 +106,7 @@ func (l *Locked) Rewatched(monitor Process) error {
 }
 
 // Rewired notes what the networks have given to a run since it began.
-func (l *Locked) Rewired(addresses []Address, ports []config.Port) error {
+func Rewired(l *Locked, addresses []Address, ports []config.Port) error {
 	f, err := l.s.readLife(l.ID)
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ type NetworkConnectRequest struct {
 // its next starts. Of one that does not run it changes what was asked for before.
 func NetworkConnect(ctx context.Context, e *Engine, r NetworkConnectRequest) error {
 	return change(ctx, e, r.Container, func(l *container.Locked, rec *container.Record, f *container.Facts) error {
-		if err := e.hasBridges("network connect"); err != nil {
+		if err := hasBridges(e, "network connect"); err != nil {
 			return err
 		}
 		n, err := e.Networks.Find(r.Endpoint.Network)
@@ -52,7 +52,7 @@ func NetworkConnect(ctx context.Context, e *Engine, r NetworkConnectRequest) err
 		if err := rewire(ctx, e, l, rec, f, want); err != nil {
 			return err
 		}
-		e.tellOfNetwork(n, "connect", string(rec.ID))
+		tellOfNetwork(e, n, "connect", string(rec.ID))
 		return nil
 	})
 }
@@ -141,7 +141,7 @@ func rewireLive(ctx context.Context, e *Engine, l *container.Locked, rec *contai
 			return err
 		}
 	}
-	if err := l.Rewired(addressesOf(now.Attachment), portsOf(now.Attachment)); err != nil {
+	if err := container.Rewired(l, addressesOf(now.Attachment), portsOf(now.Attachment)); err != nil {
 		return err
 	}
 	if rec.Config.Network.NoHosts {

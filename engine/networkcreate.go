@@ -9,19 +9,19 @@ import (
 
 // NetworkCreate makes a network.
 func NetworkCreate(ctx context.Context, e *Engine, r network.CreateRequest) (*network.Network, error) {
-	if err := e.hasBridges("network create"); err != nil {
+	if err := hasBridges(e, "network create"); err != nil {
 		return nil, err
 	}
 	n, err := e.Networks.Create(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	e.tellOfNetwork(n, "create", "")
+	tellOfNetwork(e, n, "create", "")
 	return n, nil
 }
 
 // hasBridges refuses what takes root of the host.
-func (e *Engine) hasBridges(verb string) error {
+func hasBridges(e *Engine, verb string) error {
 	if !e.Defaults.Rootless {
 		return nil
 	}
@@ -29,7 +29,7 @@ func (e *Engine) hasBridges(verb string) error {
 }
 
 // tellOfNetwork writes an event of a network, of a container on it if one is named.
-func (e *Engine) tellOfNetwork(n *network.Network, action, container string) {
+func tellOfNetwork(e *Engine, n *network.Network, action, container string) {
 	attributes := map[string]string{"name": n.Name, "type": n.Driver}
 	if container != "" {
 		attributes["container"] = container

@@ -21,7 +21,7 @@ type NetworkDisconnectRequest struct {
 // NetworkDisconnect takes a container off a network, at once if it runs.
 func NetworkDisconnect(ctx context.Context, e *Engine, r NetworkDisconnectRequest) error {
 	err := change(ctx, e, r.Container, func(l *container.Locked, rec *container.Record, f *container.Facts) error {
-		if err := e.hasBridges("network disconnect"); err != nil {
+		if err := hasBridges(e, "network disconnect"); err != nil {
 			return err
 		}
 		c := &rec.Config.Network
@@ -44,7 +44,7 @@ func NetworkDisconnect(ctx context.Context, e *Engine, r NetworkDisconnectReques
 			return err
 		}
 		if n.ID != "" {
-			e.tellOfNetwork(n, "disconnect", string(rec.ID))
+			tellOfNetwork(e, n, "disconnect", string(rec.ID))
 		}
 		return nil
 	})

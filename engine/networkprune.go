@@ -25,7 +25,7 @@ func NetworkPrune(ctx context.Context, e *Engine, filters map[string][]string) (
 	if e.Defaults.Rootless { // who has none
 		return nil, nil
 	}
-	all, err := e.networkInfos(ctx)
+	all, err := networkInfos(ctx, e)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func NetworkPrune(ctx context.Context, e *Engine, filters map[string][]string) (
 		if n.builtIn() || len(n.Users) > 0 || n.Created.After(before) || !networkFits(n, labels) {
 			continue
 		}
-		err := e.removeNetwork(ctx, &n.Network)
+		err := removeNetwork(ctx, e, &n.Network)
 		if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Conflict) { // removed, or used meanwhile
 			continue
 		}

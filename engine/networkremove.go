@@ -25,23 +25,23 @@ func NetworkRemove(ctx context.Context, e *Engine, r NetworkRemoveRequest) error
 	if err != nil {
 		return err
 	}
-	info, err := e.networkInfo(n, containers)
+	info, err := networkInfo(e, n, containers)
 	if err != nil {
 		return err
 	}
 	if !info.builtIn() {
-		if err := e.hasBridges("network rm"); err != nil {
+		if err := hasBridges(e, "network rm"); err != nil {
 			return err
 		}
-		if err := e.emptied(ctx, info, &r); err != nil {
+		if err := emptied(ctx, e, info, &r); err != nil {
 			return err
 		}
 	}
-	return e.removeNetwork(ctx, n)
+	return removeNetwork(ctx, e, n)
 }
 
 // emptied removes a network's containers, or refuses to.
-func (e *Engine) emptied(ctx context.Context, n *NetworkInfo, r *NetworkRemoveRequest) error {
+func emptied(ctx context.Context, e *Engine, n *NetworkInfo, r *NetworkRemoveRequest) error {
 	switch {
 	case r.Containers:
 		for _, id := range n.Users {
@@ -55,10 +55,10 @@ func (e *Engine) emptied(ctx context.Context, n *NetworkInfo, r *NetworkRemoveRe
 	return nil
 }
 
-func (e *Engine) removeNetwork(ctx context.Context, n *network.Network) error {
+func removeNetwork(ctx context.Context, e *Engine, n *network.Network) error {
 	if err := e.Networks.Remove(ctx, n); err != nil {
 		return err
 	}
-	e.tellOfNetwork(n, "destroy", "")
+	tellOfNetwork(e, n, "destroy", "")
 	return nil
 }

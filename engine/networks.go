@@ -32,14 +32,14 @@ func Networks(ctx context.Context, e *Engine, filters map[string][]string) ([]Ne
 	if err := checkNetworkFilters(filters, "name", "id", "driver", "scope", "type", "label", "dangling"); err != nil {
 		return nil, err
 	}
-	all, err := e.networkInfos(ctx)
+	all, err := networkInfos(ctx, e)
 	if err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(all, func(n NetworkInfo) bool { return !networkFits(&n, filters) }), nil
 }
 
-func (e *Engine) networkInfos(ctx context.Context) ([]NetworkInfo, error) {
+func networkInfos(ctx context.Context, e *Engine) ([]NetworkInfo, error) {
 	list, err := e.Networks.List()
 	if err != nil {
 		return nil, err
@@ -50,7 +50,7 @@ func (e *Engine) networkInfos(ctx context.Context) ([]NetworkInfo, error) {
 	}
 	var out []NetworkInfo
 	for _, n := range list {
-		i, err := e.networkInfo(n, containers)
+		i, err := networkInfo(e, n, containers)
 		if err != nil {
 			return nil, err
 		}
@@ -59,7 +59,7 @@ func (e *Engine) networkInfos(ctx context.Context) ([]NetworkInfo, error) {
 	return out, nil
 }
 
-func (e *Engine) networkInfo(n *network.Network, containers []container.Summary) (*NetworkInfo, error) {
+func networkInfo(e *Engine, n *network.Network, containers []container.Summary) (*NetworkInfo, error) {
 	i := &NetworkInfo{Network: *n}
 	names := map[container.ID]string{}
 	for j := range containers {
@@ -113,7 +113,7 @@ func NetworkInspect(ctx context.Context, e *Engine, name string) (*NetworkInfo, 
 	if err != nil {
 		return nil, err
 	}
-	return e.networkInfo(n, containers)
+	return networkInfo(e, n, containers)
 }
 
 // checkNetworkFilters refuses keys that are not among those known, and values that

@@ -129,14 +129,14 @@ func TestUserNamespace(t *testing.T) {
 
 func TestRecords(t *testing.T) {
 	w := newWorld(t, Settings{})
-	first := w.create(Network{Name: "first", Labels: map[string]string{"a": "b"}})
+	first := w.create(Network{Name: "first", Labels: map[string]string{"a": "b"}, Subnets: []Subnet{{Prefix: netip.MustParsePrefix("172.17.0.0/16")}}})
 	if p := first.Subnets[0]; p.Prefix.String() != "172.17.0.0/16" || p.Gateway.String() != "172.17.0.1" {
 		t.Errorf("%+v", p)
 	}
 	host(t, "ip route add 172.18.3.0/24 via 192.0.2.1")
 	second := w.create(Network{Name: "a b%2f ü"})
-	if p := second.Subnets[0].Prefix.String(); p != "172.19.0.0/16" {
-		t.Errorf("beside a route of the host: %s", p)
+	if p := second.Subnets[0].Prefix.String(); p != "172.20.0.0/16" {
+		t.Errorf("beside a route of the host, and what the default bridge will have: %s", p)
 	}
 	for name, want := range map[string]*Network{"first": first, first.ID: first, first.ID[:12]: first, "a b%2f ü": second} {
 		if got, err := w.s.Find(name); err != nil || got.ID != want.ID {
@@ -198,7 +198,7 @@ func refused(w *world) {
 		kind fault.Kind
 	}{
 		{Network{Name: "first"}, fault.Exists},
-		{Network{Name: "bridge"}, fault.Exists},
+		{Network{Name: "bridge"}, fault.Invalid},
 		{Network{Name: ""}, fault.Invalid},
 		{Network{Name: "a/b"}, fault.Invalid},
 		{Network{Name: "a\nb"}, fault.Invalid},

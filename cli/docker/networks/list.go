@@ -3,6 +3,7 @@ package networks
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -58,7 +59,22 @@ func (v *List) Run(ctx context.Context, c *command.Call, _ []string) error {
 	if err != nil {
 		return command.FromEngine(err)
 	}
+	if c.Podman() {
+		list = podmans(list)
+	}
 	return v.print(c, list)
+}
+
+// podmans are the networks that podman has, by its names: those without a device are
+// none there, and the default one goes by its name.
+func podmans(list []Network) []Network {
+	list = slices.DeleteFunc(list, func(n Network) bool { return n.Driver != "bridge" })
+	for i := range list {
+		if list[i].Name == "bridge" {
+			list[i].Name = "podman"
+		}
+	}
+	return list
 }
 
 func (v *List) print(c *command.Call, list []Network) error {

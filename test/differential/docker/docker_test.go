@@ -258,6 +258,7 @@ func (s *side) remove() error {
 	type some struct{ list, remove []string }
 	left := []some{
 		{[]string{"ps", "-aq"}, []string{"rm", "-fv"}},
+		{[]string{"network", "ls", "-q", "-f", "type=custom"}, []string{"network", "rm"}},
 		{[]string{"volume", "ls", "-q"}, []string{"volume", "rm", "-f"}},
 		{[]string{"images", "-a", "--format", "{{if or (eq .Tag \"<none>\") (eq .Repository \"<none>\")}}{{.ID}}{{else}}{{.Repository}}:{{.Tag}}{{end}}"}, []string{"rmi", "-f"}},
 	}

@@ -92,7 +92,7 @@ func (l *line) verb() string {
 }
 
 var groups = map[string]bool{
-	"volume": true, "container": true, "image": true, "system": true, "manifest": true, "image trust": true, "healthcheck": true, "secret": true,
+	"volume": true, "network": true, "container": true, "image": true, "system": true, "manifest": true, "image trust": true, "healthcheck": true, "secret": true,
 }
 
 // text is the line as a person would type it.
