@@ -101,8 +101,15 @@ func TestAlter(t *testing.T) {
 	w.mustAlter(g, Request{Endpoints: on("one"), Publish: publish})
 	w.reach(w.outside, "tcp4", "192.0.2.2:8080", "192.0.2.1")
 
-	portmap.CloseAll(g.a.Hold)
-	for _, x := range []*guest{g, peer} {
+	w.emptied(before, g, peer)
+}
+
+// emptied removes containers and their networks: nothing of them is left in the firewall.
+func (w *world) emptied(before string, guests ...*guest) {
+	t := w.t
+	t.Helper()
+	portmap.CloseAll(guests[0].a.Hold)
+	for _, x := range guests {
 		if err := w.s.Release(ctx, x.id); err != nil {
 			t.Error(err)
 		}
