@@ -43,6 +43,7 @@ var (
 		{regexp.MustCompile(`(?m)^time="TIME" level=error msg="error waiting for container: context canceled" *\n`), ""},
 		{regexp.MustCompile(`(?m)^.*: Verifying Checksum\n`), ""},
 		{regexp.MustCompile(`driver failed programming external connectivity on endpoint \w+ \(\S+\): `), ""},
+		{regexp.MustCompile(`network endpoints: none, host\b`), "network endpoints: host, none"}, // of a map
 		{regexp.MustCompile(`in type \S+`), "in type TYPE"},
 		{regexp.MustCompile(`: stat \S+: no such file`), ": no such file"},
 		{regexp.MustCompile(`repository name \(\S.*\) must`), "repository name must"},
