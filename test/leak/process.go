@@ -186,6 +186,8 @@ func isNamespace(kind string) bool {
 // takeFDs lists this process's open files by target, with their count, less
 // the ones that the Go runtime opens when it likes.
 func takeFDs(s Snapshot, _ *world) error {
+	looking.Lock()
+	defer looking.Unlock()
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,9 @@ const (
 	patience  = 40
 )
 
+// looking is held while reap has files open, which are none of a test's.
+var looking sync.Mutex
+
 // reap does for orphans what the machine's first process would have done: it
 // takes their exit codes, without which a pid namespace that they were in
 // cannot end. A zombie in a pid namespace below ours is such an orphan:
@@ -29,6 +33,7 @@ func reap() {
 	seen := map[int]int{}
 	for range time.Tick(reapEvery) {
 		zombies := map[int]int{}
+		looking.Lock()
 		for _, pid := range children() {
 			if p := readProcess(pid); p == nil || p.state != 'Z' {
 				continue
@@ -39,6 +44,7 @@ func reap() {
 				zombies[pid] = seen[pid] + 1
 			}
 		}
+		looking.Unlock()
 		seen = zombies
 	}
 }
