@@ -67,6 +67,21 @@ func ListFlag(f *pflag.FlagSet, p *[]string, name, short, usage string) {
 	f.VarP((*list)(p), name, short, usage)
 }
 
+// Pairs is the value of a flag key=value, as often as wanted; of a word without
+// a value the value is empty.
+type Pairs map[string]string
+
+func (p *Pairs) String() string { return "map[]" }
+func (p *Pairs) Type() string   { return "map" }
+func (p *Pairs) Set(s string) error {
+	k, v, _ := strings.Cut(s, "=")
+	if *p == nil {
+		*p = Pairs{}
+	}
+	(*p)[k] = v
+	return nil
+}
+
 // FormatFlag adds --format.
 func FormatFlag(f *pflag.FlagSet, p *string, short, usage string) {
 	f.StringVarP(p, "format", short, "", usage)

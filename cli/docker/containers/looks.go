@@ -232,7 +232,7 @@ func networksInto(f *wire.Facts, i *engine.Inspection) {
 			}
 		}
 	}
-	if userDefined(f.Primary) { // as with docker
+	if f.Primary != network.Default { // as with docker
 		f.Primary = ""
 	}
 	if !i.Facts.State().Live() || i.Record.Config.Network.Mode == network.Host {
@@ -247,9 +247,6 @@ func networksInto(f *wire.Facts, i *engine.Inspection) {
 		}
 	}
 }
-
-// userDefined reports whether a network is one that somebody made.
-func userDefined(name string) bool { return name != network.Default }
 
 // placed fills in what a container has on a network.
 func placed(e *wire.Endpoint, a *network.Attached) {

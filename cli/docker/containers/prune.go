@@ -45,14 +45,6 @@ func PruneStopped(ctx context.Context, c *command.Call, filters command.Filters)
 	if err != nil {
 		return 0, command.FromEngine(err)
 	}
-	if len(ids) > 0 && !c.Podman() {
-		fmt.Fprintln(c.Out, "Deleted Containers:")
-	}
-	for _, id := range ids {
-		fmt.Fprintln(c.Out, id)
-	}
-	if len(ids) > 0 && !c.Podman() {
-		fmt.Fprintln(c.Out)
-	}
+	images.PrintDeleted(c, "Containers", ids)
 	return reclaimed, nil
 }

@@ -28,6 +28,15 @@ type Form struct {
 
 const tableWord = "table"
 
+// Label is {{.Label "key"}} of a row, fit for a terminal; in the row of headings it
+// is the key's last part.
+func Label(labels map[string]string, heading bool, key string) string {
+	if heading {
+		return strings.NewReplacer("-", " ", "_", " ").Replace(key[strings.LastIndexByte(key, '.')+1:])
+	}
+	return term.Clean(labels[key])
+}
+
 // Rows prints rows; head is a row whose fields are the headings. Cells must be
 // fit for a terminal already.
 func Rows[T any](w io.Writer, f Form, head T, rows []T) error {

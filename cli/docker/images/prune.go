@@ -84,6 +84,21 @@ func Sure(c *command.Call, warning string) (bool, error) {
 	return yes, err
 }
 
+// PrintDeleted lists what a prune has removed of one kind: containers, volumes or
+// networks. In podman's words it is the names alone.
+func PrintDeleted(c *command.Call, kind string, names []string) {
+	heads := len(names) > 0 && !c.Podman()
+	if heads {
+		fmt.Fprintln(c.Out, "Deleted "+kind+":")
+	}
+	for _, name := range names {
+		fmt.Fprintln(c.Out, term.Clean(name))
+	}
+	if heads {
+		fmt.Fprintln(c.Out)
+	}
+}
+
 // PrintPruned lists what is gone.
 func PrintPruned(c *command.Call, pruned image.Pruned) {
 	if c.Podman() {

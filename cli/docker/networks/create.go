@@ -19,41 +19,27 @@ type Create struct {
 	driver, scope, configFrom, ipamDriver string
 	internal, ipv6, attachable            bool
 	ingress, configOnly, ignore           bool
-	subnets, gateways, ranges, labels     []string
-	aux, options, ipam                    pairs
-}
-
-// pairs is key=value, as often as wanted.
-type pairs map[string]string
-
-func (p *pairs) String() string { return "map[]" }
-func (p *pairs) Type() string   { return "map" }
-func (p *pairs) Set(s string) error {
-	k, v, _ := strings.Cut(s, "=")
-	if *p == nil {
-		*p = pairs{}
-	}
-	(*p)[k] = v
-	return nil
+	subnets, gateways, ranges             []string
+	aux, options, ipam                    command.Pairs
+	labels                                labels
 }
 
 // labels is --label, whose key must not be empty.
-type labels struct{ to *[]string }
+type labels struct{ command.Pairs }
 
-func (l labels) String() string { return "" }
-func (l labels) Type() string   { return "list" }
-func (l labels) Set(s string) error {
+func (l *labels) String() string { return "" }
+func (l *labels) Type() string   { return "list" }
+func (l *labels) Set(s string) error {
 	if k, _, _ := strings.Cut(s, "="); k == "" {
 		return fmt.Errorf("invalid label '%s': empty name", s)
 	}
-	*l.to = append(*l.to, s)
-	return nil
+	return l.Pairs.Set(s)
 }
 
 func (v *Create) Flags(f *pflag.FlagSet) {
 	f.StringVarP(&v.driver, "driver", "d", "bridge", "Driver to manage the Network")
 	f.VarP(&v.options, "opt", "o", "Set driver specific options")
-	f.Var(labels{&v.labels}, "label", "Set metadata on a network")
+	f.Var(&v.labels, "label", "Set metadata on a network")
 	f.BoolVar(&v.internal, "internal", false, "Restrict external access to the network")
 	f.BoolVar(&v.ipv6, "ipv6", false, "Enable IPv6 networking")
 	f.BoolVar(&v.attachable, "attachable", false, "Enable manual container attachment")
@@ -74,16 +60,10 @@ func (v *Create) Flags(f *pflag.FlagSet) {
 
 // request has no effects.
 func (v *Create) request(podman bool, words []string) (Network, error) {
-	n := Network{Driver: v.driver, Internal: v.internal, IPv6: v.ipv6, Attachable: v.attachable, Options: v.options, IPAM: v.ipam}
+	n := Network{Driver: v.driver, Internal: v.internal, IPv6: v.ipv6, Attachable: v.attachable, Options: v.options, IPAM: v.ipam,
+		Labels: v.labels.Pairs}
 	if len(words) == 1 {
 		n.Name = words[0]
-	}
-	for _, l := range v.labels {
-		k, value, _ := strings.Cut(l, "=")
-		if n.Labels == nil {
-			n.Labels = map[string]string{}
-		}
-		n.Labels[k] = value
 	}
 	if podman {
 		n.Options = dockerOptions(n.Options)

@@ -38,13 +38,8 @@ type Row struct {
 	heading bool
 }
 
-// Label is {{.Label "key"}}; its heading is the key's last part.
-func (r Row) Label(key string) string {
-	if r.heading {
-		return strings.NewReplacer("-", " ", "_", " ").Replace(key[strings.LastIndexByte(key, '.')+1:])
-	}
-	return term.Clean(r.labels[key])
-}
+// Label is {{.Label "key"}}.
+func (r Row) Label(key string) string { return format.Label(r.labels, r.heading, key) }
 
 var heading = Row{
 	CreatedAt: "CREATED AT", Driver: "DRIVER", ID: "NETWORK ID", IPv6: "IPV6", Internal: "INTERNAL", Labels: "LABELS", Name: "NAME", Scope: "SCOPE", heading: true,

@@ -72,15 +72,7 @@ func PruneUnused(ctx context.Context, c *command.Call, filters command.Filters) 
 		return err
 	}
 	names, err := e.NetworkPrune(ctx, filters)
-	if len(names) > 0 && !c.Podman() {
-		fmt.Fprintln(c.Out, "Deleted Networks:")
-	}
-	for _, name := range names {
-		fmt.Fprintln(c.Out, term.Clean(name))
-	}
-	if len(names) > 0 && !c.Podman() {
-		fmt.Fprintln(c.Out)
-	}
+	images.PrintDeleted(c, "Networks", names)
 	return command.FromEngine(err)
 }
 

@@ -15,22 +15,8 @@ import (
 type Create struct {
 	driver, name string
 	labels       []string
-	options      options
+	options      command.Pairs
 	ignore       bool
-}
-
-// options is -o: key=value, as often as wanted.
-type options map[string]string
-
-func (o *options) String() string { return "map[]" }
-func (o *options) Type() string   { return "map" }
-func (o *options) Set(s string) error {
-	k, v, _ := strings.Cut(s, "=")
-	if *o == nil {
-		*o = options{}
-	}
-	(*o)[k] = v
-	return nil
 }
 
 func (v *Create) Flags(f *pflag.FlagSet) {

@@ -112,15 +112,7 @@ func PruneUnused(ctx context.Context, c *command.Call, filters command.Filters, 
 	if err != nil {
 		return 0, command.FromEngine(err)
 	}
-	if len(names) > 0 && !c.Podman() {
-		fmt.Fprintln(c.Out, "Deleted Volumes:")
-	}
-	for _, name := range names {
-		fmt.Fprintln(c.Out, term.Clean(name))
-	}
-	if len(names) > 0 && !c.Podman() {
-		fmt.Fprintln(c.Out)
-	}
+	images.PrintDeleted(c, "Volumes", names)
 	return reclaimed, nil
 }
 
