@@ -63,14 +63,14 @@ func places(e *Engine, rec *container.Record, f *container.Facts) ([]Place, erro
 	if c.Mode == network.None || c.Mode == network.Host {
 		list = []config.Endpoint{{Network: c.Mode}}
 	}
-	var now []network.Attached
+	now := new(network.Attachment)
 	if f.State().Live() {
 		a, err := e.Networks.Endpoints(rec.ID)
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			return nil, err
 		}
 		if err == nil {
-			now = a.Endpoints
+			now = a
 		}
 	}
 	var out []Place
@@ -88,10 +88,8 @@ func places(e *Engine, rec *container.Record, f *container.Facts) ([]Place, erro
 			if n.Driver != "bridge" && f.State().Live() {
 				p.EndpointID = endpointOf(n.ID, rec.ID)
 			}
-			for j := range now {
-				if now[j].NetworkID == n.ID {
-					p.Now, p.EndpointID = &now[j], now[j].EndpointID
-				}
+			if p.Now = now.On(n.ID); p.Now != nil {
+				p.EndpointID = p.Now.EndpointID
 			}
 		}
 		out = append(out, p)

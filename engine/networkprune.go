@@ -16,7 +16,7 @@ func NetworkPrune(ctx context.Context, e *Engine, filters map[string][]string) (
 	labels := map[string][]string{"label": filters["label"], "label!": filters["label!"]}
 	before := time.Now()
 	if v := filters["until"]; len(v) > 0 {
-		at, err := untilTime(v[0])
+		at, err := UntilTime(v[0])
 		if err != nil {
 			return nil, err
 		}
@@ -45,16 +45,4 @@ func NetworkPrune(ctx context.Context, e *Engine, filters map[string][]string) (
 		names = append(names, n.Name)
 	}
 	return names, nil
-}
-
-// untilTime is a time, or how long ago.
-func untilTime(s string) (time.Time, error) {
-	if at, err := time.Parse(time.RFC3339, s); err == nil {
-		return at, nil
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		return time.Time{}, fault.New(fault.Invalid, "failed to parse value as time or duration: %q", s)
-	}
-	return time.Now().Add(-d), nil
 }

@@ -21,14 +21,11 @@ func NetworkRemove(ctx context.Context, e *Engine, r NetworkRemoveRequest) error
 	if err != nil {
 		return err
 	}
-	containers, err := Containers(ctx, e) // which ends what killed monitors have left
+	uses, err := networkUsers(ctx, e)
 	if err != nil {
 		return err
 	}
-	info, err := networkInfo(e, n, containers)
-	if err != nil {
-		return err
-	}
+	info := uses.info(n)
 	if !info.builtIn() {
 		if err := hasBridges(e, "network rm"); err != nil {
 			return err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"regexp"
 	"slices"
 
 	"berth/base/fault"
@@ -44,26 +43,38 @@ func networkInfos(ctx context.Context, e *Engine) ([]NetworkInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	containers, err := Containers(ctx, e)
+	uses, err := networkUsers(ctx, e)
 	if err != nil {
 		return nil, err
 	}
 	var out []NetworkInfo
 	for _, n := range list {
-		i, err := networkInfo(e, n, containers)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, *i)
+		out = append(out, *uses.info(n))
 	}
 	return out, nil
 }
 
-func networkInfo(e *Engine, n *network.Network, containers []container.Summary) (*NetworkInfo, error) {
+// networkUses are all containers, and what they have on networks now.
+type networkUses struct {
+	containers []container.Summary
+	attached   []*network.Attachment
+}
+
+// networkUsers looks at all containers, which ends what killed monitors have left.
+func networkUsers(ctx context.Context, e *Engine) (u networkUses, err error) {
+	if u.containers, err = Containers(ctx, e); err != nil {
+		return u, err
+	}
+	u.attached, err = e.Networks.Attachments()
+	return u, err
+}
+
+// info is a network and who is on it.
+func (u *networkUses) info(n *network.Network) *NetworkInfo {
 	i := &NetworkInfo{Network: *n}
 	names := map[container.ID]string{}
-	for j := range containers {
-		s := &containers[j]
+	for j := range u.containers {
+		s := &u.containers[j]
 		if !slices.Contains(s.Networks, n.Name) {
 			continue
 		}
@@ -76,20 +87,13 @@ func networkInfo(e *Engine, n *network.Network, containers []container.Summary) 
 			i.Containers = append(i.Containers, NetworkUse{s.ID, s.Name, network.Attached{EndpointID: endpointOf(n.ID, s.ID)}})
 		}
 	}
-	if n.Driver != "bridge" {
-		return i, nil
-	}
-	on, err := e.Networks.Containers(n)
-	if err != nil {
-		return nil, err
-	}
-	for _, a := range on {
-		if name, runs := names[a.Container]; runs {
-			at := slices.IndexFunc(a.Endpoints, func(x network.Attached) bool { return x.NetworkID == n.ID })
-			i.Containers = append(i.Containers, NetworkUse{a.Container, name, a.Endpoints[at]})
+	for _, a := range u.attached {
+		name, runs := names[a.Container]
+		if at := a.On(n.ID); runs && at != nil {
+			i.Containers = append(i.Containers, NetworkUse{a.Container, name, *at})
 		}
 	}
-	return i, nil
+	return i
 }
 
 // endpointOf is the id of what a container has on a network where it has nothing.
@@ -109,11 +113,11 @@ func NetworkInspect(ctx context.Context, e *Engine, name string) (*NetworkInfo, 
 			return nil, err
 		}
 	}
-	containers, err := Containers(ctx, e)
+	uses, err := networkUsers(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	return networkInfo(e, n, containers)
+	return uses.info(n), nil
 }
 
 // checkNetworkFilters refuses keys that are not among those known, and values that
@@ -143,9 +147,9 @@ func networkFits(n *NetworkInfo, filters map[string][]string) bool {
 		one := func(v string) bool {
 			switch key {
 			case "name":
-				return matchesName(v, n.Name)
+				return MatchesName(v, n.Name)
 			case "id":
-				return matchesName(v, n.ID)
+				return MatchesName(v, n.ID)
 			case "driver":
 				return n.Driver == v
 			case "scope":
@@ -172,11 +176,4 @@ func networkFits(n *NetworkInfo, filters map[string][]string) bool {
 
 func (n *NetworkInfo) builtIn() bool {
 	return n.Name == network.Default || n.Name == network.Host || n.Name == network.None
-}
-
-// matchesName takes a filter as the regular expression that it is; one that is none
-// stands for itself.
-func matchesName(pattern, name string) bool {
-	found, err := regexp.MatchString(pattern, name)
-	return err == nil && found || pattern == name
 }

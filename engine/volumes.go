@@ -85,13 +85,6 @@ func volumeFits(v *VolumeInfo, filters map[string][]string) (bool, error) {
 	return true, nil
 }
 
-// HasLabel tells whether labels, or an event's attributes, have KEY or KEY=VALUE.
-func HasLabel(labels map[string]string, wanted string) bool {
-	key, value, exact := strings.Cut(wanted, "=")
-	have, ok := labels[key]
-	return ok && (!exact || have == value)
-}
-
 // VolumeInspect tells of one volume.
 func VolumeInspect(ctx context.Context, e *Engine, name string) (*VolumeInfo, error) {
 	v, err := e.Volumes.Get(name)

@@ -75,9 +75,16 @@ func (e *endpointFile) on(network string) *Attached {
 	if e == nil {
 		return nil
 	}
-	for i := range e.Endpoints {
-		if e.Endpoints[i].NetworkID == network {
-			return &e.Endpoints[i]
+	return attachedTo(e.Endpoints, network)
+}
+
+// On is what the container has on the network of an id; nil if nothing.
+func (a *Attachment) On(network string) *Attached { return attachedTo(a.Endpoints, network) }
+
+func attachedTo(list []Attached, network string) *Attached {
+	for i := range list {
+		if list[i].NetworkID == network {
+			return &list[i]
 		}
 	}
 	return nil

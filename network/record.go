@@ -193,17 +193,23 @@ func (s *Store) List() ([]*Network, error) {
 	return list, nil
 }
 
-// Containers lists what is on a network now, by container.
-func (s *Store) Containers(n *Network) ([]*Attachment, error) {
+// Attachments lists what all containers have now.
+func (s *Store) Attachments() ([]*Attachment, error) {
 	all, err := s.endpointFiles()
 	if err != nil {
 		return nil, err
 	}
 	var list []*Attachment
 	for _, e := range all {
-		if e.State == stateUp && slices.ContainsFunc(e.Endpoints, func(a Attached) bool { return a.NetworkID == n.ID }) {
+		if e.State == stateUp {
 			list = append(list, e.attachment())
 		}
 	}
 	return list, nil
+}
+
+// Containers lists what is on a network now, by container.
+func (s *Store) Containers(n *Network) ([]*Attachment, error) {
+	all, err := s.Attachments()
+	return slices.DeleteFunc(all, func(a *Attachment) bool { return a.On(n.ID) == nil }), err
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"berth/base/fault"
 	"berth/base/ids"
@@ -300,13 +299,9 @@ func pruned(s *container.Summary, filters map[string][]string) (bool, error) {
 	for key, values := range filters {
 		switch key {
 		case "until":
-			at, err := time.Parse(time.RFC3339, values[0])
+			at, err := engine.UntilTime(values[0])
 			if err != nil {
-				d, derr := time.ParseDuration(values[0])
-				if derr != nil {
-					return false, fault.New(fault.Invalid, "failed to parse value as time or duration: %q", values[0])
-				}
-				at = time.Now().Add(-d)
+				return false, err
 			}
 			if s.Created.After(at) {
 				return false, nil

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/netip"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -356,7 +355,7 @@ func (c *choice) fits(s *container.Summary, key, v string) bool {
 	case "id":
 		return strings.HasPrefix(string(s.ID), v)
 	case "name":
-		return matches(v, s.Name) || matches(v, "/"+s.Name)
+		return engine.MatchesName(v, s.Name) || engine.MatchesName(v, "/"+s.Name)
 	case "label":
 		return engine.HasLabel(s.Labels, v)
 	case "status":
@@ -385,13 +384,6 @@ func (c *choice) fits(s *container.Summary, key, v string) bool {
 		return v == "none"
 	}
 	return v == "false" // is-task: nothing here is swarm's
-}
-
-// matches takes a name's filter as the regular expression that it is; one that
-// is none stands for itself.
-func matches(pattern, name string) bool {
-	found, err := regexp.MatchString(pattern, name)
-	return err == nil && found || pattern == name
 }
 
 func hasPort(all []config.Port, v string) bool {
