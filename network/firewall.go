@@ -64,30 +64,21 @@ func (s *firewall) change(add, remove []nft.Element) error {
 	return s.mend(f, add, remove)
 }
 
-// letIn lets a network that came through, here and at others.
-func (s *firewall) letIn(l *live) error {
+// tellOthers has the firewalls of others let the networks through that are here now,
+// and forget bridges that have gone.
+func (s *firewall) tellOthers(gone ...string) error {
+	if s.alone {
+		return nil
+	}
 	f, err := s.dial()
 	if err != nil {
 		return err
 	}
 	defer closeLater(f)
-	if err := s.pass(f); err != nil {
+	if err := s.pass(f); err != nil || len(gone) == 0 {
 		return err
 	}
-	return s.change(l.firewall().Elements(), nil)
-}
-
-// shut tells others of a bridge that has gone.
-func (s *firewall) shut(device string) error {
-	f, err := s.dial()
-	if err != nil {
-		return err
-	}
-	defer closeLater(f)
-	if err := s.pass(f); err != nil {
-		return err
-	}
-	return s.zone(f, firewalld.Forget, []string{device})
+	return zone(f, firewalld.Forget, gone)
 }
 
 // closeLater closes a connection when the kernel is done with what was removed. A
@@ -184,14 +175,11 @@ func (s *firewall) pass(f *nft.Conn) error {
 	if err := f.Pass(bridges); err != nil {
 		return err
 	}
-	return s.zone(f, firewalld.Trust, bridges)
+	return zone(f, firewalld.Trust, bridges)
 }
 
 // zone tells firewalld of bridges, if it is there.
-func (s *firewall) zone(f *nft.Conn, tell func([]string) error, bridges []string) error {
-	if s.alone {
-		return nil
-	}
+func zone(f *nft.Conn, tell func([]string) error, bridges []string) error {
 	there, err := f.Has(firewalld.Table)
 	if err != nil || !there {
 		return err

@@ -71,7 +71,10 @@ func (s *builder) build(c *netlink.Conn, n *Network) (*live, error) {
 			return nil, err
 		}
 	}
-	if err := s.letIn(l); err != nil {
+	if err := s.tellOthers(); err != nil {
+		return nil, err
+	}
+	if err := s.change(l.firewall().Elements(), nil); err != nil {
 		return nil, err
 	}
 	l.Ready = true

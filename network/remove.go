@@ -106,7 +106,7 @@ func (s *builder) tearDown(n *Network) error {
 		if err := s.drop("nets", n.ID); err != nil {
 			return err
 		}
-		if err := s.shut(l.Network.Device); err != nil {
+		if err := s.tellOthers(l.Network.Device); err != nil {
 			return err
 		}
 	}
