@@ -50,7 +50,7 @@ func (l *line) do(speak func(net.Conn) error) (err error) {
 		if err = l.connect(); err != nil {
 			return err
 		}
-		if err = l.once(speak); err == nil {
+		if err = l.use(speak); err == nil {
 			return nil
 		}
 	}
@@ -58,12 +58,17 @@ func (l *line) do(speak func(net.Conn) error) (err error) {
 }
 
 // once speaks on the connection, or on a new one without a pause: who calls it
-// waits. A connection that breaks is closed.
-func (l *line) once(speak func(net.Conn) error) (err error) {
+// waits.
+func (l *line) once(speak func(net.Conn) error) error {
 	l.tried = time.Time{}
-	if err = l.connect(); err != nil {
+	if err := l.connect(); err != nil {
 		return err
 	}
+	return l.use(speak)
+}
+
+// use speaks on the connection that there is; one that breaks is closed.
+func (l *line) use(speak func(net.Conn) error) (err error) {
 	if err = l.conn.SetDeadline(time.Now().Add(sendTime)); err == nil {
 		err = speak(l.conn)
 	}
