@@ -7,12 +7,16 @@ package netns
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -116,4 +120,29 @@ func Run(name string, args ...string) (string, error) {
 		return string(out), fmt.Errorf("%s %q: %w: %s", name, args, err, out)
 	}
 	return string(out), nil
+}
+
+// Links lists the names of the devices in the caller's network namespace, sorted.
+func Links() ([]string, error) {
+	all, err := net.Interfaces()
+	var out []string
+	for _, i := range all {
+		out = append(out, i.Name)
+	}
+	slices.Sort(out)
+	return out, err
+}
+
+// LinksWithout is Links when none begins with prefix any more, for which it waits a
+// minute: the kernel takes a container's link away a moment after its end.
+func LinksWithout(prefix string) ([]string, error) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		list, err := Links()
+		if err != nil || !slices.ContainsFunc(list, func(l string) bool { return strings.HasPrefix(l, prefix) }) {
+			return list, err
+		}
+		if time.Now().After(end) {
+			return nil, fmt.Errorf("links %s… do not go: %q", prefix, list)
+		}
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"berth/test/berth"
+	"berth/test/netns"
 )
 
 // place is a store that is used again and again: what a disturbed verb leaves in
@@ -37,12 +37,7 @@ func newPlace(dir string) (*place, error) {
 	if err := p.Do("run", "--rm", "berth/base", "true").Err(); err != nil {
 		return nil, errors.Join(err, b.Remove())
 	}
-	// The kernel takes the container's end of its link away some time after it.
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if p.links, err = links(); err != nil || !slices.ContainsFunc(p.links, func(l string) bool { return strings.HasPrefix(l, "ve") }) {
-			break
-		}
-	}
+	p.links, err = netns.LinksWithout("ve")
 	if err == nil {
 		p.store, err = p.stored()
 	}
@@ -72,16 +67,6 @@ func (p *place) stored() (all []string, err error) {
 func (p *place) remove() error {
 	_, err := p.Empty()
 	return errors.Join(err, p.Remove())
-}
-
-func links() ([]string, error) {
-	all, err := net.Interfaces()
-	var out []string
-	for _, i := range all {
-		out = append(out, i.Name)
-	}
-	slices.Sort(out)
-	return out, err
 }
 
 // clean looks for everything that a place without containers may not have. A list
@@ -203,7 +188,7 @@ func (p *place) look() error {
 			left = append(left, line)
 		}
 	}
-	now, err := links()
+	now, err := netns.Links()
 	if err == nil && !slices.Equal(now, p.links) {
 		err = fmt.Errorf("links are %q, were %q", now, p.links)
 	}

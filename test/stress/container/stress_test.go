@@ -50,12 +50,10 @@ func store(t *testing.T) *berth.Berth {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The kernel takes a container's link away some time after its end.
-	var links []string
-	until(t, "no link of a container", func() bool {
-		links = interfaces(t)
-		return !slices.ContainsFunc(links, func(l string) bool { return strings.HasPrefix(l, "ve") })
-	})
+	links, err := netns.LinksWithout("ve")
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		// Exits stay known for five minutes.
 		for _, e := range glob(b.Run + "/exits/*") {
@@ -81,8 +79,8 @@ func store(t *testing.T) *berth.Berth {
 			}
 			t.Error("left behind: ", l)
 		}
-		if now := interfaces(t); !slices.Equal(now, links) {
-			t.Errorf("links are %q, were %q", now, links)
+		if now, err := netns.Links(); err != nil || !slices.Equal(now, links) {
+			t.Errorf("links are %q, were %q: %v", now, links, err)
 		}
 		if r := b.Do("check"); r.Code != 0 {
 			t.Error(r)
@@ -94,20 +92,6 @@ func store(t *testing.T) *berth.Berth {
 func glob(pattern string) []string {
 	all, _ := filepath.Glob(pattern)
 	return all
-}
-
-func interfaces(t *testing.T) []string {
-	t.Helper()
-	all, err := net.Interfaces()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []string
-	for _, i := range all {
-		out = append(out, i.Name)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // workers is how many commands run at the same time.
