@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
@@ -45,6 +46,7 @@ func pick(files, mb int) ([]string, error) {
 			left -= fi.Size()
 		}
 	}
+	slices.Sort(out) // as whoever makes a layer walks its tree
 	return out, nil
 }
 
