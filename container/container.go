@@ -146,6 +146,12 @@ func HostsFile(hostname, domainname string, addresses []netip.Addr, extra []Host
 	return bundle.HostsFile(hostname, domainname, addresses, extra)
 }
 
+// ResolvConfNamed is the text of /etc/resolv.conf of a container that asks a server
+// of ours. dotted: names of one word are looked for with the search list first.
+func ResolvConfNamed(host []byte, asked Resolver, server string) (text string, dotted bool, err error) {
+	return bundle.ResolvConfNamed(host, asked, server)
+}
+
 // ResolvConf is the text of /etc/resolv.conf.
 func ResolvConf(host []byte, asked Resolver, hostNetwork bool) (string, error) {
 	return bundle.ResolvConf(host, asked, hostNetwork)

@@ -28,9 +28,13 @@ func prepareNetwork(ctx context.Context, e *Engine, rec *container.Record, held 
 // networkRequest is what a container asks of its networks.
 func networkRequest(rec *container.Record, held []*os.File) (network.Request, error) {
 	req := network.Request{Container: rec.ID, Name: rec.Name, Trusted: rec.Config.Security.Privileged, Held: held}
+	var err error
+	if req.Naming, err = naming(rec); err != nil {
+		return req, err
+	}
 	for _, ep := range rec.Config.Network.Networks() {
 		want := network.Endpoint{Network: cmp.Or(ep.Network, network.Default), MAC: ep.MAC, Interface: ep.Interface, Aliases: ep.Aliases,
-			Options: ep.DriverOpts, Priority: ep.Priority}
+			Links: ep.Links, Options: ep.DriverOpts, Priority: ep.Priority}
 		for _, a := range []struct {
 			text string
 			into *netip.Addr

@@ -28,7 +28,7 @@ func writeFiles(e *Engine, rec *container.Record, net *network.Attachment, links
 	if other, ok := strings.CutPrefix(n.Mode, "container:"); ok {
 		return otherFiles(e, other)
 	}
-	resolv, err := resolvConf(n)
+	resolv, err := resolvConf(n, net != nil && net.Named())
 	if err != nil {
 		return container.Files{}, err
 	}
@@ -131,14 +131,4 @@ func extraHosts(n *config.Network, net *network.Attachment) ([]container.HostEnt
 		out = append(out, container.HostEntry{Name: name, Address: address})
 	}
 	return out, nil
-}
-
-// resolvConf is /etc/resolv.conf: the host's as far as it means something in
-// the container, and what was asked for in its place.
-func resolvConf(n *config.Network) (string, error) {
-	host, err := atomicfile.ReadCapped("/etc/resolv.conf", maxHostFile)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("read /etc/resolv.conf: %w", err)
-	}
-	return container.ResolvConf(host, container.Resolver{Servers: n.DNS, Search: n.DNSSearch, Options: n.DNSOptions}, n.Mode == "host")
 }

@@ -12,8 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"berth/base/fault"
 	"berth/container"
 	"berth/container/config"
@@ -42,6 +40,14 @@ func resolveLinks(ctx context.Context, e *Engine, c *config.Config) error {
 	if len(c.Network.Links) == 0 {
 		return nil
 	}
+	for _, l := range c.Network.Links {
+		if err := checkLink(l); err != nil {
+			return err
+		}
+	}
+	if endpointLinks(&c.Network) {
+		return nil
+	}
 	if c.Network.Mode != "" && c.Network.Mode != "bridge" {
 		return fault.New(fault.Invalid, "conflicting options: links are between containers of the default bridge, and the network mode is %s", c.Network.Mode)
 	}
@@ -50,9 +56,6 @@ func resolveLinks(ctx context.Context, e *Engine, c *config.Config) error {
 		name, alias, ok := strings.Cut(l, ":")
 		if !ok {
 			alias = strings.TrimPrefix(name, "/")
-		}
-		if alias == "" || strings.ContainsFunc(alias, func(r rune) bool { return r <= ' ' || r == '/' || r == '=' || r == 0x7f }) {
-			return fault.New(fault.Invalid, "link to %s: %q cannot be an alias", name, alias)
 		}
 		other, err := e.Containers.Get(ctx, name)
 		if err != nil {
@@ -64,6 +67,15 @@ func resolveLinks(ctx context.Context, e *Engine, c *config.Config) error {
 		links = append(links, string(other.ID)+":"+alias)
 	}
 	c.Network.Links = links
+	return nil
+}
+
+// checkLink refuses an alias that cannot be one.
+func checkLink(l string) error {
+	name, alias, _ := strings.Cut(wholeLink(l), ":")
+	if name == "" || alias == "" || strings.ContainsFunc(name+alias, func(r rune) bool { return r <= ' ' || r == '/' || r == '=' || r == 0x7f }) {
+		return fault.New(fault.Invalid, "link to %s: %q cannot be an alias", name, alias)
+	}
 	return nil
 }
 
@@ -208,15 +220,7 @@ func rewriteHosts(ctx context.Context, e *Engine, id container.ID) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(e.Containers.Home(id), "hosts"), os.O_WRONLY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return fmt.Errorf("change hosts of container %s: %w", rec.Name, err)
-	}
-	defer f.Close()
-	if _, err = f.WriteAt([]byte(text), 0); err == nil {
-		err = f.Truncate(int64(len(text)))
-	}
-	if err != nil {
+	if err := rewrite(filepath.Join(e.Containers.Home(id), "hosts"), text); err != nil {
 		return fmt.Errorf("change hosts of container %s: %w", rec.Name, err)
 	}
 	return nil

@@ -25,6 +25,7 @@ const (
 	ExitedWord   = "container-exited"
 	AgainWord    = "container-again"
 	HealthWord   = "container-health"
+	NamesWord    = "container-names"
 	CompressWord = "log-compress"
 	SendWord     = "log-send"
 )
@@ -46,7 +47,8 @@ func monitorConfig(e *Engine, rec *container.Record, runDir string) (cfg monitor
 		ID: string(rec.ID), Dir: runDir, Terminal: c.Stdio.Terminal, Stdin: c.Stdio.OpenStdin, StdinOnce: c.Stdio.StdinOnce,
 		Passthrough: c.Log.Driver == "passthrough", OOMScoreAdj: -999,
 		Words: monitor.Words{
-			Exited: word(ExitedWord, string(rec.ID)), Again: word(AgainWord, string(rec.ID)), Compress: word(CompressWord), Env: e.Defaults.Environ,
+			Exited: word(ExitedWord, string(rec.ID)), Again: word(AgainWord, string(rec.ID)), Compress: word(CompressWord),
+			Beside: word(NamesWord, string(rec.ID)), Env: e.Defaults.Environ,
 		},
 	}
 	cfg.Timeout = lifetime(rec)

@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -35,6 +34,12 @@ func NetworkConnect(ctx context.Context, e *Engine, r NetworkConnectRequest) err
 		}
 		if err := checkEndpoint(&r.Endpoint); err != nil {
 			return err
+		}
+		for i, l := range r.Endpoint.Links {
+			if err := checkLink(l); err != nil {
+				return err
+			}
+			r.Endpoint.Links[i] = wholeLink(l)
 		}
 		c := &rec.Config.Network
 		switch {
@@ -126,9 +131,9 @@ func rewireLive(ctx context.Context, e *Engine, l *container.Locked, rec *contai
 	if err != nil {
 		return err
 	}
-	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", f.Started.PID))
+	ns, err := networkOf(f.Started.PID)
 	if err != nil {
-		return fmt.Errorf("open the network namespace of process %d: %w", f.Started.PID, err)
+		return err
 	}
 	defer ns.Close()
 	now, err := e.Networks.Alter(ctx, req, ns)
@@ -138,6 +143,11 @@ func rewireLive(ctx context.Context, e *Engine, l *container.Locked, rec *contai
 	if now.Moved {
 		defer closeFiles(now.Hold)
 		if err := conn.Hold(now.Hold...); err != nil {
+			return err
+		}
+	}
+	if now.Named() && !network.Served(e.Networks, rec.ID) {
+		if err := startNames(ctx, e, rec, f, ns, conn); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"berth/base/fault"
 	"berth/container"
 	"berth/monitor"
+	"berth/network"
 )
 
 // A monitor that was killed is replaced by the next verb that looks at its
@@ -142,5 +143,16 @@ func rewatch(ctx context.Context, e *Engine, l *container.Locked, rec *container
 			}
 		}
 	}
-	return l.Rewatched(watcher)
+	if err := l.Rewatched(watcher); err != nil || !network.Served(e.Networks, rec.ID) {
+		return err
+	}
+	f, err := l.Facts()
+	if err != nil || !f.State().Live() || f.Started == nil {
+		return err
+	}
+	// The monitor that was lost watched the resolver; that may be lost too.
+	if err := renewNames(ctx, e, rec.ID, f.Started.PID, conn); err != nil {
+		e.warn(err)
+	}
+	return nil
 }

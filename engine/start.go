@@ -386,12 +386,15 @@ func (s *start) connect(ctx context.Context, e *Engine, pid int) error {
 	if s.net == nil {
 		return nil
 	}
-	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	ns, err := networkOf(pid)
 	if err != nil {
-		return fmt.Errorf("open the network namespace of process %d: %w", pid, err)
+		return err
 	}
 	defer ns.Close()
-	return e.Networks.Connect(ctx, s.net, ns)
+	if err := e.Networks.Connect(ctx, s.net, ns); err != nil || !s.net.Named() {
+		return err
+	}
+	return serveNames(ctx, e, s.rec.ID, pid, ns, s.monitor)
 }
 
 func (s *start) fact(pid int) (*container.Started, error) {

@@ -88,6 +88,7 @@ type Words struct {
 	Again    []string // starts the container again through this monitor
 	Health   []string // runs one health check
 	Compress []string // reads a log on stdin, writes it compressed on stdout
+	Beside   []string // after what Beside watches was lost; "again MS" if it could not be helped
 	// Env is their whole environment.
 	Env []string
 	// HealthAfter is the time from Adopt to the first Health.
@@ -115,6 +116,7 @@ func (c *Config) wire() *wire.Config {
 		Env: c.Words.Env, HealthAfter: uint64(c.Words.HealthAfter.Milliseconds()),
 		OOMScoreAdj: c.OOMScoreAdj, ChildOOMScoreAdj: ownOOMScoreAdj(),
 	}
+	m.Beside = c.Words.Beside
 	if c.AgainIn > 0 {
 		m.AgainIn = uint64(max(c.AgainIn.Milliseconds(), 1))
 	}
@@ -122,7 +124,7 @@ func (c *Config) wire() *wire.Config {
 		m.Life = wire.Life{Whole: uint64(max(c.Timeout.Milliseconds(), 1)), Left: uint64(max(c.Left.Milliseconds(), 1))}
 	}
 	if c.Lost != nil {
-		m.Lost, m.LostStart = c.Lost.PID, c.Lost.StartTime
+		m.Lost = wire.Lost{PID: c.Lost.PID, Start: c.Lost.StartTime}
 	}
 	return m
 }

@@ -87,6 +87,11 @@ func (c *Conn) Hold(sockets ...*os.File) error {
 	return c.call(wire.OpHold, &wire.Nothing{}, &wire.Nothing{}, fds...)
 }
 
+// Beside gives the monitor a socket to what serves the container from outside,
+// instead of the one before. When it hangs up while the first process runs,
+// Words.Beside is started. See Settle.
+func Beside(c *Conn, f *os.File) error { return c.post(wire.OpBeside, &wire.Nothing{}, int(f.Fd())) }
+
 // Held returns copies of the sockets that the monitor keeps open.
 func (c *Conn) Held() ([]*os.File, error) {
 	var answer wire.Held

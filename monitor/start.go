@@ -24,42 +24,63 @@ var monitorEnv = []string{"GOMAXPROCS=1", "GOGC=10", "GODEBUG=asyncpreemptoff=1"
 //
 // The monitor is a child of the caller. A caller that lives on reaps it, see
 // Conn.Reap.
-func Begin(program *os.File, place Place) (_ *Conn, err error) {
+func Begin(program *os.File, place Place) (*Conn, error) {
+	fd, pid, err := begin(program, place, "monitor", monitorEnv)
+	if err != nil {
+		return nil, fmt.Errorf("start a monitor: %w", err)
+	}
+	return &Conn{fd: fd, pid: pid}, nil
+}
+
+// siblingEnv keeps a sibling small too; it collects when it has grown.
+var siblingEnv = []string{"GOMAXPROCS=1", "GOGC=50", "GOMEMLIMIT=64MiB", "GODEBUG=asyncpreemptoff=1"}
+
+// Sibling starts another word of the helper that lives outside of all containers,
+// where monitors do, and returns a socket to it as soon as it is on its way. It is a
+// child of the caller, and belongs to nobody.
+func Sibling(program *os.File, place Place, word string) (*os.File, error) {
+	fd, _, err := begin(program, place, word, siblingEnv)
+	if err != nil {
+		return nil, fmt.Errorf("start the helper %s: %w", word, err)
+	}
+	return os.NewFile(uintptr(fd), "helper "+word), nil
+}
+
+// begin starts a word of the helper with one end of a socket pair; the other one is
+// given back.
+func begin(program *os.File, place Place, word string, env []string) (fd, pid int, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("start a monitor: %w", os.NewSyscallError("socketpair", err))
+		return -1, 0, os.NewSyscallError("socketpair", err)
 	}
-	c := &Conn{fd: pair[0]}
 	defer func() {
 		if err != nil {
-			c.Close()
-			err = fmt.Errorf("start a monitor: %w", err)
+			unix.Close(pair[0])
 		}
 	}()
 	dir := -1
 	if place.Dir != nil {
 		dir = int(place.Dir.Fd())
 	}
-	pid, _, err := clone.Start(&clone.Attr{
+	pid, _, err = clone.Start(&clone.Attr{
 		CgroupDir: dir, Program: int(program.Fd()), Sock: pair[1],
-		Argv: []string{"berth-helper", "monitor", "SOCKET"}, SockArg: 2, Env: monitorEnv,
+		Argv: []string{"berth-helper", word, "SOCKET"}, SockArg: 2, Env: env,
 	})
 	unix.Close(pair[1]) // its end is then seen
 	if err != nil {
-		return nil, err
+		return -1, 0, err
 	}
-	c.pid = pid
-	if err := ready(c.fd); err != nil {
-		return nil, err
+	if err := ready(pair[0]); err != nil {
+		return -1, 0, err
 	}
 	tasks := make([]int, len(place.Tasks))
 	for i, f := range place.Tasks {
 		tasks[i] = int(f.Fd())
 	}
-	if err := clone.Go(c.fd, tasks, -1); err != nil {
-		return nil, err
+	if err := clone.Go(pair[0], tasks, -1); err != nil {
+		return -1, 0, err
 	}
-	return c, nil
+	return pair[0], pid, nil
 }
 
 // Configure says, once, what the monitor is to do. What is wrong with it shows in

@@ -86,7 +86,8 @@ type altering struct {
 
 // decide finds out what the container is to have, and reserves addresses.
 func (a *altering) decide() (err error) {
-	a.now = &endpointFile{Version: endpointVersion, Boot: a.s.boot, Container: a.old.Container, Name: a.r.Name, State: stateUp}
+	a.now = &endpointFile{Version: endpointVersion, Boot: a.s.boot, Container: a.old.Container, Name: a.r.Name, State: stateUp,
+		Naming: a.r.Naming, Resolver: a.old.Resolver}
 	a.lives, err = a.s.endpoints(a.c, a.now, a.r, a.old, a.old)
 	a.u.Push("give addresses back", func() error { return a.s.giveBack(a.now, a.old) })
 	if err != nil {
@@ -126,12 +127,18 @@ func (a *altering) open() error {
 	if err := a.s.put("endpoints", a.now.Container, a.now); err != nil {
 		return fmt.Errorf("write the endpoints of %s: %w", a.now.Container, err)
 	}
+	if err := a.s.announce(a.now, a.old); err != nil {
+		return err
+	}
 	add, remove := differences(a.old.guards(), a.now.guards())
 	if a.moved { // the same ports, which lead elsewhere
 		add, remove = append(add, a.now.portElements()...), append(remove, a.old.portElements()...)
 	}
 	a.u.Push("close the firewall again", func() error {
 		if err := a.s.put("endpoints", a.old.Container, a.old); err != nil {
+			return err
+		}
+		if err := a.s.announce(a.old, a.now); err != nil {
 			return err
 		}
 		return a.s.change(remove, add)

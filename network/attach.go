@@ -23,6 +23,7 @@ type Request struct {
 	// Trusted containers (privileged) may use other link and ARP addresses than
 	// the ones they were given.
 	Trusted bool
+	Naming  Naming
 }
 
 // Endpoint is one network that a container wants to be on. The first of those
@@ -35,6 +36,7 @@ type Endpoint struct {
 	MAC       string // "": from the address, as docker's
 	Interface string // name inside, "": eth0, eth1, …
 	Aliases   []string
+	Links     []string // NAME:ALIAS, names of others that it alone has
 	Options   map[string]string
 	Priority  int
 }
@@ -64,8 +66,10 @@ type Attached struct {
 	Gateway6   netip.Addr        `json:"gateway6"`
 	MTU        int               `json:"mtu"`
 	Aliases    []string          `json:"aliases,omitempty"`
+	Links      []string          `json:"links,omitempty"`
 	Options    map[string]string `json:"options,omitempty"`
 	Priority   int               `json:"priority,omitempty"`
 	Default    bool              `json:"default,omitempty"` // gives the default route
 	Trusted    bool              `json:"trusted,omitempty"`
+	Internal   bool              `json:"internal,omitempty"` // the network leads nowhere
 }

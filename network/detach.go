@@ -119,6 +119,9 @@ func (s *Store) takeAway(c *netlink.Conn, e, keep *endpointFile) error {
 	if err != nil && (keep != nil || !errors.Is(err, unix.ENOSPC)) { // all that goes gives room
 		return fmt.Errorf("write the endpoints of %s: %w", e.Container, err)
 	}
+	if err := s.retract(e); err != nil {
+		return err
+	}
 	if len(e.Ports) == 0 && len(e.Endpoints) > 0 {
 		// What a port that is no more may claim can wait: a removal keeps the
 		// kernel's firewall busy for some 10 ms.
@@ -148,7 +151,7 @@ func (s *Store) takeAway(c *netlink.Conn, e, keep *endpointFile) error {
 		return s.drop("endpoints", e.Container)
 	}
 	rest := *keep
-	rest.State, rest.Ports = stateDown, nil
+	rest.State, rest.Ports, rest.Resolver = stateDown, nil, ""
 	return s.put("endpoints", e.Container, &rest)
 }
 
@@ -183,7 +186,10 @@ func (s *Store) Rename(container ids.ID, name string) error {
 		return err
 	}
 	e.Name = name
-	return s.put("endpoints", e.Container, e)
+	if err := s.put("endpoints", e.Container, e); err != nil || e.State != stateUp {
+		return err
+	}
+	return s.announce(e, nil)
 }
 
 // Loopback sets lo up in a namespace: all that network none has.

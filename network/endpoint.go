@@ -30,6 +30,9 @@ type endpointFile struct {
 	State     string     `json:"state"`
 	Endpoints []Attached `json:"endpoints"`
 	Ports     []Port     `json:"ports,omitempty"`
+	Naming    Naming     `json:"naming,omitzero"`
+	// Resolver is the network whose resolver serves the container, "" none.
+	Resolver string `json:"resolver,omitempty"`
 }
 
 func (e *endpointFile) bootID() string { return e.Boot }

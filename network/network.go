@@ -1,7 +1,8 @@
 // Package network is the noun: networks that containers are on, and what a
 // container has on them: an address, a device, published ports. It is the door
 // of the room, for the engine; below it bridge makes devices, ipam gives
-// addresses, nft is the firewall and portmap the published ports. It knows no
+// addresses, nft is the firewall, portmap the published ports and names the
+// resolver of containers' names. It knows no
 // container but by its id, and makes no namespace: it is given one. Networks
 // none, host and another container's are not its business. Row 3.
 //
@@ -15,6 +16,9 @@
 //	RUN/network/nets/ID.json         what a network is in this boot: bridge, subnet
 //	RUN/network/endpoints/ID.json    what container ID has: written before it is made
 //	RUN/network/addresses/NET/ADDR   link(2) of a file that names owner and boot
+//	RUN/network/names/on/NET/ID      what container ID is called on a network
+//	RUN/network/names/views/ID       what it may know of others; package names reads both
+//	RUN/network/resolvers/NET        socket of a network's resolver
 //	RUN/network/locks/…              one lock a network, one for ports, one for the firewall
 //
 // Lock order: the container's lock, which the caller of every verb on a

@@ -50,12 +50,13 @@ func (s *Store) Prepare(ctx context.Context, r Request) (a *Attachment, err erro
 			return nil, err
 		}
 	}
-	e := &endpointFile{Version: endpointVersion, Boot: s.boot, Container: string(r.Container), Name: r.Name, State: stateUp}
+	e := &endpointFile{Version: endpointVersion, Boot: s.boot, Container: string(r.Container), Name: r.Name, State: stateUp, Naming: r.Naming}
 	lives, err := s.endpoints(c, e, r, old, nil)
 	u.Push("give addresses back", func() error { return s.giveBack(e, old) })
 	if err != nil {
 		return nil, err
 	}
+	e.Resolver = homeOf(e.Endpoints) // the caller is about to call Serve
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -97,6 +98,9 @@ func (s *Store) open(c *netlink.Conn, e *endpointFile, r *Request, lives []*live
 	}
 	if err := s.put("endpoints", e.Container, e); err != nil {
 		return held, fmt.Errorf("write the endpoints of %s: %w", e.Container, err)
+	}
+	if err := s.announce(e, nil); err != nil {
+		return held, err
 	}
 	v6 := slices.ContainsFunc(e.Endpoints, func(a Attached) bool { return a.IPv6.IsValid() })
 	if slices.ContainsFunc(lives, func(l *live) bool { return !l.Network.Internal }) {
@@ -165,7 +169,8 @@ func (s *Store) endpoints(c *netlink.Conn, e *endpointFile, r Request, old, keep
 			a := Attached{
 				Network: n.Name, NetworkID: n.ID, EndpointID: ids.Hex(32), Device: s.ports + ids.Hex(4),
 				Interface: want.Interface, MAC: want.MAC, MTU: l.MTU,
-				Aliases: want.Aliases, Options: want.Options, Priority: want.Priority, Trusted: r.Trusted,
+				Aliases: want.Aliases, Links: want.Links, Options: want.Options, Priority: want.Priority, Trusted: r.Trusted,
+				Internal: l.Network.Internal,
 			}
 			if a.Interface == "" {
 				a.Interface = freeInterface(e, keep)

@@ -92,7 +92,7 @@ func (s *Store) TearDown(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("take the networks down: %w", err)
 	}
-	for _, kind := range []string{"firewall.json", "forwarding.json", "nets", "endpoints", "gone", "ports", "addresses", "locks"} {
+	for _, kind := range []string{"firewall.json", "forwarding.json", "nets", "endpoints", "gone", "ports", "addresses", namesFolder, resolvers, "locks"} {
 		if err := os.RemoveAll(filepath.Join(s.run, kind)); err != nil {
 			return err
 		}

@@ -102,6 +102,9 @@ func (s *builder) tearDown(n *Network) error {
 				return err
 			}
 		}
+		if err := s.dropNames(n.ID); err != nil {
+			return err
+		}
 		// Last, so that a killed removal is found, and taken up again.
 		if err := s.drop("nets", n.ID); err != nil {
 			return err

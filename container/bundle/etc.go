@@ -2,6 +2,8 @@ package bundle
 
 import (
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 
 	"berth/base/fault"
@@ -90,6 +92,45 @@ func ResolvConf(host []byte, asked Resolver, hostNetwork bool) (string, error) {
 		r.Search = nil
 	}
 	return r.text()
+}
+
+// ResolvConfNamed is the text of /etc/resolv.conf of a container whose names and
+// what others know a server of ours tells: the host's search list and options unless
+// others were asked for. Names of one word are asked for as they are, as with Docker,
+// unless an option says that they are looked for with the search list first: dotted.
+func ResolvConfNamed(host []byte, asked Resolver, server string) (text string, dotted bool, err error) {
+	if len(host) > maxResolv {
+		return "", false, fault.New(fault.Invalid, "the host's resolv.conf is larger than %d bytes", maxResolv)
+	}
+	r := parseResolv(string(host))
+	r.Servers = []string{server}
+	if len(asked.Search) > 0 {
+		r.Search = asked.Search
+	}
+	if len(asked.Options) > 0 {
+		r.Options = asked.Options
+	}
+	if len(r.Search) == 1 && r.Search[0] == "." {
+		r.Search = nil
+	}
+	if dotted = hasDots(r.Options); !dotted {
+		r.Options = append(slices.Clip(r.Options), "ndots:0")
+	}
+	text, err = r.text()
+	return text, dotted, err
+}
+
+// hasDots reports whether options have names with fewer dots than some number looked
+// for with the search list first.
+func hasDots(options []string) bool {
+	for _, o := range options {
+		if text, ok := strings.CutPrefix(o, "ndots:"); ok {
+			if n, err := strconv.Atoi(text); err == nil && n > 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // text writes the file in Docker's order.

@@ -132,6 +132,7 @@ type Network struct {
 type Endpoint struct {
 	Network    string            `json:"network"` // name or id
 	Aliases    []string          `json:"aliases,omitempty"`
+	Links      []string          `json:"links,omitempty"` // NAME:ALIAS, on networks that people made
 	IPv4       string            `json:"ipv4,omitempty"`
 	IPv6       string            `json:"ipv6,omitempty"`
 	LinkLocal  []string          `json:"linkLocal,omitempty"`

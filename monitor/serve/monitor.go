@@ -43,6 +43,7 @@ type due struct {
 	again  *timer // the next start
 	kill   *timer // the first process's time is up
 	trim   *timer
+	beside beside
 }
 
 // first is the container's first process.
@@ -61,6 +62,7 @@ func newMonitor(l *loop) *monitor {
 	m.first.pidfd = -1
 	m.family = family{loop: l, kids: map[int]*kid{}, changed: func() { m.tidy(); m.settle() }}
 	m.watches.m = m
+	m.due.beside = beside{m: m, fd: -1}
 	m.streams = streams{m: m, terminal: noTerminal}
 	return m
 }
@@ -111,8 +113,8 @@ func (m *monitor) configure(cfg *wire.Config) error {
 	if err := m.listen(); err != nil {
 		return err
 	}
-	if cfg.Lost > 0 {
-		return m.takeOver(cfg.Lost, cfg.LostStart)
+	if cfg.Lost.PID > 0 {
+		return m.takeOver(cfg.Lost.PID, cfg.Lost.Start)
 	}
 	if cfg.AgainIn > 0 {
 		m.obey(true, cfg.AgainIn)
@@ -174,6 +176,7 @@ func (m *monitor) end() {
 	m.loop.stop(m.due.health)
 	m.loop.stop(m.due.again)
 	m.held.drop()
+	m.due.beside.drop()
 	if m.forward != nil {
 		m.forward.end()
 	}

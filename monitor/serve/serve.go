@@ -16,12 +16,12 @@
 package serve
 
 import (
-	"os"
 	_ "unsafe" // for linkname
 
 	"golang.org/x/sys/unix"
 
 	"berth/sys/catch"
+	"berth/sys/detach"
 )
 
 // Main is the life of a monitor that the engine started with its end of a
@@ -38,7 +38,7 @@ func Main(sock int) int {
 }
 
 func begin(sock int) (*monitor, error) {
-	if err := detach(sock); err != nil {
+	if err := leave(sock); err != nil {
 		return nil, err
 	}
 	l, err := newLoop()
@@ -52,41 +52,18 @@ func begin(sock int) (*monitor, error) {
 	return m, nil
 }
 
-// detach leaves all that was the engine's: session and terminal, folder,
-// descriptors. Signals that end a session or a service do not end a monitor; a
-// handler, unlike SIG_IGN, is not inherited by the container's processes.
-func detach(sock int) error {
-	if _, err := unix.Setsid(); err != nil && err != unix.EPERM {
-		return os.NewSyscallError("setsid", err)
-	}
-	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return &os.PathError{Op: "open", Path: "/dev/null", Err: err}
-	}
-	for fd := range 3 {
-		if err := unix.Dup3(null, fd, 0); err != nil && err != unix.EINVAL {
-			return os.NewSyscallError("dup3", err)
-		}
-	}
-	for _, gap := range [][2]int{{3, sock - 1}, {sock + 1, maxFD}} {
-		if gap[0] <= gap[1] {
-			if err := unix.CloseRange(uint(gap[0]), uint(gap[1]), 0); err != nil {
-				return os.NewSyscallError("close_range", err)
-			}
-		}
-	}
-	unix.CloseOnExec(sock)
-	if err := unix.Chdir("/"); err != nil {
-		return os.NewSyscallError("chdir", err)
+// leave leaves all that was the engine's. Signals that end a session or a service do
+// not end a monitor; a handler, unlike SIG_IGN, is not inherited by the container's
+// processes.
+func leave(sock int) error {
+	if err := detach.From(sock); err != nil {
+		return err
 	}
 	unix.Umask(0o022) // the container's processes inherit it
 	honour()
-	_, err = catch.Start([]unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2})
+	_, err := catch.Start([]unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2})
 	return err
 }
-
-// maxFD is the largest descriptor that close_range(2) takes.
-const maxFD = 1<<31 - 1
 
 // rest collects garbage and gives the memory back to the kernel. It is
 // debug.FreeOSMemory, of a package that links fmt; the runtime keeps the name

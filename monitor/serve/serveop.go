@@ -116,6 +116,12 @@ func (c *conn) serveMore(op wire.Op, b []byte, fds []int) (_ wire.Message, kept 
 		var err error
 		c.gives, err = m.held.copies()
 		return &wire.Held{Count: len(c.gives)}, false, err
+	case wire.OpBeside:
+		if len(fds) != 1 {
+			return nil, false, errWrongFDs
+		}
+		err := m.due.beside.watch(fds[0])
+		return done, err == nil, err
 	case wire.OpStatus:
 		return m.status(), false, nil
 	case wire.OpDismiss:

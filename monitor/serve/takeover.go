@@ -49,7 +49,7 @@ func (m *monitor) strangerEnded(tries int) {
 	m.loop.forget(m.first.pidfd)
 	ws, known := pidfdExit(m.first.pidfd)
 	if !known {
-		ws, known = zombieExit(m.first.pid, m.cfg.LostStart)
+		ws, known = zombieExit(m.first.pid, m.cfg.Lost.Start)
 	}
 	if !known && tries < 5 {
 		m.loop.after(20*time.Millisecond, func() { m.strangerEnded(tries + 1) })

@@ -20,12 +20,17 @@ type Config struct {
 	OOMScoreAdj      int // the monitor's own
 	ChildOOMScoreAdj int // what its children have
 
-	// Lost is the first process of a monitor that died.
-	Lost      int
-	LostStart uint64 // its start time, see proc_pid_stat(5)
+	Lost Lost
 	// AgainIn: there is no first process; Again runs in so many ms, 0 not.
 	AgainIn uint64
 	Life    Life
+	Beside  []string // argv as above
+}
+
+// Lost is the first process of a monitor that died: 0 none.
+type Lost struct {
+	PID   int
+	Start uint64 // its start time, see proc_pid_stat(5)
 }
 
 // Life is how long a first process may live, in ms, 0 for ever; the lost one may
@@ -47,11 +52,12 @@ func (m *Config) wire(c *coder) {
 	c.U64(&m.HealthAfter)
 	c.Int(&m.OOMScoreAdj)
 	c.Int(&m.ChildOOMScoreAdj)
-	c.Int(&m.Lost)
-	c.U64(&m.LostStart)
+	c.Int(&m.Lost.PID)
+	c.U64(&m.Lost.Start)
 	c.U64(&m.AgainIn)
 	c.U64(&m.Life.Whole)
 	c.U64(&m.Life.Left)
+	codec.List(c, &m.Beside, (*coder).Str)
 }
 
 // Log says where the output is kept.

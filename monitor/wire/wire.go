@@ -46,6 +46,7 @@ const (
 	OpSignal                  // Signal
 	OpHold                    // nothing [sockets to keep open instead of those before]
 	OpHeld                    // nothing → Held [the sockets]
+	OpBeside                  // nothing [a socket to watch instead of the one before]
 )
 
 // Message is a part of a request or of an answer.

@@ -15,7 +15,6 @@ package confine
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"strconv"
 	"syscall"
@@ -67,16 +66,25 @@ func KeepCaps(s Scope, caps uint32) error {
 // no foreign byte yet.
 func Worker(caps uint32) error {
 	if err := NoNewPrivs(AllThreads); err != nil {
-		return fmt.Errorf("set no_new_privs: %w", err)
+		return &failure{"set no_new_privs", err}
 	}
 	if err := KeepCaps(AllThreads, caps); err != nil {
-		return fmt.Errorf("drop capabilities: %w", err)
+		return &failure{"drop capabilities", err}
 	}
 	if err := Forbid(AllThreads, &Calls{}); err != nil {
-		return fmt.Errorf("confine with seccomp: %w", err)
+		return &failure{"confine with seccomp", err}
 	}
 	return nil
 }
+
+// failure is what was tried and the cause, without package fmt.
+type failure struct {
+	what  string
+	cause error
+}
+
+func (f *failure) Error() string { return f.what + ": " + f.cause.Error() }
+func (f *failure) Unwrap() error { return f.cause }
 
 // Access is what a Path allows on a file, or on all below a folder.
 type Access uint8

@@ -1,6 +1,6 @@
 // Package follow is the hidden words by which a container's monitor starts
 // berth: after the first process has ended, when a restart or a healthcheck
-// is due, to compress an old log, to
+// is due, after the resolver of names was lost, to compress an old log, to
 // send a log elsewhere. Their answer is a line that the monitor understands. People do not
 // type them, and nothing happens if they do. Row 6.
 package follow
@@ -88,6 +88,27 @@ func (*Health) Run(ctx context.Context, c *command.Call, words []string) error {
 		return err
 	}
 	again, err := engine.HealthDue(context.WithoutCancel(ctx), e, id)
+	if err != nil {
+		return err
+	}
+	answer(c.Out, again)
+	return nil
+}
+
+// Names is container-names ID: a container's names resolved again after the resolver
+// was lost. It answers "end", or "again MS" if that is to be tried again.
+type Names struct{}
+
+// Flags has none.
+func (*Names) Flags(*pflag.FlagSet) {}
+
+// Run does it.
+func (*Names) Run(ctx context.Context, c *command.Call, words []string) error {
+	id, e, err := open(c, words)
+	if err != nil {
+		return err
+	}
+	again, err := engine.NamesDue(context.WithoutCancel(ctx), e, id)
 	if err != nil {
 		return err
 	}

@@ -33,13 +33,11 @@ func (v *Connect) Flags(f *pflag.FlagSet) {
 
 // request has no effects.
 func (v *Connect) request(network string) (config.Endpoint, error) {
-	e := config.Endpoint{Network: network, Aliases: v.aliases, IPv4: v.ip, IPv6: v.ip6, MAC: v.mac, Interface: v.name, Priority: v.priority}
+	e := config.Endpoint{Network: network, Aliases: v.aliases, Links: v.links, IPv4: v.ip, IPv6: v.ip6, MAC: v.mac, Interface: v.name, Priority: v.priority}
 	not := func(what string) error {
 		return command.FromEngine(fault.New(fault.Unsupported, "%s is not served yet", what))
 	}
 	switch {
-	case len(v.links) > 0:
-		return e, not("network connect --link")
 	case len(v.linkLocal) > 0:
 		return e, not("network connect --link-local-ip")
 	}
