@@ -12,12 +12,16 @@ import (
 	"time"
 
 	"berth/base/ids"
+	"berth/network/names"
 	"berth/test/netns"
 )
 
 func TestMain(m *testing.M) {
 	if spec := os.Getenv(victimMark); spec != "" {
 		os.Exit(victim(spec))
+	}
+	if os.Getenv(resolverMark) != "" {
+		os.Exit(names.Main(3))
 	}
 	os.Exit(netns.Main(m.Run))
 }

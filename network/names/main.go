@@ -3,6 +3,7 @@ package names
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -94,8 +95,11 @@ func giveUp(o *Order, dir int) error {
 	for _, p := range confFolders {
 		paths = append(paths, confine.Path{Path: p, Access: confine.Read})
 	}
-	if folder := parent(o.Conf); folder != "" {
-		paths = append(paths, confine.Path{Path: folder, Access: confine.Read})
+	real, _ := filepath.EvalSymlinks(o.Conf)
+	for _, p := range []string{o.Conf, real} {
+		if folder := filepath.Dir(p); folder != "." && folder != "/" {
+			paths = append(paths, confine.Path{Path: folder, Access: confine.Read})
+		}
 	}
 	if _, err := confine.Restrict(confine.AllThreads, &confine.Files{AnyTCP: true, Paths: paths}); err != nil && err != confine.ErrNoLandlock {
 		return err
@@ -122,16 +126,6 @@ func giveUp(o *Order, dir int) error {
 
 // confFolders are where /etc/resolv.conf leads to, with those who write it.
 var confFolders = []string{"/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/run/connman", "/run/netconfig", "/mnt/wsl"}
-
-// parent is the folder of a path.
-func parent(path string) string {
-	for i := len(path) - 1; i > 0; i-- {
-		if path[i] == '/' {
-			return path[:i]
-		}
-	}
-	return ""
-}
 
 // setOOMScoreAdj is best effort: lowering it takes a right.
 func setOOMScoreAdj(v int) {

@@ -5,7 +5,7 @@
 // the built-in image, and ends when nothing of it is left.
 //
 // A script has berth and docker (a link to it) on its PATH, $OWNER, who calls
-// them ("UID:GID"), the words of package typed, and the conditions [root], [ids]
+// them ("UID:GID"), the words of package typed and nameserver, and the conditions [root], [ids]
 // (root, and whoever has subordinate ids) and [cgroups] (limits, pause and stats
 // work). It belongs to the tests, outside the rows.
 package container
@@ -24,7 +24,6 @@ import (
 
 	"berth/test/account"
 	"berth/test/netns"
-	"berth/test/typed"
 )
 
 func TestMain(m *testing.M) { os.Exit(netns.Main(m.Run)) }
@@ -104,7 +103,7 @@ func scripts(t *testing.T, who account.Account, berth string) {
 			}
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
-		Cmds: typed.Words(),
+		Cmds: words(),
 	})
 }
 
