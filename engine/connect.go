@@ -18,7 +18,7 @@ import (
 // prepareNetwork reserves what the container has on its networks; nil for one
 // without networks of its own. held are sockets of its ports that its monitor has.
 func prepareNetwork(ctx context.Context, e *Engine, rec *container.Record, held []*os.File) (*network.Attachment, error) {
-	req, err := networkRequest(rec, held)
+	req, err := networkRequest(e, rec, held)
 	if err != nil || len(req.Endpoints) == 0 {
 		return nil, err
 	}
@@ -26,10 +26,10 @@ func prepareNetwork(ctx context.Context, e *Engine, rec *container.Record, held 
 }
 
 // networkRequest is what a container asks of its networks.
-func networkRequest(rec *container.Record, held []*os.File) (network.Request, error) {
+func networkRequest(e *Engine, rec *container.Record, held []*os.File) (network.Request, error) {
 	req := network.Request{Container: rec.ID, Name: rec.Name, Trusted: rec.Config.Security.Privileged, Held: held}
 	var err error
-	if req.Naming, err = naming(rec); err != nil {
+	if req.Naming, err = naming(e, rec); err != nil {
 		return req, err
 	}
 	for _, ep := range rec.Config.Network.Networks() {

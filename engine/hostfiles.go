@@ -20,15 +20,12 @@ import (
 // resolv.conf, anew for each start; owner is the container's root, as the host
 // sees it. A container that shares another's network has that one's files.
 func writeFiles(e *Engine, rec *container.Record, net *network.Attachment, links []link, owner int) (container.Files, error) {
-	home := e.Containers.Home(rec.ID)
-	if rec.Config.Life.Remove {
-		home = e.Containers.RunDir(rec.ID)
-	}
+	home := filesOf(e, rec)
 	n := &rec.Config.Network
 	if other, ok := strings.CutPrefix(n.Mode, "container:"); ok {
 		return otherFiles(e, other)
 	}
-	resolv, err := resolvConf(n, net != nil && net.Named())
+	resolv, err := resolvConf(e, n, net != nil && net.Named())
 	if err != nil {
 		return container.Files{}, err
 	}
@@ -59,6 +56,14 @@ func writeFiles(e *Engine, rec *container.Record, net *network.Attachment, links
 		*one.path = p
 	}
 	return f, nil
+}
+
+// filesOf is the folder with the files that lie over the image's.
+func filesOf(e *Engine, rec *container.Record) string {
+	if rec.Config.Life.Remove {
+		return e.Containers.RunDir(rec.ID)
+	}
+	return e.Containers.Home(rec.ID)
 }
 
 func otherFiles(e *Engine, id string) (container.Files, error) {

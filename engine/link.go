@@ -220,10 +220,7 @@ func rewriteHosts(ctx context.Context, e *Engine, id container.ID) error {
 	if err != nil {
 		return err
 	}
-	if err := rewrite(filepath.Join(e.Containers.Home(id), "hosts"), text); err != nil {
-		return fmt.Errorf("change hosts of container %s: %w", rec.Name, err)
-	}
-	return nil
+	return rewriteFile(e, rec, "hosts", text)
 }
 
 // linkWords are a container's links as docker's inspect shows them.

@@ -26,7 +26,7 @@ import (
 // loopback, where a resolver of their network answers: docs/journeys/names.md.
 
 // naming is what a container is called by, and whom it asks.
-func naming(rec *container.Record) (network.Naming, error) {
+func naming(e *Engine, rec *container.Record) (network.Naming, error) {
 	c := &rec.Config.Network
 	if !slices.ContainsFunc(c.Networks(), func(ep config.Endpoint) bool { return ep.Network != network.Default }) {
 		return network.Naming{}, nil
@@ -37,12 +37,37 @@ func naming(rec *container.Record) (network.Naming, error) {
 			n.Servers = append(n.Servers, a)
 		}
 	}
-	host, err := hostResolv()
+	if len(n.Servers) == 0 {
+		var err error
+		if n.Servers, err = networkServers(e, c); err != nil {
+			return n, err
+		}
+	}
+	host, err := hostResolv("/etc/resolv.conf")
 	if err != nil {
 		return n, err
 	}
 	_, n.Dotted, err = container.ResolvConfNamed(host, asksOf(c), network.NameServer)
 	return n, err
+}
+
+// networkServers are whom the networks of a container say that it should ask.
+func networkServers(e *Engine, c *config.Network) (servers []netip.Addr, err error) {
+	for _, ep := range c.Networks() {
+		on, err := e.Networks.Find(ep.Network)
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return nil, err
+		}
+		if err != nil {
+			continue
+		}
+		for _, s := range on.DNS {
+			if a, err := netip.ParseAddr(s); err == nil && !slices.Contains(servers, a) {
+				servers = append(servers, a)
+			}
+		}
+	}
+	return servers, nil
 }
 
 // serveNames has a running container's questions for names answered, and its monitor
@@ -133,42 +158,50 @@ func startNames(ctx context.Context, e *Engine, rec *container.Record, f *contai
 	if err := conn.Settle(); err != nil {
 		return err
 	}
-	text, err := resolvConf(&rec.Config.Network, true)
+	text, err := resolvConf(e, &rec.Config.Network, true)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(e.Containers.Home(rec.ID), "resolv.conf")
-	info, err := os.Lstat(path)
+	info, err := os.Lstat(filepath.Join(filesOf(e, rec), "resolv.conf"))
 	if err != nil {
 		return fmt.Errorf("change resolv.conf of container %s: %w", rec.Name, err)
 	}
 	if info.ModTime().After(f.Started.At) {
 		return nil
 	}
-	if err := rewrite(path, text); err != nil {
-		return fmt.Errorf("change resolv.conf of container %s: %w", rec.Name, err)
-	}
-	return nil
+	return rewriteFile(e, rec, "resolv.conf", text)
 }
 
-// rewrite changes a file of ours in place: that very file is what a container sees.
-func rewrite(path, text string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NOFOLLOW, 0)
+// rewriteFile writes a file over the image's anew, in place: that very file is what a
+// running container sees.
+func rewriteFile(e *Engine, rec *container.Record, name, text string) error {
+	f, err := os.OpenFile(filepath.Join(filesOf(e, rec), name), os.O_WRONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return err
+		return fmt.Errorf("change %s of container %s: %w", name, rec.Name, err)
 	}
 	defer f.Close()
 	if _, err = f.WriteAt([]byte(text), 0); err == nil {
 		err = f.Truncate(int64(len(text)))
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("change %s of container %s: %w", name, rec.Name, err)
+	}
+	return nil
 }
 
 // resolvConf is /etc/resolv.conf: the host's as far as it means something in the
 // container, and what was asked for in its place; with named, for a container whose
-// names a resolver of ours knows.
-func resolvConf(n *config.Network, named bool) (string, error) {
-	host, err := hostResolv()
+// names a resolver of ours knows. A network namespace that ip-netns(8) knows by name
+// may have a file of its own.
+func resolvConf(e *Engine, n *config.Network, named bool) (string, error) {
+	file, as := "/etc/resolv.conf", n.Mode == network.Host
+	if ns, ok := strings.CutPrefix(n.Mode, "ns:"); ok && !strings.HasPrefix(ns, "/proc/") {
+		own := filepath.Join("/etc/netns", filepath.Base(ns), "resolv.conf")
+		if _, err := os.Lstat(own); err == nil {
+			file, as = own, true
+		}
+	}
+	host, err := hostResolv(file)
 	if err != nil {
 		return "", err
 	}
@@ -176,18 +209,18 @@ func resolvConf(n *config.Network, named bool) (string, error) {
 		text, _, err := container.ResolvConfNamed(host, asksOf(n), network.NameServer)
 		return text, err
 	}
-	return container.ResolvConf(host, asksOf(n), n.Mode == "host")
+	return container.ResolvConf(host, asksOf(n), as)
 }
 
 func asksOf(n *config.Network) container.Resolver {
 	return container.Resolver{Servers: n.DNS, Search: n.DNSSearch, Options: n.DNSOptions}
 }
 
-// hostResolv reads the host's resolv.conf, which there need not be.
-func hostResolv() ([]byte, error) {
-	host, err := atomicfile.ReadCapped("/etc/resolv.conf", maxHostFile)
+// hostResolv reads a resolv.conf of the host, which there need not be.
+func hostResolv(file string) ([]byte, error) {
+	host, err := atomicfile.ReadCapped(file, maxHostFile)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("read /etc/resolv.conf: %w", err)
+		return nil, fmt.Errorf("read %s: %w", file, err)
 	}
 	return host, nil
 }

@@ -127,7 +127,7 @@ func rewireLive(ctx context.Context, e *Engine, l *container.Locked, rec *contai
 		}
 		defer closeFiles(held)
 	}
-	req, err := networkRequest(rec, held)
+	req, err := networkRequest(e, rec, held)
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ func (s *folder) address(owner string, a *Attached, l *live, want Endpoint, old 
 	}
 	for _, sub := range l.Network.Subnets {
 		r := ipam.Range{Network: a.NetworkID, Subnet: sub.Prefix, Within: sub.Range, Not: []netip.Addr{sub.Gateway}}
+		r.Not = append(r.Not, l.Taken...)
 		for _, aux := range sub.Aux {
 			r.Not = append(r.Not, aux)
 		}
@@ -38,7 +39,7 @@ func (s *folder) address(owner string, a *Attached, l *live, want Endpoint, old 
 		}
 		whole := netip.PrefixFrom(ip, sub.Prefix.Bits())
 		gateway := sub.Gateway
-		if l.Network.Internal {
+		if !l.Network.leads(sub) {
 			gateway = netip.Addr{}
 		}
 		if ip.Is4() {

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -93,14 +94,15 @@ func (a *altering) decide() (err error) {
 	if err != nil {
 		return err
 	}
-	before, after := a.old.first(), a.now.first()
-	a.moved = (before == nil) != (after == nil) || before != nil && before.EndpointID != after.EndpointID
+	a.moved = !a.old.same(a.now)
 	if !a.moved {
 		a.now.Ports = a.old.Ports
 		return nil
 	}
-	if len(a.old.Ports) > 0 {
-		a.r.Publish = a.old.Ports // they keep the host's ports
+	for i, p := range a.old.Ports {
+		if p.Host != 0 && i < len(a.r.Publish) {
+			a.r.Publish[i] = p // it keeps the host's port
+		}
 	}
 	a.held, err = a.s.publish(a.now, &a.r, a.lives, true)
 	if err != nil {
@@ -115,6 +117,9 @@ func (a *altering) leave() error {
 	for _, e := range a.old.Endpoints {
 		if a.now.on(e.NetworkID) == nil {
 			if err := bridge.Remove(a.c, e.Device); err != nil {
+				return err
+			}
+			if err := e.unlimit(a.c); err != nil {
 				return err
 			}
 		}
@@ -144,7 +149,7 @@ func (a *altering) open() error {
 		return a.s.change(remove, add)
 	})
 	v6 := slices.ContainsFunc(a.now.Endpoints, func(e Attached) bool { return e.IPv6.IsValid() })
-	if slices.ContainsFunc(a.lives, func(l *live) bool { return !l.Network.Internal }) {
+	if slices.ContainsFunc(a.lives, (*live).leadsOut) {
 		if err := a.s.forward(a.c, v6); err != nil {
 			return err
 		}
@@ -177,7 +182,7 @@ func differences(old, now []nft.Element) (add, remove []nft.Element) {
 func (a *altering) join() error {
 	var ports []bridge.Port
 	for i, e := range a.now.Endpoints {
-		hairpin := e.Default && len(a.now.Ports) > 0
+		hairpin := e.hairpin(a.now.Ports)
 		link, err := bridge.Find(a.c, e.Device)
 		if err != nil {
 			return err
@@ -185,11 +190,11 @@ func (a *altering) join() error {
 		if link == nil {
 			ports = append(ports, e.port(a.lives[i], hairpin))
 			if a.old.on(e.NetworkID) == nil {
-				a.u.Push("remove device "+e.Device, func() error { return bridge.Remove(a.c, e.Device) })
+				a.u.Push("remove device "+e.Device, func() error { return cmp.Or(bridge.Remove(a.c, e.Device), e.unlimit(a.c)) })
 			}
 			continue
 		}
-		if !a.moved || !e.Default {
+		if !a.moved || !e.Default && !e.Default6 {
 			continue
 		}
 		if hairpin {

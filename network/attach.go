@@ -26,9 +26,9 @@ type Request struct {
 	Naming  Naming
 }
 
-// Endpoint is one network that a container wants to be on. The first of those
-// with the highest Priority gives the default route, and published ports lead
-// to it.
+// Endpoint is one network that a container wants to be on. The one with the highest
+// Priority that has a gateway gives the default route, of several the first by
+// name, each family of addresses for itself; published ports lead to it.
 type Endpoint struct {
 	Network   string // name, id or unique beginning of an id
 	IPv4      netip.Addr
@@ -69,7 +69,10 @@ type Attached struct {
 	Links      []string          `json:"links,omitempty"`
 	Options    map[string]string `json:"options,omitempty"`
 	Priority   int               `json:"priority,omitempty"`
-	Default    bool              `json:"default,omitempty"` // gives the default route
+	Default    bool              `json:"default,omitempty"`  // gives the default route
+	Default6   bool              `json:"default6,omitempty"` // that of IPv6
+	Ways4      Ways              `json:"ways4"`              // of published ports
+	Ways6      Ways              `json:"ways6"`
 	Trusted    bool              `json:"trusted,omitempty"`
 	Internal   bool              `json:"internal,omitempty"` // the network leads nowhere
 }

@@ -84,6 +84,9 @@ func (s *records) complete(n *Network) error {
 	if err := checkOptions(n.Options); err != nil {
 		return err
 	}
+	if err := cmp.Or(n.checkModes(), checkServers(n.DNS)); err != nil {
+		return err
+	}
 	n.Version, n.ID, n.Created = recordVersion, ids.Hex(32), time.Now().UTC()
 	n.Device = cmp.Or(n.Options[optionName], "br-"+n.ID[:12])
 	return nil
@@ -142,7 +145,7 @@ func (s *builder) subnets(c *netlink.Conn, n *Network) error {
 	if err := s.foreignSubnets(c, n); err != nil {
 		return err
 	}
-	if !n.has(false) {
+	if !n.has(false) && !n.NoIPv4 {
 		p, err := ipam.Choose(s.pools(), append(s.defaults(taken), taken...), false)
 		if err != nil {
 			return err
@@ -150,7 +153,11 @@ func (s *builder) subnets(c *netlink.Conn, n *Network) error {
 		n.Subnets = append([]Subnet{{Prefix: p}}, n.Subnets...)
 	}
 	if n.IPv6 && !n.has(true) {
-		n.Subnets = append(n.Subnets, Subnet{Prefix: ownPrefix(n.ID)})
+		p, err := ipam.Choose(s.pools(), taken, true)
+		if err != nil {
+			p = ownPrefix(n.ID)
+		}
+		n.Subnets = append(n.Subnets, Subnet{Prefix: p})
 	}
 	for i := range n.Subnets {
 		sub := &n.Subnets[i]
@@ -175,6 +182,9 @@ func (n *Network) has(v6 bool) bool {
 // bridge has.
 func (n *Network) checkFamilies() error {
 	n.Subnets = slices.DeleteFunc(n.Subnets, func(sub Subnet) bool { return !sub.Prefix.IsValid() })
+	if n.NoIPv4 && !n.IPv6 {
+		return fault.New(fault.Invalid, "IPv4 or IPv6 must be enabled")
+	}
 	count := map[bool]int{}
 	for i := range n.Subnets {
 		n.Subnets[i].Asked = true
@@ -182,6 +192,9 @@ func (n *Network) checkFamilies() error {
 		count[a.Is6()]++
 		if a.Is6() && !n.IPv6 {
 			return fault.New(fault.Invalid, "subnet %s is of IPv6, which takes --ipv6", n.Subnets[i].Prefix)
+		}
+		if a.Is4() && n.NoIPv4 {
+			return fault.New(fault.Invalid, "subnet %s is of IPv4, which --ipv4=false leaves out", n.Subnets[i].Prefix)
 		}
 		if a.IsMulticast() || a.Is6() && a.IsLinkLocalUnicast() || a.Is4In6() || a.Zone() != "" {
 			return fault.New(fault.Invalid, "subnet %s has no addresses for containers", n.Subnets[i].Prefix)
@@ -197,6 +210,9 @@ func (n *Network) checkFamilies() error {
 // subnet with it.
 func (s *builder) foreignSubnets(c *netlink.Conn, n *Network) error {
 	link, err := bridge.Find(c, n.Device)
+	if err == nil && link == nil && n.unmanaged() {
+		return noBridge(n)
+	}
 	if err != nil || link == nil || bridge.Owner(link) != "" {
 		return err
 	}

@@ -34,7 +34,7 @@ func (s *Store) Connect(ctx context.Context, a *Attachment, namespace *os.File) 
 		} else if !found {
 			return fault.New(fault.NotFound, "connect container %s to network %s: somebody removed the network", a.Container, e.Network)
 		}
-		ports = append(ports, e.port(&l, e.Default && len(a.Ports) > 0))
+		ports = append(ports, e.port(&l, e.hairpin(a.Ports)))
 	}
 	if err := bridge.Connect(c, ports, namespace); err != nil {
 		return fmt.Errorf("connect container %s: %w", a.Container, err)
@@ -137,6 +137,9 @@ func (s *Store) takeAway(c *netlink.Conn, e, keep *endpointFile) error {
 		if err := bridge.Silence(c, a.Device); err != nil {
 			return err
 		}
+		if err := a.unlimit(c); err != nil {
+			return err
+		}
 	}
 	if err := conntrack.Flush(published(e.Ports)); err != nil {
 		return err
@@ -186,6 +189,20 @@ func (s *Store) Rename(container ids.ID, name string) error {
 		return err
 	}
 	e.Name = name
+	return s.renamed(e)
+}
+
+// SetNaming notes what the container is called by, and whom it asks, from now on.
+func (s *Store) SetNaming(container ids.ID, n Naming) error {
+	e, err := s.endpoint(container)
+	if err != nil || e == nil {
+		return err
+	}
+	e.Naming = n
+	return s.renamed(e)
+}
+
+func (s *folder) renamed(e *endpointFile) error {
 	if err := s.put("endpoints", e.Container, e); err != nil || e.State != stateUp {
 		return err
 	}

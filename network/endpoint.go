@@ -93,15 +93,35 @@ func attachedTo(list []Attached, network string) *Attached {
 	return nil
 }
 
-// first is the endpoint with the default route, whither the ports lead; nil if there
-// is none.
-func (e *endpointFile) first() *Attached {
+// leading are the endpoints with the default routes of IPv4 and IPv6, whither the
+// ports lead; nil if there is none.
+func (e *endpointFile) leading() (v4, v6 *Attached) {
 	for i := range e.Endpoints {
-		if e.Endpoints[i].Default {
-			return &e.Endpoints[i]
+		a := &e.Endpoints[i]
+		if a.Default {
+			v4 = a
+		}
+		if a.Default6 {
+			v6 = a
 		}
 	}
-	return nil
+	if v6 == nil {
+		v6 = v4
+	}
+	return v4, v6
+}
+
+// same reports whether both lead their packets and ports by the same endpoints.
+func (e *endpointFile) same(o *endpointFile) bool {
+	id := func(a *Attached) string {
+		if a == nil {
+			return ""
+		}
+		return a.EndpointID
+	}
+	v4, v6 := e.leading()
+	o4, o6 := o.leading()
+	return id(v4) == id(o4) && id(v6) == id(o6)
 }
 
 // elements are the firewall's for a container.
@@ -116,14 +136,30 @@ func (e *endpointFile) guards() (list []nft.Element) {
 }
 
 func (e *endpointFile) portElements() (list []nft.Element) {
-	a := e.first()
-	if a == nil {
+	v4, v6 := e.leading()
+	if v4 == nil {
 		return nil
 	}
+	var nat, direct portmap.Target
+	for _, one := range []struct {
+		ways        Ways
+		ip          netip.Prefix
+		nat, direct *netip.Addr
+	}{{v4.Ways4, v4.IPv4, &nat.IPv4, &direct.IPv4}, {v6.Ways6, v6.IPv6, &nat.IPv6, &direct.IPv6}} {
+		if one.ways.NAT {
+			*one.nat = one.ip.Addr()
+		}
+		if one.ways.Direct {
+			*one.direct = one.ip.Addr()
+		}
+	}
 	for _, p := range e.Ports {
-		for _, m := range p.Mappings(portmap.Target{IPv4: a.IPv4.Addr(), IPv6: a.IPv6.Addr()}) {
+		for _, m := range p.Mappings(nat) {
 			list = append(list, m.Element())
 		}
+	}
+	for _, o := range portmap.Openings(e.Ports, direct) {
+		list = append(list, o.Element())
 	}
 	return list
 }
@@ -156,21 +192,25 @@ func linkLocal(mac net.HardwareAddr) netip.Addr {
 // port is the endpoint as a port of its bridge.
 func (a Attached) port(l *live, hairpin bool) bridge.Port {
 	mac, _ := net.ParseMAC(a.MAC)
+	o, _ := readEndpointOptions(a.Options) // which Prepare has checked
 	p := bridge.Port{
-		Bridge: l.Network.Device, Device: a.Device, Hairpin: hairpin, Isolated: l.Network.apart(),
-		Inside: bridge.Inside{Name: a.Interface, MAC: mac, MTU: a.MTU},
+		Bridge: l.Network.Device, Device: a.Device, Hairpin: hairpin, Isolated: l.Network.apart(), Limit: o.limit,
+		Inside: bridge.Inside{Name: a.Interface, MAC: mac, MTU: a.MTU, Settings: o.sysctls},
 	}
-	for _, ip := range []netip.Prefix{a.IPv4, a.IPv6} {
-		if ip.IsValid() {
-			p.Inside.Addresses = append(p.Inside.Addresses, ip)
+	for _, one := range []struct {
+		ip      netip.Prefix
+		gateway netip.Addr
+		leads   bool
+	}{{a.IPv4, a.Gateway, a.Default}, {a.IPv6, a.Gateway6, a.Default6}} {
+		if one.ip.IsValid() {
+			p.Inside.Addresses = append(p.Inside.Addresses, one.ip)
 		}
-	}
-	if a.Default {
-		for _, g := range []netip.Addr{a.Gateway, a.Gateway6} {
-			if g.IsValid() {
-				p.Inside.Gateways = append(p.Inside.Gateways, g)
-			}
+		if one.gateway.IsValid() && one.leads {
+			p.Inside.Gateways = append(p.Inside.Gateways, one.gateway)
 		}
 	}
 	return p
 }
+
+// hairpin reports whether a container reaches itself by its own published ports.
+func (a Attached) hairpin(ports []Port) bool { return len(ports) > 0 && (a.Default || a.Default6) }

@@ -168,7 +168,7 @@ func (s *firewall) pass(f *nft.Conn) error {
 	}
 	var bridges []string
 	for _, l := range lives {
-		if !l.Network.Internal {
+		if l.leadsOut() {
 			bridges = append(bridges, l.Network.Device)
 		}
 	}
@@ -264,6 +264,8 @@ type ways struct {
 	Boot   string   `json:"boot"`
 	Seen   []int    `json:"seen,omitempty"`   // numbers of devices that forward
 	Opened []string `json:"opened,omitempty"` // those that do so only for us
+	// Bridges are those of Opened that are bridges.
+	Bridges []string `json:"bridges,omitempty"`
 }
 
 func (w *ways) bootID() string { return w.Boot }
@@ -271,6 +273,9 @@ func (w *ways) bootID() string { return w.Boot }
 func (w *ways) elements() (list []nft.Element) {
 	for _, name := range w.Opened {
 		list = append(list, nft.Opened(name))
+		if slices.Contains(w.Bridges, name) {
+			list = append(list, nft.Within(name))
+		}
 	}
 	return list
 }
@@ -286,7 +291,7 @@ func (s *firewall) forward(c *netlink.Conn, v6 bool) error {
 	} else if !found {
 		old = ways{Boot: s.boot}
 	}
-	now := ways{Boot: s.boot, Seen: slices.Clone(old.Seen), Opened: slices.Clone(old.Opened)}
+	now := ways{Boot: s.boot, Seen: slices.Clone(old.Seen), Opened: slices.Clone(old.Opened), Bridges: slices.Clone(old.Bridges)}
 	router4, router6 := bridge.Router()
 	if router4 {
 		now.Opened = nil
@@ -311,6 +316,9 @@ func (s *firewall) forward(c *netlink.Conn, v6 bool) error {
 		}
 		if !bridge.Forwards(l.Name) || v6 && !router6 {
 			closed = append(closed, l.Name)
+			if l.Kind == "bridge" && !slices.Contains(now.Bridges, l.Name) {
+				now.Bridges = append(now.Bridges, l.Name)
+			}
 		}
 	}
 	for _, name := range closed {
@@ -322,7 +330,7 @@ func (s *firewall) forward(c *netlink.Conn, v6 bool) error {
 		return nil
 	}
 	// First the guard, then what it guards; a device counts as seen when all is done.
-	guarded := ways{Boot: s.boot, Seen: old.Seen, Opened: now.Opened}
+	guarded := ways{Boot: s.boot, Seen: old.Seen, Opened: now.Opened, Bridges: now.Bridges}
 	if err := s.put("", "forwarding", &guarded); err != nil {
 		return err
 	}

@@ -6,13 +6,10 @@ import (
 	"net/netip"
 	"slices"
 
-	"golang.org/x/sys/unix"
-
 	"berth/base/fault"
 	"berth/base/flock"
 	"berth/network/bridge"
 	"berth/network/ipam"
-	"berth/network/nft"
 	"berth/sys/netlink"
 )
 
@@ -25,6 +22,8 @@ type live struct {
 	MTU     int      `json:"mtu"`
 	// Foreign bridges are the administrator's: used as they are, never changed.
 	Foreign bool `json:"foreign,omitempty"`
+	// Taken are addresses of such a bridge, which no container gets.
+	Taken []netip.Addr `json:"taken,omitempty"`
 	// Ready is set when device and firewall were made once.
 	Ready bool `json:"ready,omitempty"`
 }
@@ -113,6 +112,12 @@ func (s *builder) settle(c *netlink.Conn, n *Network) (*live, error) {
 		return nil, err
 	} else if link != nil && bridge.Owner(link) != n.ID {
 		return l, foreign(c, l, link)
+	} else if link == nil && n.unmanaged() {
+		return nil, noBridge(n)
+	} else if link == nil {
+		if err := n.clear(c); err != nil {
+			return nil, err
+		}
 	}
 	if len(n.Subnets) == 0 {
 		sub, err := s.defaultSubnet(c, l.Network.Device)
@@ -151,6 +156,10 @@ func (s *builder) defaultDevice(c *netlink.Conn, l *live) error {
 	return fault.New(fault.Conflict, "make the default bridge: %s to %s are others' devices", names[0], names[len(names)-1])
 }
 
+func noBridge(n *Network) error {
+	return fault.New(fault.NotFound, "network %s: there is no bridge %s; with mode=unmanaged the administrator makes it", n.Name, n.Device)
+}
+
 // foreign takes a bridge of the administrator as it is.
 func foreign(c *netlink.Conn, l *live, link *netlink.Link) error {
 	if link.Kind != "bridge" {
@@ -161,19 +170,36 @@ func foreign(c *netlink.Conn, l *live, link *netlink.Link) error {
 	if err != nil {
 		return err
 	}
-	var subnets []Subnet
 	for _, a := range all {
-		if a.Index == link.Index && !a.Prefix.Addr().IsLinkLocalUnicast() {
-			subnets = append(subnets, Subnet{Prefix: a.Prefix.Masked(), Gateway: a.Prefix.Addr()})
+		if a.Index != link.Index || a.Prefix.Addr().IsLinkLocalUnicast() {
+			continue
 		}
+		l.Taken = append(l.Taken, a.Prefix.Addr())
+		l.Network.adopt(Subnet{Prefix: a.Prefix.Masked(), Gateway: a.Prefix.Addr()})
 	}
 	if len(l.Network.Subnets) == 0 {
-		l.Network.Subnets = subnets
-	}
-	if len(l.Network.Subnets) == 0 {
-		return fault.New(fault.Invalid, "use bridge %s: it has no address", link.Name)
+		return fault.New(fault.Invalid, "use bridge %s: it has no address; name a subnet", link.Name)
 	}
 	return nil
+}
+
+// adopt takes the subnet of a bridge of the administrator, unless the network has
+// one of that family already, or is to have none. Its gateway is that of a subnet
+// that was named without one.
+func (n *Network) adopt(sub Subnet) {
+	v6 := sub.Prefix.Addr().Is6()
+	if v6 && !n.IPv6 && n.Name != Default || !v6 && n.NoIPv4 {
+		return
+	}
+	for i := range n.Subnets {
+		if n.Subnets[i].Prefix.Addr().Is6() == v6 {
+			if !n.Subnets[i].Gateway.IsValid() && n.Subnets[i].Prefix.Contains(sub.Gateway) {
+				n.Subnets[i].Gateway = sub.Gateway
+			}
+			return
+		}
+	}
+	n.Subnets = append(n.Subnets, sub)
 }
 
 // defaultSubnet is the default bridge's: as set, else from the pools.
@@ -212,26 +238,9 @@ func (s *builder) takenSubnets(c *netlink.Conn, except string) ([]netip.Prefix, 
 	} else if l != nil {
 		skip = l.Index
 	}
-	var taken []netip.Prefix
-	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		routes, err := c.Routes(family)
-		if err != nil {
-			return nil, fmt.Errorf("list routes: %w", err)
-		}
-		for _, r := range routes {
-			if r.To.IsValid() && r.Index != skip {
-				taken = append(taken, r.To)
-			}
-		}
-	}
-	addresses, err := c.AllAddresses()
+	taken, err := hostSubnets(c, skip)
 	if err != nil {
-		return nil, fmt.Errorf("list addresses: %w", err)
-	}
-	for _, a := range addresses {
-		if a.Index != skip {
-			taken = append(taken, a.Prefix.Masked())
-		}
+		return nil, err
 	}
 	records, err := s.made()
 	if err != nil {
@@ -276,16 +285,9 @@ func (l *live) bridge() bridge.Bridge {
 	mac, _ := net.ParseMAC(l.MAC)
 	b := bridge.Bridge{Name: l.Network.Device, Network: l.Network.ID, MAC: mac, MTU: l.MTU}
 	for _, sub := range l.Network.Subnets {
-		b.Addresses = append(b.Addresses, netip.PrefixFrom(sub.Gateway, sub.Prefix.Bits()))
+		if l.Network.given(sub) {
+			b.Addresses = append(b.Addresses, netip.PrefixFrom(sub.Gateway, sub.Prefix.Bits()))
+		}
 	}
 	return b
-}
-
-// firewall is the network as the firewall sees it.
-func (l *live) firewall() nft.Network {
-	f := nft.Network{Device: l.Network.Device, Internal: l.Network.Internal, Apart: l.Network.apart(), Routed: l.Network.routed()}
-	for _, sub := range l.Network.Subnets {
-		f.Subnets = append(f.Subnets, sub.Prefix)
-	}
-	return f
 }

@@ -80,10 +80,13 @@ type Network struct {
 	Created  time.Time         `json:"created"`
 	Internal bool              `json:"internal,omitempty"`
 	IPv6     bool              `json:"ipv6,omitempty"`
+	NoIPv4   bool              `json:"noIPv4,omitempty"` // of IPv6 alone
 	Subnets  []Subnet          `json:"subnets,omitempty"`
 	Options  map[string]string `json:"options,omitempty"` // -o, docker's keys
 	IPAM     map[string]string `json:"ipam,omitempty"`    // --ipam-opt
 	Labels   map[string]string `json:"labels,omitempty"`
+	// DNS are servers that its containers ask, unless they name others.
+	DNS []string `json:"dns,omitempty"`
 	// Attachable is swarm's; kept for inspect.
 	Attachable bool `json:"attachable,omitempty"`
 	// Device is the bridge's name.

@@ -2,33 +2,47 @@ package network
 
 import (
 	"crypto/sha256"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
 	"berth/base/fault"
 )
 
-// Docker's option keys of bridge networks that mean something here.
+// Docker's and podman's option keys of bridge networks that mean something here.
 const (
-	optionName    = "com.docker.network.bridge.name"
-	optionICC     = "com.docker.network.bridge.enable_icc"
-	optionMasq    = "com.docker.network.bridge.enable_ip_masquerade"
-	optionMTU     = "com.docker.network.driver.mtu"
-	optionBinding = "com.docker.network.bridge.host_binding_ipv4"
-	optionMode4   = "com.docker.network.bridge.gateway_mode_ipv4"
+	optionName       = "com.docker.network.bridge.name"
+	optionICC        = "com.docker.network.bridge.enable_icc"
+	optionMasq       = "com.docker.network.bridge.enable_ip_masquerade"
+	optionMTU        = "com.docker.network.driver.mtu"
+	optionBinding    = "com.docker.network.bridge.host_binding_ipv4"
+	optionMode4      = "com.docker.network.bridge.gateway_mode_ipv4"
+	optionMode6      = "com.docker.network.bridge.gateway_mode_ipv6"
+	optionTrusted    = "com.docker.network.bridge.trusted_host_interfaces"
+	optionNoAddress4 = "com.docker.network.bridge.inhibit_ipv4"
+	optionPrefix     = "com.docker.network.container_iface_prefix"
+	optionIsolate    = "isolate"
+	optionManaged    = "mode"
+	optionNoDefault  = "no_default_route"
 )
 
 // checkOptions refuses values that mean nothing, in Docker's words, and options
 // of Docker's that would change nothing here. Others' are kept as they are.
 func checkOptions(options map[string]string) error {
-	for key, value := range options {
+	for _, key := range slices.Sorted(maps.Keys(options)) {
+		value := options[key]
 		var why string
 		switch key {
-		case optionICC, optionMasq:
+		case optionICC, optionMasq, optionNoAddress4, optionNoDefault:
 			if _, err := strconv.ParseBool(value); err != nil {
 				why = err.Error()
+			}
+		case optionIsolate:
+			if _, err := strconv.ParseBool(value); err != nil && value != "strict" {
+				why = "true, false or strict"
 			}
 		case optionMTU:
 			mtu, err := strconv.Atoi(value)
@@ -39,16 +53,30 @@ func checkOptions(options map[string]string) error {
 				why = "the kernel takes 68 to 65535"
 			}
 		case optionBinding:
-			if a, err := netip.ParseAddr(value); err != nil || !a.Is4() {
+			if a, err := netip.ParseAddr(value); err != nil || a.Zone() != "" {
 				why = "nil ip"
 			}
 		case optionName:
-			if value == "." || value == ".." || len(value) == 0 || len(value) > 15 || strings.ContainsFunc(value, notInDevices) {
+			if !isDevice(value) {
 				why = "not the name of a device: 1 to 15 bytes"
 			}
-		case optionMode4:
-			if value != "nat" {
-				return fault.New(fault.Unsupported, "%s=%.40s is not served yet", key, value)
+		case optionPrefix:
+			if !isDevice(value + "00") {
+				why = "not the beginning of a device's name: at most 13 bytes"
+			}
+		case optionTrusted:
+			for _, name := range strings.Split(value, ":") {
+				if !isDevice(name) {
+					why = "names of devices, with colons between"
+				}
+			}
+		case optionMode4, optionMode6:
+			if !slices.Contains([]string{modeNAT, modeUnprotected, modeRouted, modeIsolated}, value) {
+				why = "nat, nat-unprotected, routed or isolated"
+			}
+		case optionManaged:
+			if value != "managed" && value != "unmanaged" {
+				why = "managed or unmanaged"
 			}
 		default:
 			if strings.HasPrefix(key, "com.docker.network.") {
@@ -60,6 +88,11 @@ func checkOptions(options map[string]string) error {
 		}
 	}
 	return nil
+}
+
+// isDevice reports whether the kernel takes a name for a device.
+func isDevice(name string) bool {
+	return name != "." && name != ".." && len(name) > 0 && len(name) < 16 && !strings.ContainsFunc(name, notInDevices)
 }
 
 func notInDevices(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == 0x7f }
@@ -74,11 +107,6 @@ func flag(options map[string]string, key string, otherwise bool) bool {
 
 // apart reports whether the network's containers do not reach each other.
 func (n *Network) apart() bool { return !flag(n.Options, optionICC, true) }
-
-// routed reports whether containers go out with their own addresses.
-func (n *Network) routed() bool {
-	return !flag(n.Options, optionMasq, true)
-}
 
 func (s *builder) mtu(n *Network) int {
 	if v, err := strconv.Atoi(n.Options[optionMTU]); err == nil && v > 0 {
@@ -96,7 +124,7 @@ func (s *builder) publishAddress(n *Network) netip.Addr {
 	if v, err := netip.ParseAddr(n.Options[optionBinding]); err == nil {
 		a = v
 	}
-	if a.IsValid() && a.IsUnspecified() {
+	if a.IsValid() && a.Is4() && a.IsUnspecified() {
 		return netip.Addr{}
 	}
 	return a

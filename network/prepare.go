@@ -1,13 +1,14 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"slices"
-	"strings"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -103,7 +104,7 @@ func (s *Store) open(c *netlink.Conn, e *endpointFile, r *Request, lives []*live
 		return held, err
 	}
 	v6 := slices.ContainsFunc(e.Endpoints, func(a Attached) bool { return a.IPv6.IsValid() })
-	if slices.ContainsFunc(lives, func(l *live) bool { return !l.Network.Internal }) {
+	if slices.ContainsFunc(lives, (*live).leadsOut) {
 		if err := s.forward(c, v6); err != nil {
 			return held, err
 		}
@@ -129,13 +130,12 @@ func (r Request) check() error {
 				return fault.New(fault.Invalid, "invalid mac address %.40q", e.MAC)
 			}
 		}
-		for key := range e.Options {
-			if strings.HasPrefix(key, "com.docker.network.") {
-				return fault.New(fault.Unsupported, "endpoint option %.80s is not served yet", key)
-			}
+		o, err := readEndpointOptions(e.Options)
+		if err != nil {
+			return err
 		}
-		if len(e.Interface) > 15 {
-			return fault.New(fault.Invalid, "invalid interface name %.40q: more than 15 bytes", e.Interface)
+		if name := cmp.Or(e.Interface, o.name); name != "" && !isDevice(name) {
+			return fault.New(fault.Invalid, "invalid interface name %.40q: 1 to 15 bytes without blanks, / and :", name)
 		}
 	}
 	for _, p := range r.Publish {
@@ -151,7 +151,6 @@ func (r Request) check() error {
 // may be nil.
 func (s *Store) endpoints(c *netlink.Conn, e *endpointFile, r Request, old, keep *endpointFile) ([]*live, error) {
 	var lives []*live
-	main := 0
 	for i, want := range r.Endpoints {
 		n, l, err := s.network(c, want.Network)
 		if err != nil {
@@ -163,31 +162,59 @@ func (s *Store) endpoints(c *netlink.Conn, e *endpointFile, r Request, old, keep
 		lives = append(lives, l)
 		if has := keep.on(n.ID); has != nil {
 			same := *has
-			same.Default, same.Priority = false, want.Priority
+			same.Default, same.Default6, same.Priority = false, false, want.Priority
 			e.Endpoints = append(e.Endpoints, same)
-		} else {
-			a := Attached{
-				Network: n.Name, NetworkID: n.ID, EndpointID: ids.Hex(32), Device: s.ports + ids.Hex(4),
-				Interface: want.Interface, MAC: want.MAC, MTU: l.MTU,
-				Aliases: want.Aliases, Links: want.Links, Options: want.Options, Priority: want.Priority, Trusted: r.Trusted,
-				Internal: l.Network.Internal,
-			}
-			if a.Interface == "" {
-				a.Interface = freeInterface(e, keep)
-			}
-			e.Endpoints = append(e.Endpoints, a)
-			if err := s.address(e.Container, &e.Endpoints[i], l, want, old); err != nil {
-				return nil, err
-			}
+			continue
 		}
-		if lead(l, want) > lead(lives[main], r.Endpoints[main]) {
-			main = i
+		o, err := readEndpointOptions(want.Options)
+		if err == nil {
+			err = o.fits(l.MTU)
+		}
+		if err != nil {
+			return nil, err
+		}
+		e.Endpoints = append(e.Endpoints, Attached{
+			Network: n.Name, NetworkID: n.ID, EndpointID: ids.Hex(32), Device: s.ports + ids.Hex(4),
+			Interface: cmp.Or(want.Interface, o.name), MAC: want.MAC, MTU: l.MTU,
+			Aliases: want.Aliases, Links: want.Links, Options: want.Options, Priority: want.Priority, Trusted: r.Trusted,
+			Internal: l.Network.Internal, Ways4: n.ways(false), Ways6: n.ways(true),
+		})
+		a := &e.Endpoints[i]
+		if a.Interface == "" {
+			a.Interface = freeInterface(cmp.Or(n.Options[optionPrefix], "eth"), e, keep)
+		}
+		if err := s.address(e.Container, a, l, want, old); err != nil {
+			return nil, err
 		}
 	}
-	if len(e.Endpoints) > 0 {
-		e.Endpoints[main].Default = true
-	}
+	e.lead()
 	return lives, nil
+}
+
+// lead decides which endpoints give the default routes.
+func (e *endpointFile) lead() {
+	if len(e.Endpoints) == 0 {
+		return
+	}
+	best := func(has func(*Attached) bool) *Attached {
+		var first *Attached
+		for i := range e.Endpoints {
+			a := &e.Endpoints[i]
+			if has(a) && (first == nil || a.Priority > first.Priority || a.Priority == first.Priority && a.Network < first.Network) {
+				first = a
+			}
+		}
+		return first
+	}
+	v4 := best(func(a *Attached) bool { return a.Gateway.IsValid() })
+	v6 := best(func(a *Attached) bool { return a.Gateway6.IsValid() })
+	if v6 != nil {
+		v6.Default6 = true
+	}
+	if v4 == nil {
+		v4 = cmp.Or(v6, best(func(*Attached) bool { return true }))
+	}
+	v4.Default = true
 }
 
 // network finds a network that containers can be connected to, and makes it.
@@ -207,21 +234,12 @@ func (s *Store) network(c *netlink.Conn, name string) (*Network, *live, error) {
 }
 
 // freeInterface is the first of eth0, eth1, … that the container has not.
-func freeInterface(e, keep *endpointFile) string {
+func freeInterface(prefix string, e, keep *endpointFile) string {
 	for i := 0; ; i++ {
-		name := fmt.Sprintf("eth%d", i)
+		name := prefix + strconv.Itoa(i)
 		has := func(a Attached) bool { return a.Interface == name }
 		if !slices.ContainsFunc(e.Endpoints, has) && (keep == nil || !slices.ContainsFunc(keep.Endpoints, has)) {
 			return name
 		}
 	}
-}
-
-// lead is how much an endpoint wants the default route. An internal network has
-// none to give.
-func lead(l *live, e Endpoint) int {
-	if l.Network.Internal {
-		return e.Priority - 1<<32
-	}
-	return e.Priority
 }

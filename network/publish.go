@@ -11,18 +11,35 @@ import (
 )
 
 // publish decides the host's ports and holds them. The ports lead to the
-// endpoint with the default route; on an internal network they lead nowhere. All
-// says to look at the ports of all containers, not only of those without holds.
+// endpoints with the default routes; on an internal network they lead nowhere, and
+// where containers are reached at their own addresses they take none of the host's.
+// All says to look at the ports of all containers, not only of those without holds.
 func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) ([]*os.File, error) {
-	i := slices.IndexFunc(e.Endpoints, func(a Attached) bool { return a.Default })
-	if len(r.Publish) == 0 || i < 0 || lives[i].Network.Internal {
+	v4, v6 := e.leading()
+	if len(r.Publish) == 0 || v4 == nil {
 		return nil, nil
 	}
+	n := lives[slices.IndexFunc(e.Endpoints, func(a Attached) bool { return a.Default })].Network
+	if n.unmanaged() {
+		return nil, fault.New(fault.Invalid, "publish ports on network %s: with mode=unmanaged containers are reached at their own addresses alone", n.Name)
+	}
+	four, six := v4.IPv4.IsValid(), v6.IPv6.IsValid()
+	if !(four && v4.Ways4 != Ways{}) && !(six && v6.Ways6 != Ways{}) {
+		return nil, nil
+	}
+	four, six = four && v4.Ways4.NAT, six && v6.Ways6.NAT
 	ports := slices.Clone(r.Publish)
+	var places []int // of those that take ports of the host
 	for j := range ports {
-		if !ports[j].Address.IsValid() {
-			ports[j].Address = s.publishAddress(lives[i].Network)
+		p := &ports[j]
+		if !p.Address.IsValid() {
+			p.Address = s.publishAddress(n)
 		}
+		if p.Address.Is4() && !four || p.Address.Is6() && !six || !four && !six {
+			p.Host, p.HostEnd = 0, 0
+			continue
+		}
+		places = append(places, j)
 	}
 	held, err := s.lock("ports", flock.Lock)
 	if err != nil {
@@ -37,11 +54,18 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 	if err != nil {
 		return nil, err
 	}
-	decided, files, err := portmap.Decide(ports, others, r.Held)
-	if err != nil {
-		return nil, s.explain(err, e.Container, ports)
+	var wanted []Port
+	for _, j := range places {
+		wanted = append(wanted, ports[j])
 	}
-	e.Ports = decided
+	decided, files, err := portmap.Decide(wanted, others, r.Held)
+	if err != nil {
+		return nil, s.explain(err, e.Container, wanted)
+	}
+	for i, j := range places {
+		ports[j] = decided[i]
+	}
+	e.Ports = ports
 	if portmap.Count(decided) > portmap.MaxHeld {
 		err = s.put("ports", e.Container, e)
 	}
@@ -85,7 +109,7 @@ func (s *folder) explain(err error, self string, ports []Port) error {
 // published is what connections to ports are known by.
 func published(ports []Port) (list []conntrack.Range) {
 	for _, p := range ports {
-		if p.Protocol == "udp" {
+		if p.Protocol == "udp" && p.Host != 0 {
 			list = append(list, conntrack.Range{First: p.Host, Last: p.Host + p.Count - 1})
 		}
 	}

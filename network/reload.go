@@ -38,7 +38,7 @@ func (s *Store) Reload(ctx context.Context) error {
 		for _, sub := range l.Network.Subnets {
 			v6 = v6 || sub.Prefix.Addr().Is6()
 		}
-		out = out || !l.Network.Internal
+		out = out || l.leadsOut()
 	}
 	if out {
 		if err := s.forward(c, v6); err != nil {

@@ -109,6 +109,9 @@ func (s *builder) tearDown(n *Network) error {
 		if err := s.drop("nets", n.ID); err != nil {
 			return err
 		}
+		if l.Network.unmanaged() {
+			return s.book().Clear(n.ID)
+		}
 		if err := s.tellOthers(l.Network.Device); err != nil {
 			return err
 		}

@@ -167,6 +167,8 @@ func networkVerbs() []*command.Entry {
 	rm.Aliases = []string{"remove"}
 	exists := row("exists", "NETWORK", "Check if a network exists", exactly(1), func() command.Verb { return new(networks.Exists) })
 	exists.Extra = true
+	update := row("update", "[OPTIONS] NETWORK", "Update a network", exactly(1), func() command.Verb { return new(networks.Update) })
+	update.Extra = true
 	return []*command.Entry{
 		{Path: "network", Use: "COMMAND", Short: "Manage networks"},
 		row("connect", "[OPTIONS] NETWORK CONTAINER", "Connect a container to a network", exactly(2), func() command.Verb { return new(networks.Connect) }),
@@ -175,7 +177,7 @@ func networkVerbs() []*command.Entry {
 		row("inspect", "[OPTIONS] NETWORK [NETWORK...]", "Display detailed information on one or more networks", atLeast(1), func() command.Verb { return new(networks.Inspect) }),
 		list,
 		row("prune", "[OPTIONS]", "Remove all unused networks", exactly(0), func() command.Verb { return new(networks.Prune) }),
-		rm, exists,
+		rm, exists, update,
 	}
 }
 

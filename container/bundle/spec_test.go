@@ -259,6 +259,7 @@ func TestPrivateUsers(t *testing.T) {
 		{"privileged", sec(config.Security{Privileged: true}), f, false, "it is privileged"},
 		{"privileged and private", config.Config{Security: config.Security{Privileged: true}, Namespaces: config.Namespaces{User: "private"}}, f, true, ""},
 		{"network", config.Config{Network: config.Network{Mode: "host"}}, f, false, "it has the host's network"},
+		{"network by path", config.Config{Network: config.Network{Mode: "ns:/run/netns/x"}}, f, false, "it joins a network namespace that it does not own"},
 		{"pid", nss(config.Namespaces{PID: "host"}), f, false, "it has the host's processes"},
 		{"ipc", nss(config.Namespaces{IPC: "host"}), f, false, "it has the host's IPC"},
 		{"uts", nss(config.Namespaces{UTS: "host"}), f, true, ""},

@@ -35,6 +35,8 @@ func PrivateUsers(c *config.Config, f *UsernsFacts) (private bool, reason string
 		return false, "it is privileged"
 	case c.Network.Mode == "host":
 		return false, "it has the host's network"
+	case strings.HasPrefix(c.Network.Mode, "ns:"):
+		return false, "it joins a network namespace that it does not own"
 	case c.Namespaces.PID == "host":
 		return false, "it has the host's processes"
 	case c.Namespaces.IPC == "host":

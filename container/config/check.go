@@ -53,12 +53,18 @@ func (c *Config) Check(m Machine) (warnings []string, err error) {
 // checkNetwork finds what goes badly with the mode of the network.
 func (c *Config) checkNetwork() error {
 	n := c.Network
-	shared, host := strings.HasPrefix(n.Mode, "container:"), n.Mode == "host"
+	shared, host, byPath := strings.HasPrefix(n.Mode, "container:"), n.Mode == "host", strings.HasPrefix(n.Mode, "ns:")
 	conflict := func(what string) error { return invalid("conflicting options: %s", what) }
 	mac := slices.ContainsFunc(n.Endpoints, func(e Endpoint) bool { return e.MAC != "" })
 	switch {
 	case n.Mode == "container:":
 		return invalid("Invalid network mode: invalid container format container:<name|id>")
+	case byPath && !strings.HasPrefix(n.Mode, "ns:/"):
+		return invalid("Invalid network mode: ns: takes the absolute path of a network namespace, as in ns:/run/netns/NAME")
+	case byPath && (len(n.Publish) > 0 || n.PublishAll):
+		return conflict("port publishing and the network namespace of a path")
+	case byPath && mac:
+		return conflict("mac-address and the network namespace of a path")
 	case c.Hostname != "" && c.Namespaces.UTS == "host":
 		return conflict("hostname and the UTS mode")
 	case shared && c.Hostname != "":

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +20,7 @@ type Port struct {
 	Device   string // the host's end
 	Hairpin  bool   // frames may go back where they came from
 	Isolated bool   // reaches no other isolated port, only the host
+	Limit    Limit
 	Inside   Inside
 }
 
@@ -29,6 +31,12 @@ type Inside struct {
 	MTU       int
 	Addresses []netip.Prefix
 	Gateways  []netip.Addr // of the default routes; none: no default route by this device
+	Settings  []Setting
+}
+
+// Setting is a kernel parameter of the device inside: net.FAMILY.GROUP.DEVICE.NAME.
+type Setting struct {
+	Family, Group, Name, Value string
 }
 
 // maxPorts is how many the kernel gives a bridge.
@@ -39,6 +47,9 @@ const maxPorts = 1023
 func Connect(c *netlink.Conn, ports []Port, namespace *os.File) error {
 	for _, p := range ports {
 		if err := pair(c, p, namespace); err != nil {
+			return err
+		}
+		if err := limit(c, p); err != nil {
 			return err
 		}
 	}
@@ -170,8 +181,29 @@ func Hairpin(c *netlink.Conn, name string) error {
 	return nil
 }
 
-// Lead makes a port that is there give the default routes instead of another.
+// Isolate keeps a port from other isolated ones, or lets it reach all. That there is
+// no such port is no error.
+func Isolate(c *netlink.Conn, name string, apart bool) error {
+	on := byte(0)
+	if apart {
+		on = 1
+	}
+	b := netlink.AppendString(nil, unix.IFLA_INFO_SLAVE_KIND, "bridge")
+	b = netlink.Nest(b, unix.IFLA_INFO_SLAVE_DATA, netlink.Append(nil, unix.IFLA_BRPORT_ISOLATED, []byte{on}))
+	a := netlink.Nest(netlink.AppendString(nil, unix.IFLA_IFNAME, name), unix.IFLA_LINKINFO, b)
+	err := all(c, []netlink.Request{netlink.LinkRequest(0, 0, netlink.Keep, a)})
+	if err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("set port %s: %w", name, err)
+	}
+	return nil
+}
+
+// Lead makes a port that is there give the default routes instead of another, if it
+// has any.
 func Lead(p Port, namespace *os.File) error {
+	if len(p.Inside.Gateways) == 0 {
+		return nil
+	}
 	return netlink.Inside(namespace, func() error {
 		in, err := netlink.Open()
 		if err != nil {
@@ -207,6 +239,9 @@ func inside(c *netlink.Conn, e Inside) ([]netlink.Request, error) {
 	settings := []sysctl{{conf + "/disable_ipv6", "1", true}}
 	if v6 {
 		settings = []sysctl{{conf + "/disable_ipv6", "0", true}, {conf + "/accept_ra", "0", true}}
+	}
+	for _, set := range e.Settings {
+		settings = append(settings, sysctl{strings.Join([]string{set.Family, set.Group, e.Name, set.Name}, "/"), set.Value, false})
 	}
 	if err := apply(settings); err != nil {
 		return nil, err

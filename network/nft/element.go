@@ -32,14 +32,26 @@ func (e Element) In(list []Element) bool {
 // Network is a bridge as the firewall sees it.
 type Network struct {
 	Device   string
-	Subnets  []netip.Prefix
+	Subnets  []Subnet
 	Internal bool
-	Apart    bool // its containers do not reach each other
-	Routed   bool // goes out with its own addresses
+	Apart    bool     // its containers do not reach each other
+	Mingles  bool     // it and others that do reach each other
+	Trusted  []string // devices of the host by which its published ports are reached by the containers' own addresses
 }
 
-// Elements are those of a network.
+// Subnet is one of its subnets.
+type Subnet struct {
+	Prefix netip.Prefix
+	NAT    bool // goes out with an address of the host
+	Routed bool // is reached from anywhere, at ports that are open
+	Open   bool // is reached from outside, at any port
+}
+
+// Elements are those of a network; of one without a device there are none.
 func (n Network) Elements() []Element {
+	if n.Device == "" {
+		return nil
+	}
 	d := device(n.Device)
 	both := append(slices.Clone(d), d...)
 	list := []Element{{family: inet, set: "networks", key: d}, {family: inet, set: "same", key: both}}
@@ -49,14 +61,25 @@ func (n Network) Elements() []Element {
 	if n.Internal {
 		list = append(list, Element{family: inet, set: "internal", key: d})
 	}
-	for _, p := range n.Subnets {
+	if n.Mingles {
+		list = append(list, Element{family: inet, set: "mingle", key: d})
+	}
+	for _, t := range n.Trusted {
+		list = append(list, Element{family: inet, set: "trusting", key: append(device(t), d...)})
+	}
+	for _, s := range n.Subnets {
 		suffix := "4"
-		if p.Addr().Is6() {
+		if s.Prefix.Addr().Is6() {
 			suffix = "6"
 		}
-		list = append(list, interval("subnets"+suffix, p)...)
-		if !n.Routed && !n.Internal {
-			list = append(list, interval("nat"+suffix, p)...)
+		list = append(list, interval("subnets"+suffix, s.Prefix)...)
+		for _, one := range []struct {
+			set string
+			has bool
+		}{{"nat", s.NAT}, {"routed", s.Routed}, {"open", s.Open}} {
+			if one.has {
+				list = append(list, interval(one.set+suffix, s.Prefix)...)
+			}
 		}
 	}
 	return list
@@ -86,6 +109,13 @@ func last(p netip.Prefix) netip.Addr {
 // Opened says that forwarding was switched on on a device only for us.
 func Opened(name string) Element {
 	return Element{family: inet, set: "opened", key: device(name)}
+}
+
+// Within lets a bridge of the host pass on frames, which the kernel may show to the
+// firewall as if they were routed.
+func Within(bridge string) Element {
+	d := device(bridge)
+	return Element{family: inet, set: "within", key: append(slices.Clone(d), d...)}
 }
 
 // Trust lets a port of a bridge claim anything.
@@ -137,6 +167,24 @@ func (m Mapping) Element() Element {
 		return Element{family: inet, set: "range" + suffix + end, key: keyOf(m.First), keyEnd: keyOf(m.Last), data: to.AsSlice()}
 	}
 	return Element{family: inet, set: "publish" + suffix + end, key: keyOf(m.First), data: key(to.AsSlice(), port(m.To.Port()))}
+}
+
+// Opening is a range of ports of a container's own address, for who may go there
+// without a translation.
+type Opening struct {
+	To          netip.Addr
+	Protocol    byte
+	First, Last uint16
+}
+
+// Element is the opening's element.
+func (o Opening) Element() Element {
+	set := "port4"
+	if o.To.Is6() {
+		set = "port6"
+	}
+	keyOf := func(p uint16) []byte { return key(o.To.AsSlice(), []byte{o.Protocol}, port(p)) }
+	return Element{family: inet, set: set, key: keyOf(o.First), keyEnd: keyOf(o.Last)}
 }
 
 func port(p uint16) []byte { return binary.BigEndian.AppendUint16(nil, p) }

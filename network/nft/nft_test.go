@@ -40,8 +40,15 @@ func listing(t *testing.T) string {
 }
 
 func example() []Element {
-	net := Network{Device: "docker0", Subnets: []netip.Prefix{netip.MustParsePrefix("172.17.0.0/16"), netip.MustParsePrefix("fd00:17::/64")}}
+	net := Network{Device: "docker0", Subnets: []Subnet{{Prefix: netip.MustParsePrefix("172.17.0.0/16"), NAT: true}, {Prefix: netip.MustParsePrefix("fd00:17::/64"), NAT: true}}}
 	elements := net.Elements()
+	routed := Network{Device: "br-routed", Trusted: []string{"eth1"}, Mingles: true, Subnets: []Subnet{
+		{Prefix: netip.MustParsePrefix("192.0.2.128/25"), Open: true}, {Prefix: netip.MustParsePrefix("2001:db8:1::/64"), Routed: true},
+	}}
+	elements = append(elements, routed.Elements()...)
+	for _, o := range []Opening{{netip.MustParseAddr("192.0.2.130"), 6, 80, 80}, {netip.MustParseAddr("2001:db8:1::2"), 6, 8000, 8099}} {
+		elements = append(elements, o.Element())
+	}
 	elements = append(elements, Guard("veth-1a2b3c4", []byte{2, 0x42, 0xac, 0x11, 0, 2},
 		[]netip.Addr{netip.MustParseAddr("172.17.0.2"), netip.MustParseAddr("fd00:17::2")})...)
 	to4, to6 := netip.MustParseAddr("172.17.0.2"), netip.MustParseAddr("fd00:17::2")
@@ -58,7 +65,7 @@ func example() []Element {
 		elements = append(elements, m.Element())
 	}
 	elements = append(elements, Trust("veth-5d6e7f8")...)
-	return append(elements, Opened("eth0"))
+	return append(elements, Opened("eth0"), Opened("br0"), Within("br0"))
 }
 
 func TestInstall(t *testing.T) {

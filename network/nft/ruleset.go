@@ -1,6 +1,8 @@
 package nft
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -33,14 +35,28 @@ var sets = []set{
 	{inet, "same", []uint32{typeDevice, typeDevice}, nil, false},
 	{inet, "talk", []uint32{typeDevice, typeDevice}, nil, false},
 	{inet, "internal", []uint32{typeDevice}, nil, false},
-	// opened are devices on which we switched forwarding on.
+	// mingle are networks that reach each other; trusting are devices of the host,
+	// each with a network whose published ports are reached directly by way of it.
+	{inet, "mingle", []uint32{typeDevice}, nil, false},
+	{inet, "trusting", []uint32{typeDevice, typeDevice}, nil, false},
+	// opened are devices on which we switched forwarding on; within are bridges among
+	// them, each twice, for what they pass on without routing it.
 	{inet, "opened", []uint32{typeDevice}, nil, false},
+	{inet, "within", []uint32{typeDevice, typeDevice}, nil, false},
 	// subnets are those of all networks, nat those that go out with an address of
 	// the host.
 	{inet, "subnets4", []uint32{typeIPv4}, nil, true},
 	{inet, "subnets6", []uint32{typeIPv6}, nil, true},
 	{inet, "nat4", []uint32{typeIPv4}, nil, true},
 	{inet, "nat6", []uint32{typeIPv6}, nil, true},
+	// routed are those whose open ports are reached directly by everybody, open
+	// those of which all ports are, from outside; port are the open ports.
+	{inet, "routed4", []uint32{typeIPv4}, nil, true},
+	{inet, "routed6", []uint32{typeIPv6}, nil, true},
+	{inet, "open4", []uint32{typeIPv4}, nil, true},
+	{inet, "open6", []uint32{typeIPv6}, nil, true},
+	{inet, "port4", []uint32{typeIPv4, typeProtocol, typePort}, nil, true},
+	{inet, "port6", []uint32{typeIPv6, typeProtocol, typePort}, nil, true},
 	// publish leads a port of any address of the host to one of a container, at
 	// one of a certain address; in range the port stays.
 	{inet, "publish4", []uint32{typeProtocol, typePort}, []uint32{typeIPv4, typePort}, false},
@@ -96,22 +112,15 @@ func rawRules() []rule {
 
 // publishRules is reached for packets to an address of this host.
 func publishRules() []rule {
-	var list []rule
-	for _, f := range []struct {
-		family byte
-		width  uint32 // of an address, in registers
-		suffix string
-	}{{unix.NFPROTO_IPV4, 1, "4"}, {unix.NFPROTO_IPV6, 4, "6"}} {
-		at := []expression{address(f.family, false, r0)}
-		at = append(at, protocolAndPort(r0+f.width)...)
-		list = append(list,
-			all(version(f.family), at, translate("publish"+f.suffix+"_at"), destination(f.family, true)),
-			all(version(f.family), protocolAndPort(r0), translate("publish"+f.suffix), destination(f.family, true)),
-			all(version(f.family), at, translate("range"+f.suffix+"_at"), destination(f.family, false)),
-			all(version(f.family), protocolAndPort(r0), translate("range"+f.suffix), destination(f.family, false)),
-		)
-	}
-	return list
+	return families(func(f ipFamily) []rule {
+		at := append([]expression{f.to(r0)}, protocolAndPort(r0+f.width)...)
+		return []rule{
+			all(f.version(), at, translate("publish"+f.suffix+"_at"), destination(f.family, true)),
+			all(f.version(), protocolAndPort(r0), translate("publish"+f.suffix), destination(f.family, true)),
+			all(f.version(), at, translate("range"+f.suffix+"_at"), destination(f.family, false)),
+			all(f.version(), protocolAndPort(r0), translate("range"+f.suffix), destination(f.family, false)),
+		}
+	})
 }
 
 func forwardRules() []rule {
@@ -119,19 +128,60 @@ func forwardRules() []rule {
 		all(established(), accept()),
 		all(outputIn("networks"), jump("to")),
 		all(inputIn("networks"), jump("from")),
-		all(inputIn("opened"), notTranslated(), drop()),
+		all(inputIn("opened"), wayNotIn("within"), notTranslated(), drop()),
 	}
 }
 
 // toRules is for what goes to one of our networks.
 func toRules() []rule {
-	return []rule{
-		all(wayIn("talk"), accept()),
-		all(wayIn("same"), translated(), accept()), // through a published port and back
-		all(inputIn("networks"), drop()),           // networks do not reach each other
-		all(translated(), accept()),
-		all(drop()),
-	}
+	return slices.Concat(
+		[]rule{
+			all(wayIn("talk"), accept()),
+			all(wayIn("same"), translated(), accept()), // through a published port and back
+			all(wayIn("same"), drop()),
+			all(inputIn("internal"), drop()),
+		},
+		families(func(f ipFamily) []rule {
+			return []rule{
+				all(f.version(), f.to(r0), in("routed"+f.suffix), carries(f.icmp), accept()),
+				all(f.version(), f.to(r0), in("routed"+f.suffix), f.openPort(), accept()),
+			}
+		}),
+		[]rule{
+			all(inputIn("mingle"), outputIn("mingle"), accept()),
+			all(inputIn("networks"), drop()), // networks do not reach each other
+			all(translated(), accept()),
+		},
+		families(func(f ipFamily) []rule {
+			return []rule{
+				all(f.version(), f.to(r0), in("open"+f.suffix), accept()),
+				all(f.version(), wayIn("trusting"), f.openPort(), accept()),
+			}
+		}),
+		[]rule{all(drop())},
+	)
+}
+
+// ipFamily is IPv4 or IPv6, for rules that are there once for each.
+type ipFamily struct {
+	family byte
+	icmp   byte
+	width  uint32 // of an address, in registers
+	suffix string // of its sets
+}
+
+func families(f func(ipFamily) []rule) []rule {
+	return append(f(ipFamily{unix.NFPROTO_IPV4, unix.IPPROTO_ICMP, 1, "4"}), f(ipFamily{unix.NFPROTO_IPV6, unix.IPPROTO_ICMPV6, 4, "6"})...)
+}
+
+func (f ipFamily) version() []expression { return version(f.family) }
+
+// to loads the destination.
+func (f ipFamily) to(register uint32) expression { return address(f.family, false, register) }
+
+// openPort looks up where the packet goes to among the open ports.
+func (f ipFamily) openPort() []expression {
+	return append(append([]expression{f.to(r0)}, protocolAndPort(r0+f.width)...), in("port"+f.suffix))
 }
 
 // fromRules is for what leaves one of our networks for elsewhere.

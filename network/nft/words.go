@@ -53,6 +53,10 @@ func wayIn(set string) []expression {
 	return []expression{meta(unix.NFT_META_IIFNAME, r0), meta(unix.NFT_META_OIFNAME, r0+4), in(set)}
 }
 
+func wayNotIn(set string) []expression {
+	return []expression{meta(unix.NFT_META_IIFNAME, r0), meta(unix.NFT_META_OIFNAME, r0+4), notIn(set)}
+}
+
 // established holds for packets of a connection that was let through.
 func established() []expression {
 	const wanted = 1<<1 | 1<<2 // ESTABLISHED, RELATED

@@ -4,9 +4,11 @@
 package portmap
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -99,6 +101,32 @@ func (p Port) Mappings(to Target) []nft.Mapping {
 		}
 	}
 	return list
+}
+
+// Openings are the container's own ports, for who reaches it without a translation:
+// each once, however often it is published.
+func Openings(ports []Port, to Target) []nft.Opening {
+	var list []nft.Opening
+	for _, p := range ports {
+		for _, ip := range []netip.Addr{to.IPv4, to.IPv6} {
+			if ip.IsValid() && !(p.Address.IsValid() && p.Address.Is4() != ip.Is4()) {
+				list = append(list, nft.Opening{To: ip, Protocol: protocolNumber(p.Protocol), First: p.Container, Last: p.Container + max(p.Count, 1) - 1})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b nft.Opening) int {
+		return cmp.Or(a.To.Compare(b.To), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.First, b.First))
+	})
+	var out []nft.Opening
+	for _, o := range list {
+		last := len(out) - 1
+		if last >= 0 && out[last].To == o.To && out[last].Protocol == o.Protocol && o.First <= out[last].Last {
+			out[last].Last = max(out[last].Last, o.Last)
+			continue
+		}
+		out = append(out, o)
+	}
+	return out
 }
 
 // String is the port as docker port shows the host's side.

@@ -80,6 +80,20 @@ func TestMappings(t *testing.T) {
 	}
 }
 
+// Ports of the container are open once, however they are published.
+func TestOpenings(t *testing.T) {
+	both := Target{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("fd00::2")}
+	var got []string
+	for _, o := range Openings([]Port{
+		port("tcp", 8080, 80, 1, ""), port("tcp", 8081, 80, 1, "0.0.0.0"), port("udp", 5, 90, 11, "127.0.0.1"), port("udp", 0, 95, 10, "0.0.0.0"),
+	}, both) {
+		got = append(got, fmt.Sprintf("%d %v %d-%d", o.Protocol, o.To, o.First, o.Last))
+	}
+	if s := strings.Join(got, "; "); s != "6 10.0.0.2 80-80; 17 10.0.0.2 90-104; 6 fd00::2 80-80" {
+		t.Error(s)
+	}
+}
+
 func TestDecide(t *testing.T) {
 	netns.Need(t)
 	if _, err := netns.Run("ip", "link", "set", "lo", "up"); err != nil {

@@ -88,14 +88,14 @@ func RouteRequest(index int, gateway netip.Addr) Request {
 	return Request{Kind: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, Payload: b}
 }
 
-// Route is one route of the main table: where to, and through which device.
+// Route is one route: where to, and through which device.
 type Route struct {
 	To    netip.Prefix // zero: the default route
-	Index int
+	Index int          // 0: none, or several
 }
 
 // Routes lists the routes of one family, unix.AF_INET or AF_INET6, in all
-// tables but those of the host's own addresses.
+// tables but that of the host's own addresses; those that lead nowhere, too.
 func (c *Conn) Routes(family byte) ([]Route, error) {
 	req := make([]byte, unix.SizeofRtMsg)
 	req[0] = family
@@ -106,7 +106,7 @@ func (c *Conn) Routes(family byte) ([]Route, error) {
 	var out []Route
 	for _, m := range list {
 		d := m.Data
-		if m.Type != unix.RTM_NEWROUTE || len(d) < unix.SizeofRtMsg || d[0] != family || d[4] == unix.RT_TABLE_LOCAL || d[7] != unix.RTN_UNICAST {
+		if m.Type != unix.RTM_NEWROUTE || len(d) < unix.SizeofRtMsg || d[0] != family || d[4] == unix.RT_TABLE_LOCAL || !leads(d[7]) {
 			continue
 		}
 		var r Route
@@ -123,6 +123,15 @@ func (c *Conn) Routes(family byte) ([]Route, error) {
 		out = append(out, r)
 	}
 	return out, nil
+}
+
+// leads reports whether routes of a type decide about the packets of others.
+func leads(kind byte) bool {
+	switch kind {
+	case unix.RTN_UNICAST, unix.RTN_BLACKHOLE, unix.RTN_UNREACHABLE, unix.RTN_PROHIBIT, unix.RTN_THROW:
+		return true
+	}
+	return false
 }
 
 // LinkAddress is an address of a device.

@@ -7,6 +7,7 @@ type Network struct {
 	Created    string                     `json:"Created"`
 	Scope      string                     `json:"Scope"`
 	Driver     string                     `json:"Driver"`
+	EnableIPv4 bool                       `json:"EnableIPv4"`
 	EnableIPv6 bool                       `json:"EnableIPv6"`
 	IPAM       IPAM                       `json:"IPAM"`
 	Internal   bool                       `json:"Internal"`
@@ -17,6 +18,7 @@ type Network struct {
 	Containers map[string]NetworkEndpoint `json:"Containers"`
 	Options    map[string]string          `json:"Options"`
 	Labels     map[string]string          `json:"Labels"`
+	DNS        []string                   `json:"DNS,omitempty"` // berth's own
 }
 
 // IPAM is how a network gives addresses.

@@ -239,10 +239,17 @@ func networksInto(f *wire.Facts, i *engine.Inspection) {
 	}
 	f.Ports = map[string][]wire.PortBinding{}
 	f.SandboxKey = fmt.Sprintf("/proc/%d/ns/net", i.Facts.Started.PID)
+	if p, ok := strings.CutPrefix(i.Record.Config.Network.Mode, "ns:"); ok {
+		f.SandboxKey = p
+	}
 	for _, p := range bindings(i.Facts.Started.Ports) {
 		for n := range p.Count {
 			key := fmt.Sprintf("%d/%s", p.Container+n, p.Protocol)
-			f.Ports[key] = append(f.Ports[key], wire.PortBinding{HostIp: p.Address, HostPort: strconv.Itoa(int(p.Host + n))})
+			b := wire.PortBinding{HostIp: p.Address}
+			if p.Host != 0 { // a routed network takes no port of the host
+				b.HostPort = strconv.Itoa(int(p.Host + n))
+			}
+			f.Ports[key] = append(f.Ports[key], b)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package networks
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,9 +18,10 @@ import (
 // Create is network create: it prints the id, in podman's words the name.
 type Create struct {
 	driver, scope, configFrom, ipamDriver string
-	internal, ipv6, attachable            bool
+	internal, ipv4, ipv6, attachable      bool
 	ingress, configOnly, ignore           bool
-	subnets, gateways, ranges             []string
+	subnets, gateways, ranges, dns        []string
+	device                                string
 	aux, options, ipam                    command.Pairs
 	labels                                labels
 }
@@ -41,6 +43,7 @@ func (v *Create) Flags(f *pflag.FlagSet) {
 	f.VarP(&v.options, "opt", "o", "Set driver specific options")
 	f.Var(&v.labels, "label", "Set metadata on a network")
 	f.BoolVar(&v.internal, "internal", false, "Restrict external access to the network")
+	f.BoolVar(&v.ipv4, "ipv4", true, "Enable or disable IPv4 networking")
 	f.BoolVar(&v.ipv6, "ipv6", false, "Enable IPv6 networking")
 	f.BoolVar(&v.attachable, "attachable", false, "Enable manual container attachment")
 	f.BoolVar(&v.ingress, "ingress", false, "Create swarm routing-mesh network")
@@ -53,20 +56,25 @@ func (v *Create) Flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&v.gateways, "gateway", nil, "IPv4 or IPv6 Gateway for the master subnet")
 	f.Var(&v.aux, "aux-address", "Auxiliary IPv4 or IPv6 addresses used by Network driver")
 	f.Var(&v.ipam, "ipam-opt", "Set IPAM driver specific options")
+	f.StringSliceVar(&v.dns, "dns", nil, "DNS servers that the network's containers ask")
+	f.StringVar(&v.device, "interface-name", "", "Name of the bridge")
 	f.BoolVar(&v.ignore, "ignore", false, "Do not fail if the network is there already")
 	f.Bool("disable-dns", false, "Taken for podman's sake: names are not resolved on networks yet")
-	command.Extra(f, "ignore", "disable-dns")
+	command.Extra(f, "ignore", "disable-dns", "ipv4", "dns", "interface-name")
 }
 
 // request has no effects.
 func (v *Create) request(podman bool, words []string) (Network, error) {
 	n := Network{Driver: v.driver, Internal: v.internal, IPv6: v.ipv6, Attachable: v.attachable, Options: v.options, IPAM: v.ipam,
-		Labels: v.labels.Pairs}
+		Labels: v.labels.Pairs, NoIPv4: !v.ipv4, DNS: v.dns}
 	if len(words) == 1 {
 		n.Name = words[0]
 	}
 	if podman {
 		n.Options = dockerOptions(n.Options)
+	}
+	if v.device != "" {
+		n.Options = withOption(n.Options, bridgeName, v.device)
 	}
 	if err := v.unserved(); err != nil {
 		return n, err
@@ -76,12 +84,23 @@ func (v *Create) request(podman bool, words []string) (Network, error) {
 	return n, err
 }
 
+const bridgeName = "com.docker.network.bridge.name"
+
+func withOption(options command.Pairs, key, value string) command.Pairs {
+	out := command.Pairs{key: value}
+	maps.Copy(out, options)
+	return out
+}
+
 // dockerOptions are podman's options in docker's words.
 func dockerOptions(options map[string]string) map[string]string {
 	out := map[string]string{}
 	for k, value := range options {
-		if k == "mtu" {
+		switch k {
+		case "mtu":
 			k = "com.docker.network.driver.mtu"
+		case "bridge_name":
+			k = bridgeName
 		}
 		out[k] = value
 	}

@@ -63,7 +63,7 @@ func document(c *command.Call, n *Network) any {
 		return podmanDocument(n)
 	}
 	d := &wire.Network{
-		Name: n.Name, ID: n.ID, Created: n.Created.Format(time.RFC3339Nano), Scope: "local", Driver: n.Driver, EnableIPv6: n.IPv6,
+		Name: n.Name, ID: n.ID, Created: n.Created.Format(time.RFC3339Nano), Scope: "local", Driver: n.Driver, EnableIPv4: !n.NoIPv4, EnableIPv6: n.IPv6, DNS: n.DNS,
 		IPAM:     wire.IPAM{Driver: "default", Options: n.IPAM, Config: []wire.IPAMConfig{}},
 		Internal: n.Internal, Attachable: n.Attachable, Containers: map[string]wire.NetworkEndpoint{}, Options: n.Options, Labels: n.Labels,
 	}
@@ -117,6 +117,7 @@ type (
 		Labels    map[string]string `json:"labels,omitempty"`
 		Options   map[string]string `json:"options,omitempty"`
 		IPAM      map[string]string `json:"ipam_options,omitempty"`
+		Servers   []string          `json:"network_dns_servers,omitempty"`
 	}
 	podmanSubnet struct {
 		Subnet  netip.Prefix `json:"subnet"`
@@ -131,7 +132,7 @@ type (
 func podmanDocument(n *Network) any {
 	d := &podmanNetwork{
 		Name: n.Name, ID: n.ID, Driver: n.Driver, Interface: n.Device, Created: n.Created, IPv6: n.IPv6, Internal: n.Internal,
-		Labels: n.Labels, Options: n.Options, IPAM: map[string]string{"driver": "host-local"},
+		Labels: n.Labels, Options: n.Options, IPAM: map[string]string{"driver": "host-local"}, Servers: n.DNS,
 	}
 	for _, s := range n.Subnets {
 		one := podmanSubnet{Subnet: s.Prefix, Gateway: text(s.Gateway)}

@@ -14,6 +14,7 @@ type live struct{ e *engine.Engine }
 func (l live) NetworkCreate(ctx context.Context, n Network) (Network, error) {
 	r := network.CreateRequest{Network: network.Network{
 		Name: n.Name, Driver: n.Driver, Internal: n.Internal, IPv6: n.IPv6, Attachable: n.Attachable, Options: n.Options, IPAM: n.IPAM, Labels: n.Labels,
+		NoIPv4: n.NoIPv4, DNS: n.DNS,
 	}}
 	for _, s := range n.Subnets {
 		r.Subnets = append(r.Subnets, network.Subnet{Prefix: s.Prefix, Gateway: s.Gateway, Range: s.Range, Aux: s.Aux})
@@ -49,6 +50,7 @@ func networkOf(n *engine.NetworkInfo) Network {
 	out := Network{
 		ID: n.ID, Name: n.Name, Driver: n.Driver, Created: n.Created, Device: n.Device, Internal: n.Internal, IPv6: n.IPv6, Attachable: n.Attachable,
 		Options: n.Options, IPAM: n.IPAM, Labels: n.Labels, Users: n.Users,
+		NoIPv4: n.NoIPv4, DNS: n.DNS,
 	}
 	for _, s := range n.Subnets {
 		out.Subnets = append(out.Subnets, Subnet{Prefix: s.Prefix, Gateway: s.Gateway, Range: s.Range, Aux: s.Aux})
@@ -58,6 +60,16 @@ func networkOf(n *engine.NetworkInfo) Network {
 		out.Containers = append(out.Containers, Use{ID: string(u.Container), Name: u.Name, EndpointID: u.EndpointID, MAC: u.MAC, Interface: u.Interface, IPv4: u.IPv4, IPv6: u.IPv6})
 	}
 	return out
+}
+
+func (l live) NetworkUpdate(ctx context.Context, r Changes) (Network, error) {
+	n, err := engine.NetworkUpdate(ctx, l.e, network.UpdateRequest{
+		Network: r.Network, Labels: r.Labels, DropLabels: r.DropLabels, DNS: r.AddServers, DropDNS: r.DropServers, Options: r.Options,
+	})
+	if err != nil {
+		return Network{}, err
+	}
+	return networkOf(&engine.NetworkInfo{Network: *n}), nil
 }
 
 func (l live) NetworkRemove(ctx context.Context, name string, unused, containers bool) error {

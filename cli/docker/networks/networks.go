@@ -18,6 +18,8 @@ type Network struct {
 	Created                    time.Time
 	Device                     string
 	Internal, IPv6, Attachable bool
+	NoIPv4                     bool
+	DNS                        []string
 	Subnets                    []Subnet
 	Options, IPAM, Labels      map[string]string
 	Containers                 []Use
@@ -30,6 +32,14 @@ type Subnet struct {
 	Gateway netip.Addr
 	Range   netip.Prefix
 	Aux     map[string]netip.Addr
+}
+
+// Changes are what network update changes.
+type Changes struct {
+	Network                 string
+	Labels, Options         map[string]string
+	DropLabels              []string
+	AddServers, DropServers []string // of DNS
 }
 
 // Use is what a running container has on a network.
@@ -48,6 +58,7 @@ type Engine interface {
 type Keeper interface {
 	NetworkCreate(ctx context.Context, n Network) (Network, error)
 	NetworkList(ctx context.Context, filters map[string][]string) ([]Network, error)
+	NetworkUpdate(ctx context.Context, r Changes) (Network, error)
 	NetworkInspect(ctx context.Context, name string) (Network, error)
 	NetworkRemove(ctx context.Context, name string, unused, containers bool) error
 	NetworkPrune(ctx context.Context, filters map[string][]string) (names []string, err error)

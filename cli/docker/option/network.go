@@ -54,11 +54,15 @@ func (n *network) flags(f *pflag.FlagSet, c *config.Config) {
 	command.Extra(f, "no-hosts")
 }
 
-// addNetwork reads NAME, or name=NAME with what is asked of the endpoint.
+// addNetwork reads NAME, or name=NAME with what is asked of the endpoint, or podman's
+// NAME:… with the same.
 func (n *network) addNetwork(s string) error {
-	if !strings.Contains(s, "=") {
+	if !strings.Contains(s, "=") || strings.HasPrefix(s, "ns:") || strings.HasPrefix(s, "container:") {
 		n.asked = append(n.asked, config.Endpoint{Network: s})
 		return nil
+	}
+	if at := strings.IndexAny(s, ":=,"); s[at] == ':' {
+		s = "name=" + s[:at] + "," + s[at+1:]
 	}
 	fields, err := csv.NewReader(strings.NewReader(s)).Read()
 	if err != nil {

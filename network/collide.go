@@ -1,0 +1,61 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"berth/base/fault"
+	"berth/network/ipam"
+	"berth/sys/netlink"
+)
+
+// hostSubnets are those of the host's routes, in all tables, and addresses, but for
+// those by way of one device.
+func hostSubnets(c *netlink.Conn, except int) ([]netip.Prefix, error) {
+	var taken []netip.Prefix
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		routes, err := c.Routes(family)
+		if err != nil {
+			return nil, fmt.Errorf("list routes: %w", err)
+		}
+		for _, r := range routes {
+			if !isDefault(r.To) && (except == 0 || r.Index != except) {
+				taken = append(taken, r.To)
+			}
+		}
+	}
+	addresses, err := c.AllAddresses()
+	if err != nil {
+		return nil, fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range addresses {
+		if a.Index != except {
+			taken = append(taken, a.Prefix.Masked())
+		}
+	}
+	return taken, nil
+}
+
+// isDefault reports whether a route is for all that has no other: the default route,
+// or one of the two halves that tunnels put before it.
+func isDefault(to netip.Prefix) bool { return !to.IsValid() || to.Bits() <= 1 }
+
+// clear refuses subnets that the host has come to use for something else since the
+// network was made.
+func (n *Network) clear(c *netlink.Conn) error {
+	taken, err := hostSubnets(c, 0)
+	if err != nil {
+		return err
+	}
+	for _, sub := range n.Subnets {
+		for _, t := range taken {
+			if !ipam.Free(sub.Prefix, []netip.Prefix{t}) {
+				return fault.New(fault.Conflict, "Pool overlaps with other one on this address space: the subnet %s of network %s and the host's route to %s; take one of them away",
+					sub.Prefix, n.Name, t)
+			}
+		}
+	}
+	return nil
+}
