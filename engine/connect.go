@@ -3,7 +3,9 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"strings"
@@ -169,6 +171,10 @@ func joinPaths(ctx context.Context, e *Engine, c *config.Config) (*container.Nam
 		{c.Network.Mode, "net", &j.Network}, {c.Namespaces.PID, "pid", &j.PID}, {c.Namespaces.IPC, "ipc", &j.IPC}, {c.Namespaces.User, "user", &j.User},
 	} {
 		if p, ok := strings.CutPrefix(one.mode, "ns:"); ok {
+			// What is there the runtime finds out, of what it opens.
+			if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
+				return nil, fault.New(fault.NotFound, "join the %s namespace %s: there is nothing of that name", one.kind, p)
+			}
 			*one.into = p
 			continue
 		}

@@ -3,6 +3,7 @@ package network
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -42,20 +43,33 @@ func hostSubnets(c *netlink.Conn, except int) ([]netip.Prefix, error) {
 // or one of the two halves that tunnels put before it.
 func isDefault(to netip.Prefix) bool { return !to.IsValid() || to.Bits() <= 1 }
 
-// clear refuses subnets that the host has come to use for something else since the
-// network was made.
-func (n *Network) clear(c *netlink.Conn) error {
+// clear looks at the subnets of a network that comes up: the host may use them for
+// something else by now. In the place of one that nobody asked for comes another.
+func (s *builder) clear(c *netlink.Conn, n *Network) error {
 	taken, err := hostSubnets(c, 0)
 	if err != nil {
 		return err
 	}
-	for _, sub := range n.Subnets {
-		for _, t := range taken {
-			if !ipam.Free(sub.Prefix, []netip.Prefix{t}) {
-				return fault.New(fault.Conflict, "Pool overlaps with other one on this address space: the subnet %s of network %s and the host's route to %s; take one of them away",
-					sub.Prefix, n.Name, t)
-			}
+	n.Subnets = slices.Clone(n.Subnets)
+	for i := range n.Subnets {
+		sub := &n.Subnets[i]
+		at := slices.IndexFunc(taken, func(t netip.Prefix) bool { return !ipam.Free(sub.Prefix, []netip.Prefix{t}) })
+		if at < 0 {
+			continue
 		}
+		if sub.Asked || sub.Prefix.Addr().Is6() {
+			return fault.New(fault.Conflict, "Pool overlaps with other one on this address space: the subnet %s of network %s and the host's route to %s; take one of them away",
+				sub.Prefix, n.Name, taken[at])
+		}
+		all, err := s.takenSubnets(c, n.Device)
+		if err != nil {
+			return err
+		}
+		p, err := ipam.Choose(s.pools(), append(s.defaults(all), all...), false)
+		if err != nil {
+			return err
+		}
+		*sub = Subnet{Prefix: p, Gateway: p.Addr().Next()}
 	}
 	return nil
 }

@@ -115,7 +115,7 @@ func (s *builder) settle(c *netlink.Conn, n *Network) (*live, error) {
 	} else if link == nil && n.unmanaged() {
 		return nil, noBridge(n)
 	} else if link == nil {
-		if err := n.clear(c); err != nil {
+		if err := s.clear(c, l.Network); err != nil {
 			return nil, err
 		}
 	}

@@ -375,6 +375,14 @@ func TestCollisions(t *testing.T) {
 	}
 	host(t, "ip route delete 10.9.0.0/16 table 77")
 	w.run(Request{Endpoints: on("two")})
+	// One that nobody asked for is another one then.
+	host(t, "ip route add 172.22.0.0/17 via 192.0.2.1")
+	if g := w.run(Request{Endpoints: on("one")}); g.ip() != "172.23.0.2" {
+		t.Errorf("%s", g.ip())
+	}
+	if n, err := w.s.Find("one"); err != nil || n.Subnets[0].Prefix.String() != "172.23.0.0/16" {
+		t.Errorf("%+v, %v", n, err)
+	}
 }
 
 // What is changed of a network holds at once for who is on it.
