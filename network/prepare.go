@@ -149,7 +149,7 @@ func (r Request) check() error {
 // endpoints decides what the container has on each network; what was reserved
 // stands in e also on an error. Keep is what it has now and is to stay as it is,
 // may be nil.
-func (s *Store) endpoints(c *netlink.Conn, e *endpointFile, r Request, old, keep *endpointFile) ([]*live, error) {
+func (s *builder) endpoints(c *netlink.Conn, e *endpointFile, r Request, old, keep *endpointFile) ([]*live, error) {
 	var lives []*live
 	for i, want := range r.Endpoints {
 		n, l, err := s.network(c, want.Network)
@@ -218,7 +218,7 @@ func (e *endpointFile) lead() {
 }
 
 // network finds a network that containers can be connected to, and makes it.
-func (s *Store) network(c *netlink.Conn, name string) (*Network, *live, error) {
+func (s *builder) network(c *netlink.Conn, name string) (*Network, *live, error) {
 	n, err := s.find(name)
 	if err != nil {
 		return nil, nil, err
