@@ -71,6 +71,7 @@ install: all
 	@install -d $(UNITS)/system $(UNITS)/user
 	@sed 's|@BINDIR@|$(PREFIX)/bin|' cmd/berth/systemd/berth.service.in > $(UNITS)/system/berth.service
 	@sed 's|@BINDIR@|$(PREFIX)/bin|' cmd/berth/systemd/berth-user.service.in > $(UNITS)/user/berth.service
+	@sed 's|@BINDIR@|$(PREFIX)/bin|' cmd/berth/systemd/berth-network-watch.service.in > $(UNITS)/system/berth-network-watch.service
 	@for l in $(LINKS); do echo "link $$l to berth"; ln -sf berth $(DESTDIR)$(PREFIX)/bin/$$l || exit 1; done
 
 test:

@@ -116,6 +116,7 @@ func settle(ctx context.Context, e *Engine, l *container.Locked, p *passing) (*c
 		e.tell(rec, "oom", nil)
 	}
 	e.tell(rec, "die", map[string]string{"exitCode": strconv.Itoa(settled.Exit.Code)})
+	tellOfNetworks(e, rec, "disconnect")
 	return settled, nil
 }
 

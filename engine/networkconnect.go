@@ -105,6 +105,7 @@ func rewire(ctx context.Context, e *Engine, l *container.Locked, rec *container.
 				rec.Config.Network = had
 				err = cmp.Or(err, rewireLive(context.WithoutCancel(ctx), e, l, rec, f))
 			}
+			err = cmp.Or(err, e.Networks.Confirm(rec.ID))
 		}()
 	}
 	return l.Update(func(now *container.Record) error {
@@ -113,7 +114,8 @@ func rewire(ctx context.Context, e *Engine, l *container.Locked, rec *container.
 	})
 }
 
-// rewireLive gives a running container the networks of rec.
+// rewireLive gives a running container the networks of rec. The caller confirms it when
+// that is written down.
 func rewireLive(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, f *container.Facts) error {
 	conn, err := monitor.Dial(e.Containers.RunDir(rec.ID))
 	if err != nil {

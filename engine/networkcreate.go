@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"berth/base/fault"
+	"berth/container"
 	"berth/network"
 )
 
@@ -35,4 +36,22 @@ func tellOfNetwork(e *Engine, n *network.Network, action, container string) {
 		attributes["container"] = container
 	}
 	e.tellOf("network", action, n.ID, attributes)
+}
+
+// tellOfNetworks writes an event of each network of a container, which it comes to with
+// a start and leaves with its end.
+func tellOfNetworks(e *Engine, rec *container.Record, action string) {
+	c := &rec.Config.Network
+	var names []string
+	if c.Mode == network.None || c.Mode == network.Host {
+		names = []string{c.Mode}
+	}
+	for _, ep := range c.Networks() {
+		names = append(names, ep.Network)
+	}
+	for _, name := range names {
+		if n, err := e.Networks.Find(name); err == nil { // else it was removed meanwhile
+			tellOfNetwork(e, n, action, string(rec.ID))
+		}
+	}
 }

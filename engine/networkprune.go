@@ -25,6 +25,9 @@ func NetworkPrune(ctx context.Context, e *Engine, filters map[string][]string) (
 	if e.Defaults.Rootless { // who has none
 		return nil, nil
 	}
+	if err := finishRewiring(ctx, e); err != nil {
+		return nil, err
+	}
 	all, err := networkInfos(ctx, e)
 	if err != nil {
 		return nil, err
@@ -44,5 +47,6 @@ func NetworkPrune(ctx context.Context, e *Engine, filters map[string][]string) (
 		}
 		names = append(names, n.Name)
 	}
+	e.tellOf("network", "prune", "", map[string]string{"reclaimed": "0"})
 	return names, nil
 }

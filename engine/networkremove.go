@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"berth/base/fault"
 	"berth/network"
@@ -18,7 +19,13 @@ type NetworkRemoveRequest struct {
 // NetworkRemove removes a network that no running container is on.
 func NetworkRemove(ctx context.Context, e *Engine, r NetworkRemoveRequest) error {
 	n, err := e.Networks.Find(r.Network)
+	if fault.Is(err, fault.NotFound) && !e.Defaults.Rootless { // or what a killed command left of it
+		err = errors.Join(err, e.Networks.Sweep())
+	}
 	if err != nil {
+		return err
+	}
+	if err := finishRewiring(ctx, e); err != nil {
 		return err
 	}
 	uses, err := networkUsers(ctx, e)

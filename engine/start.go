@@ -152,6 +152,7 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 		return err
 	}
 	tellLinked(ctx, e, s.rec.ID)
+	tellOfNetworks(e, s.rec, "connect")
 	if s.waits {
 		u.Release()
 		return nil

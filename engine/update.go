@@ -20,6 +20,7 @@ type UpdateRequest struct {
 	Restart   *config.Restart  // nil: as it is
 	Meta      Meta
 	Shape     Shape
+	Ports     Ports
 }
 
 // Meta changes what a container is said to be, and its next start's environment.
@@ -84,12 +85,16 @@ func Update(ctx context.Context, e *Engine, r UpdateRequest) error {
 		if err := reshape(ctx, e, rec, in, &r.Shape, &u); err != nil {
 			return err
 		}
+		if err := republish(ctx, e, l, rec, f, &r.Ports, &u); err != nil {
+			return err
+		}
 		if err := limit(ctx, e, rec, &merged, f.State().Live(), r.Shape.ofDevices()); err != nil {
 			return err
 		}
 		err = l.Update(func(now *container.Record) error {
 			now.Config.Resources = merged
 			now.Mounts, now.Config.Mounts, now.Config.Devices.Add = rec.Mounts, rec.Config.Mounts, rec.Config.Devices.Add
+			now.Config.Network.Publish, now.Config.Network.PublishAll = rec.Config.Network.Publish, rec.Config.Network.PublishAll
 			if r.Restart != nil {
 				now.Config.Restart = *r.Restart
 			}
@@ -101,8 +106,11 @@ func Update(ctx context.Context, e *Engine, r UpdateRequest) error {
 		}
 		u.Release()
 		e.tell(rec, "update", nil)
-		if in == nil {
-			return nil
+		if !r.Ports.empty() {
+			err = e.Networks.Confirm(rec.ID)
+		}
+		if in == nil || err != nil {
+			return err
 		}
 		return dropVolumes(ctx, e, &had, rec)
 	})

@@ -3,11 +3,15 @@ package network
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"berth/base/fault"
+	"berth/base/ids"
 	"berth/base/undo"
 	"berth/network/bridge"
 	"berth/network/conntrack"
@@ -19,17 +23,21 @@ import (
 // Altered is what a running container has after Alter.
 type Altered struct {
 	*Attachment
-	// Moved: the published ports lead to another endpoint, or to none, and Hold
-	// are their sockets instead of those before.
+	// Moved: the published ports are others, or lead to another endpoint, or to none,
+	// and Hold are their sockets instead of those before.
 	Moved bool
 }
 
 // Alter puts a running container, whose namespace is given, on the networks that
 // the request names, none too: what it has on them stays as it is, it leaves
-// others, and joins new ones. Repeated it does what is missing. Published ports and
-// the default route go where they would be after a start. The kinds of errors are
-// Prepare's; after one the container has what it had, but perhaps less of what it
-// was to leave.
+// others, and joins new ones; and publishes the ports that the request names, where
+// those it has keep the host's. Repeated it does what is missing, devices that
+// somebody took away too. Published ports and the default route go where they would
+// be after a start. The kinds of errors are Prepare's; after one the container has
+// what it had, but perhaps less of what it was to leave.
+//
+// What it had is remembered until Confirm, for a caller that is killed before it has
+// written down what was asked for.
 func (s *Store) Alter(ctx context.Context, r Request, namespace *os.File) (_ *Altered, err error) {
 	if err := r.check(); err != nil {
 		return nil, err
@@ -63,11 +71,18 @@ func (s *Store) Alter(ctx context.Context, r Request, namespace *os.File) (_ *Al
 	if err := a.join(); err != nil {
 		return nil, err
 	}
-	if err := s.giveBack(old, a.now); err != nil {
-		return nil, err
+	for _, b := range append(old.before(), old) {
+		if err := s.giveBack(b, a.now); err != nil {
+			return nil, err
+		}
+	}
+	if portmap.Count(a.now.Ports) <= portmap.MaxHeld {
+		if err := s.drop("ports", a.now.Container); err != nil {
+			return nil, err
+		}
 	}
 	a.u.Release()
-	out := &Altered{a.now.attachment(), a.moved}
+	out := &Altered{a.now.attachment(), a.moved || a.republished}
 	out.Hold = a.held
 	return out, nil
 }
@@ -80,10 +95,16 @@ type altering struct {
 	old, now  *endpointFile
 	lives     []*live
 	namespace *os.File
-	moved     bool
-	held      []*os.File
-	u         undo.Stack
+	moved     bool // the ports lead to another endpoint, or it is not sure to which
+	// republished: the ports are others.
+	republished bool
+	held        []*os.File
+	u           undo.Stack
 }
+
+// unsure reports whether a change before this one was not confirmed: nobody knows how
+// far it came.
+func (a *altering) unsure() bool { return len(a.old.Was) > 0 }
 
 // decide finds out what the container is to have, and reserves addresses.
 func (a *altering) decide() (err error) {
@@ -94,21 +115,28 @@ func (a *altering) decide() (err error) {
 	if err != nil {
 		return err
 	}
-	a.moved = !a.old.same(a.now)
-	if !a.moved {
+	a.now.Was = append(slices.Clip(a.old.Was), earlier{a.old.Endpoints, a.old.Ports})
+	a.moved = a.unsure() || !a.old.same(a.now)
+	a.r.Publish = portmap.Keep(a.old.Ports, a.r.Publish)
+	if !a.moved && slices.Equal(a.old.Ports, a.r.Publish) {
 		a.now.Ports = a.old.Ports
 		return nil
-	}
-	for i, p := range a.old.Ports {
-		if p.Host != 0 && i < len(a.r.Publish) {
-			a.r.Publish[i] = p // it keeps the host's port
-		}
 	}
 	a.held, err = a.s.publish(a.now, &a.r, a.lives, true)
 	if err != nil {
 		return err
 	}
-	a.u.Push("let go of ports", func() error { portmap.CloseAll(a.held); return nil })
+	if a.republished = !slices.Equal(a.old.Ports, a.now.Ports); !a.moved && !a.republished {
+		portmap.CloseAll(a.held) // an internal network, which has none either way
+		a.held = nil
+	}
+	a.u.Push("let go of ports", func() error {
+		portmap.CloseAll(a.held)
+		if portmap.Count(a.old.Ports) > portmap.MaxHeld {
+			return a.s.put("ports", a.old.Container, a.old)
+		}
+		return a.s.drop("ports", a.old.Container)
+	})
 	return nil
 }
 
@@ -135,9 +163,11 @@ func (a *altering) open() error {
 	if err := a.s.announce(a.now, a.old); err != nil {
 		return err
 	}
-	add, remove := differences(a.old.guards(), a.now.guards())
-	if a.moved { // the same ports, which lead elsewhere
-		add, remove = append(add, a.now.portElements()...), append(remove, a.old.portElements()...)
+	had, has, shall := a.old.leavings(), a.old.elements(), a.now.elements()
+	add, remove := nft.Differences(had, shall)
+	back, away := nft.Differences(shall, has)
+	if a.unsure() {
+		add, back = shall, has // perhaps not all of them came to be
 	}
 	a.u.Push("close the firewall again", func() error {
 		if err := a.s.put("endpoints", a.old.Container, a.old); err != nil {
@@ -146,7 +176,7 @@ func (a *altering) open() error {
 		if err := a.s.announce(a.old, a.now); err != nil {
 			return err
 		}
-		return a.s.change(remove, add)
+		return a.s.change(back, away)
 	})
 	v6 := slices.ContainsFunc(a.now.Endpoints, func(e Attached) bool { return e.IPv6.IsValid() })
 	if slices.ContainsFunc(a.lives, (*live).leadsOut) {
@@ -154,28 +184,52 @@ func (a *altering) open() error {
 			return err
 		}
 	}
-	if err := a.s.change(add, remove); err != nil {
+	err := a.s.change(add, remove)
+	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST) {
+		return a.s.explain(fault.Wrap(fault.Conflict, err), a.now.Container, a.now.Ports)
+	}
+	if err != nil {
 		return err
 	}
-	if !a.moved {
-		return nil
-	}
-	return conntrack.Flush(published(slices.Concat(a.old.Ports, a.now.Ports)))
+	return a.forget()
 }
 
-// differences are the elements that come and that go.
-func differences(old, now []nft.Element) (add, remove []nft.Element) {
-	for _, e := range now {
-		if !e.In(old) {
-			add = append(add, e)
+// forget ends the flows to ports that lead elsewhere now.
+func (a *altering) forget() error {
+	ports := a.now.Ports
+	for _, b := range append(a.old.before(), a.old) {
+		ports = append(slices.Clip(ports), b.Ports...)
+	}
+	if !a.moved {
+		ports = slices.DeleteFunc(slices.Clone(ports), func(p Port) bool { return slices.Contains(a.old.Ports, p) && slices.Contains(a.now.Ports, p) })
+	}
+	return conntrack.Flush(published(ports))
+}
+
+// Confirm says that what the last Alter did is written down where it was asked for.
+func (s *Store) Confirm(container ids.ID) error {
+	e, err := s.endpoint(container)
+	if err != nil || e == nil || len(e.Was) == 0 {
+		return err
+	}
+	e.Was = nil
+	return s.put("endpoints", e.Container, e)
+}
+
+// Unconfirmed lists the containers whose last Alter was not confirmed: it is at work,
+// or who did it was killed.
+func (s *Store) Unconfirmed() ([]ids.ID, error) {
+	all, err := s.endpointFiles()
+	if err != nil {
+		return nil, err
+	}
+	var list []ids.ID
+	for _, e := range all {
+		if len(e.Was) > 0 && e.State == stateUp {
+			list = append(list, ids.ID(e.Container))
 		}
 	}
-	for _, e := range old {
-		if !e.In(now) {
-			remove = append(remove, e)
-		}
-	}
-	return add, remove
+	return list, nil
 }
 
 // join makes the devices that are missing, and moves the default route.
@@ -187,6 +241,13 @@ func (a *altering) join() error {
 		if err != nil {
 			return err
 		}
+		if link != nil && a.unsure() && attachedTo(a.old.Was[0].Endpoints, e.NetworkID) == nil {
+			// Who made it was perhaps killed before it had addresses.
+			if err := bridge.Remove(a.c, e.Device); err != nil {
+				return err
+			}
+			link = nil
+		}
 		if link == nil {
 			ports = append(ports, e.port(a.lives[i], hairpin))
 			if a.old.on(e.NetworkID) == nil {
@@ -194,13 +255,19 @@ func (a *altering) join() error {
 			}
 			continue
 		}
-		if !a.moved || !e.Default && !e.Default6 {
+		if err := bridge.Rejoin(a.c, link, e.port(a.lives[i], hairpin)); err != nil {
+			return err
+		}
+		if !a.moved && !a.republished || !e.Default && !e.Default6 {
 			continue
 		}
 		if hairpin {
 			if err := bridge.Hairpin(a.c, e.Device); err != nil {
 				return err
 			}
+		}
+		if !a.moved {
+			continue
 		}
 		if err := bridge.Lead(e.port(a.lives[i], hairpin), a.namespace); err != nil {
 			return fmt.Errorf("connect container %s: %w", a.now.Container, err)

@@ -15,6 +15,9 @@ func (w *world) alter(g *guest, r Request) (*Altered, error) {
 	r.Container, r.Name, r.Held = g.id, g.a.Name, g.a.Hold
 	a, err := w.s.Alter(ctx, r, g.File)
 	if err == nil {
+		err = w.s.Confirm(g.id)
+	}
+	if err == nil {
 		held := g.a.Hold
 		if a.Moved { // as the monitor does
 			portmap.CloseAll(held)

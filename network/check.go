@@ -5,10 +5,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"berth/base/atomicfile"
+	"berth/base/fault"
+	"berth/base/flock"
 	"berth/base/ids"
 )
 
@@ -19,8 +22,12 @@ type Finding struct {
 	Repaired bool
 }
 
-// Check looks for what killed verbs left: files that were being written, and what
-// is reserved for containers that are gone. With repair that goes.
+// Sweep takes away what is left of networks whose removal was killed.
+func (s *Store) Sweep() error { return s.dropGone() }
+
+// Check looks for what killed verbs left: files that were being written, what
+// is reserved for containers that are gone, and what is left of networks. With repair
+// that goes.
 func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
 	var out []Finding
 	for _, dir := range []string{s.run, s.root} {
@@ -37,6 +44,10 @@ func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
 		if err != nil {
 			return out, err
 		}
+	}
+	gone, err := s.goneNetworks(repair)
+	if out = append(out, gone...); err != nil {
+		return out, err
 	}
 	owners := map[string]string{}
 	names, err := s.names("endpoints")
@@ -69,4 +80,74 @@ func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
 		out = append(out, f)
 	}
 	return out, nil
+}
+
+// goneNetworks finds devices, addresses and locks of networks that have no record.
+func (s *Store) goneNetworks(repair bool) (out []Finding, err error) {
+	lives, err := s.lives()
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range lives {
+		if err := s.still(l.Network); fault.Is(err, fault.NotFound) {
+			path := filepath.Join(s.run, "nets", l.Network.ID+".json")
+			out = append(out, Finding{path, "device of network " + l.Network.Name + ", which is gone", repair})
+		}
+	}
+	if repair && len(out) > 0 {
+		if err := s.dropGone(); err != nil {
+			return out, err
+		}
+	}
+	for _, kind := range []string{"addresses", "locks"} {
+		list, _ := os.ReadDir(filepath.Join(s.run, kind))
+		for _, entry := range list {
+			if len(entry.Name()) != idLength {
+				continue // one of the locks for all
+			}
+			is, repaired, err := s.leftOf(entry.Name(), kind == "addresses", repair)
+			if err != nil {
+				return out, err
+			}
+			if is {
+				out = append(out, Finding{filepath.Join(s.run, kind, entry.Name()), "left of a network that is gone", repaired})
+			}
+		}
+	}
+	return out, nil
+}
+
+// idLength is the length of a network's id.
+const idLength = 64
+
+// leftOf reports whether there is no network of an id, of which something is there, and
+// with repair takes that away.
+func (s *Store) leftOf(id string, addresses, repair bool) (is, repaired bool, err error) {
+	if s.isBuiltIn(id) || s.recorded(id) {
+		return false, false, nil
+	}
+	held, err := s.lock(id, flock.TryLock)
+	if fault.Is(err, fault.Busy) {
+		return false, false, nil // somebody is at it
+	}
+	if err != nil {
+		return false, false, err
+	}
+	defer held.Unlock()
+	if s.recorded(id) { // meanwhile
+		return false, false, nil
+	}
+	if repair {
+		err = s.book().Clear(id)
+	}
+	if err == nil && (repair || addresses) { // with addresses, the lock is perhaps our own
+		err = held.Remove()
+	}
+	return true, repair && err == nil, err
+}
+
+// recorded reports whether somebody made a network of that id.
+func (s *records) recorded(id string) bool {
+	made, err := s.made()
+	return err != nil || slices.ContainsFunc(made, func(n *Network) bool { return n.ID == id })
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -122,26 +123,32 @@ func (s *Store) takeAway(c *netlink.Conn, e, keep *endpointFile) error {
 	if err := s.retract(e); err != nil {
 		return err
 	}
-	if len(e.Ports) == 0 && len(e.Endpoints) > 0 {
+	ports, before := e.Ports, e.before()
+	for _, b := range before {
+		ports = append(slices.Clip(ports), b.Ports...)
+	}
+	if len(ports) == 0 && len(e.Endpoints) > 0 {
 		// What a port that is no more may claim can wait: a removal keeps the
 		// kernel's firewall busy for some 10 ms.
 		err = s.put("gone", e.Endpoints[0].EndpointID, e)
 	}
-	if len(e.Ports) > 0 || errors.Is(err, unix.ENOSPC) {
-		err = s.change(nil, e.elements())
+	if len(ports) > 0 || len(e.Endpoints) == 0 && len(before) > 0 || errors.Is(err, unix.ENOSPC) {
+		err = s.change(nil, e.leavings())
 	}
 	if err != nil {
 		return err
 	}
-	for _, a := range e.Endpoints {
-		if err := bridge.Silence(c, a.Device); err != nil {
-			return err
-		}
-		if err := a.unlimit(c); err != nil {
-			return err
+	for _, one := range append(before, e) {
+		for _, a := range one.Endpoints {
+			if err := bridge.Silence(c, a.Device); err != nil {
+				return err
+			}
+			if err := a.unlimit(c); err != nil {
+				return err
+			}
 		}
 	}
-	if err := conntrack.Flush(published(e.Ports)); err != nil {
+	if err := conntrack.Flush(published(ports)); err != nil {
 		return err
 	}
 	if err := s.drop("ports", e.Container); err != nil {
@@ -153,8 +160,13 @@ func (s *Store) takeAway(c *netlink.Conn, e, keep *endpointFile) error {
 		}
 		return s.drop("endpoints", e.Container)
 	}
+	for _, b := range before {
+		if err := s.giveBack(b, keep); err != nil {
+			return err
+		}
+	}
 	rest := *keep
-	rest.State, rest.Ports, rest.Resolver = stateDown, nil, ""
+	rest.State, rest.Ports, rest.Resolver, rest.Was = stateDown, nil, "", nil
 	return s.put("endpoints", e.Container, &rest)
 }
 

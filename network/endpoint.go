@@ -33,6 +33,15 @@ type endpointFile struct {
 	Naming    Naming     `json:"naming,omitzero"`
 	// Resolver is the network whose resolver serves the container, "" none.
 	Resolver string `json:"resolver,omitempty"`
+	// Was is what it had before changes that are not confirmed, the oldest first: of
+	// that, too, something may be there.
+	Was []earlier `json:"was,omitempty"`
+}
+
+// earlier is what a container had.
+type earlier struct {
+	Endpoints []Attached `json:"endpoints,omitempty"`
+	Ports     []Port     `json:"ports,omitempty"`
 }
 
 func (e *endpointFile) bootID() string { return e.Boot }
@@ -124,21 +133,15 @@ func (e *endpointFile) same(o *endpointFile) bool {
 	return id(v4) == id(o4) && id(v6) == id(o6)
 }
 
-// elements are the firewall's for a container.
-func (e *endpointFile) elements() []nft.Element { return append(e.guards(), e.portElements()...) }
-
-// guards are what its ends may claim, portElements whither its published ports lead.
-func (e *endpointFile) guards() (list []nft.Element) {
+// elements are the firewall's for a container: what its ends may claim, and whither
+// its published ports lead.
+func (e *endpointFile) elements() (list []nft.Element) {
 	for _, a := range e.Endpoints {
 		list = append(list, a.guard()...)
 	}
-	return list
-}
-
-func (e *endpointFile) portElements() (list []nft.Element) {
 	v4, v6 := e.leading()
 	if v4 == nil {
-		return nil
+		return list
 	}
 	var nat, direct portmap.Target
 	for _, one := range []struct {
@@ -160,6 +163,23 @@ func (e *endpointFile) portElements() (list []nft.Element) {
 	}
 	for _, o := range portmap.Openings(e.Ports, direct) {
 		list = append(list, o.Element())
+	}
+	return list
+}
+
+// before are the states of it that Was tells of.
+func (e *endpointFile) before() (list []*endpointFile) {
+	for _, w := range e.Was {
+		list = append(list, &endpointFile{Container: e.Container, Endpoints: w.Endpoints, Ports: w.Ports})
+	}
+	return list
+}
+
+// leavings are all elements that may be there of it.
+func (e *endpointFile) leavings() []nft.Element {
+	list := e.elements()
+	for _, b := range e.before() {
+		list = append(list, b.elements()...)
 	}
 	return list
 }

@@ -306,7 +306,7 @@ func TestDatagramsFollow(t *testing.T) {
 	w.run(Request{}) // has the address now
 	b := w.run(Request{Publish: publish})
 	w.serve(b.Namespace, "udp4", ":53")
-	if !answered(10 * time.Second) {
+	if !answered(2 * time.Second) {
 		t.Error("the next container is not reached")
 	}
 }

@@ -140,8 +140,7 @@ func (s *firewall) mend(f *nft.Conn, add, remove []nft.Element) error {
 	if err := s.pass(f); err != nil {
 		return err
 	}
-	elements = slices.DeleteFunc(elements, func(e nft.Element) bool { return e.In(add) || e.In(remove) })
-	if err := f.Install(append(elements, add...)); err != nil {
+	if err := f.Install(append(nft.Without(elements, add, remove), add...)); err != nil {
 		return err
 	}
 	w := wall{Boot: s.boot}
@@ -241,7 +240,7 @@ func (s *firewall) sweep() error {
 			return err
 		}
 		if found {
-			list = append(list, e.elements()...)
+			list = append(list, e.leavings()...)
 		}
 	}
 	if err := s.change(nil, list); err != nil {
@@ -278,6 +277,17 @@ func (w *ways) elements() (list []nft.Element) {
 		}
 	}
 	return list
+}
+
+// unsee has the next forward look at all devices again.
+func (s *firewall) unsee() error {
+	var w ways
+	found, err := s.get("", "forwarding", &w)
+	if err != nil || !found || len(w.Seen) == 0 {
+		return err
+	}
+	w.Seen = nil
+	return s.put("", "forwarding", &w)
 }
 
 // forward lets packets through the host's devices that have addresses, for

@@ -1,10 +1,13 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
 	"berth/base/flock"
@@ -70,6 +73,9 @@ func (s *builder) build(c *netlink.Conn, n *Network) (*live, error) {
 			return nil, err
 		}
 	}
+	if err := s.rejoin(c, l); err != nil {
+		return nil, err
+	}
 	if err := s.tellOthers(); err != nil {
 		return nil, err
 	}
@@ -78,6 +84,29 @@ func (s *builder) build(c *netlink.Conn, n *Network) (*live, error) {
 	}
 	l.Ready = true
 	return l, s.put("nets", n.ID, l)
+}
+
+// rejoin puts the ports of a network's containers where they belong: those of a bridge
+// that somebody removed are left without one.
+func (s *builder) rejoin(c *netlink.Conn, l *live) error {
+	all, err := s.endpointFiles()
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		a := e.on(l.Network.ID)
+		if a == nil || e.State != stateUp {
+			continue
+		}
+		link, err := bridge.Find(c, a.Device)
+		if err == nil && link != nil {
+			err = bridge.Rejoin(c, link, a.port(l, a.hairpin(e.Ports)))
+		}
+		if err != nil && !errors.Is(err, unix.ENODEV) { // it went meanwhile
+			return err
+		}
+	}
+	return nil
 }
 
 // decided is what was decided for a network in this boot, now if it was not yet.

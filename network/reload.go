@@ -15,8 +15,9 @@ import (
 	"berth/sys/netlink"
 )
 
-// Reload puts bridges, forwarding and the firewall back as the records say they
-// are: after somebody flushed or removed them.
+// Reload puts bridges, with the ports that are still there, forwarding and the firewall
+// back as the records say they are: after somebody flushed or removed them. Devices of
+// containers that are gone are for Alter.
 func (s *Store) Reload(ctx context.Context) error {
 	c, err := netlink.Open()
 	if err != nil {
@@ -41,6 +42,9 @@ func (s *Store) Reload(ctx context.Context) error {
 		out = out || l.leadsOut()
 	}
 	if out {
+		if err := s.unsee(); err != nil {
+			return err
+		}
 		if err := s.forward(c, v6); err != nil {
 			return err
 		}

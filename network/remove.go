@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -102,7 +103,7 @@ func (s *builder) tearDown(n *Network) error {
 				return err
 			}
 		}
-		if err := s.dropNames(n.ID); err != nil {
+		if err := cmp.Or(s.dropNames(n.ID), s.book().Clear(n.ID)); err != nil {
 			return err
 		}
 		// Last, so that a killed removal is found, and taken up again.

@@ -13,6 +13,7 @@ import (
 	"berth/base/fault"
 	"berth/base/flock"
 	"berth/network/bridge"
+	"berth/network/nft"
 	"berth/sys/netlink"
 )
 
@@ -131,7 +132,7 @@ func (s *builder) updateLive(n *Network) error {
 			return err
 		}
 	}
-	add, remove := differences(old.firewall().Elements(), l.firewall().Elements())
+	add, remove := nft.Differences(old.firewall().Elements(), l.firewall().Elements())
 	return s.change(add, remove)
 }
 

@@ -166,9 +166,10 @@ func networkVerbs() []*command.Entry {
 	rm := row("rm", "NETWORK [NETWORK...]", "Remove one or more networks", atLeast(1), func() command.Verb { return new(networks.Remove) })
 	rm.Aliases = []string{"remove"}
 	exists := row("exists", "NETWORK", "Check if a network exists", exactly(1), func() command.Verb { return new(networks.Exists) })
-	exists.Extra = true
 	update := row("update", "[OPTIONS] NETWORK", "Update a network", exactly(1), func() command.Verb { return new(networks.Update) })
-	update.Extra = true
+	reload := row("reload", "[OPTIONS] [CONTAINER...]", "Make the rules and devices of containers' networks anew", atLeast(0), func() command.Verb { return new(networks.Reload) })
+	watch := row("watch", "", "Mend what others flush of rules and devices, until it is stopped", exactly(0), func() command.Verb { return new(networks.Watch) })
+	exists.Extra, update.Extra, reload.Extra, watch.Extra = true, true, true, true
 	return []*command.Entry{
 		{Path: "network", Use: "COMMAND", Short: "Manage networks"},
 		row("connect", "[OPTIONS] NETWORK CONTAINER", "Connect a container to a network", exactly(2), func() command.Verb { return new(networks.Connect) }),
@@ -177,7 +178,7 @@ func networkVerbs() []*command.Entry {
 		row("inspect", "[OPTIONS] NETWORK [NETWORK...]", "Display detailed information on one or more networks", atLeast(1), func() command.Verb { return new(networks.Inspect) }),
 		list,
 		row("prune", "[OPTIONS]", "Remove all unused networks", exactly(0), func() command.Verb { return new(networks.Prune) }),
-		rm, exists, update,
+		rm, exists, update, reload, watch,
 	}
 }
 

@@ -172,6 +172,29 @@ func Silence(c *netlink.Conn, name string) error {
 	return fmt.Errorf("silence port %s: %w", name, err)
 }
 
+// Rejoin makes a port that is there one of its bridge again, and sets it up: somebody
+// took it from it, or the bridge is another one.
+func Rejoin(c *netlink.Conn, l *netlink.Link, p Port) error {
+	b, err := Find(c, p.Bridge)
+	if err != nil {
+		return err
+	}
+	if b == nil {
+		return fault.New(fault.NotFound, "connect to bridge %s: it is not there", p.Bridge)
+	}
+	if l.Master == b.Index && l.Up {
+		return nil
+	}
+	list := []netlink.Request{netlink.LinkRequest(0, l.Index, netlink.Up, netlink.AppendUint32(nil, unix.IFLA_MASTER, uint32(b.Index)))}
+	if p.Hairpin || p.Isolated {
+		list = append(list, netlink.LinkRequest(0, l.Index, netlink.Keep, netlink.Nest(nil, unix.IFLA_LINKINFO, slave(p))))
+	}
+	if err := all(c, list); err != nil {
+		return fmt.Errorf("connect port %s to bridge %s: %w", p.Device, p.Bridge, err)
+	}
+	return nil
+}
+
 // Hairpin lets frames of a port go back where they came from.
 func Hairpin(c *netlink.Conn, name string) error {
 	a := netlink.Nest(netlink.AppendString(nil, unix.IFLA_IFNAME, name), unix.IFLA_LINKINFO, slave(Port{Hairpin: true}))

@@ -22,11 +22,52 @@ type Element struct {
 	last      bool   // the first key after a plain interval
 }
 
-// In reports whether a list has an element of the same set and key.
-func (e Element) In(list []Element) bool {
-	return slices.ContainsFunc(list, func(o Element) bool {
-		return o.family == e.family && o.set == e.set && o.last == e.last && bytes.Equal(o.key, e.key)
-	})
+// place is what a set has once: two elements of one place are the same, or one of
+// them is in the way of the other.
+type place struct {
+	family byte
+	set    string
+	key    string
+	last   bool
+}
+
+func (e Element) place() place { return place{e.family, e.set, string(e.key), e.last} }
+
+// Without are the elements of a list in whose places none of others is.
+func Without(list []Element, others ...[]Element) (rest []Element) {
+	taken := map[place]bool{}
+	for _, o := range others {
+		for _, e := range o {
+			taken[e.place()] = true
+		}
+	}
+	for _, e := range list {
+		if !taken[e.place()] {
+			rest = append(rest, e)
+		}
+	}
+	return rest
+}
+
+// Differences are the elements that come and that go where those of old shall become
+// those of now: one that leads elsewhere goes and comes.
+func Differences(old, now []Element) (add, remove []Element) {
+	return changed(old, now), changed(now, old)
+}
+
+// changed are those of now that are not among old.
+func changed(old, now []Element) (list []Element) {
+	has := make(map[place]Element, len(old))
+	for _, e := range old {
+		has[e.place()] = e
+	}
+	for _, e := range now {
+		o, ok := has[e.place()]
+		if !ok || !bytes.Equal(o.keyEnd, e.keyEnd) || !bytes.Equal(o.data, e.data) {
+			list = append(list, e)
+		}
+	}
+	return list
 }
 
 // Network is a bridge as the firewall sees it.
@@ -224,14 +265,14 @@ const perRequest = 400
 // elementRequests groups elements by their set, in the order in which the sets
 // appear first.
 func (c *Conn) elementRequests(kind, flags uint16, elements []Element) []netlink.Request {
-	type place struct {
+	type group struct {
 		family byte
 		set    string
 	}
-	var order []place
-	groups := map[place][]Element{}
+	var order []group
+	groups := map[group][]Element{}
 	for _, e := range elements {
-		p := place{e.family, e.set}
+		p := group{e.family, e.set}
 		if groups[p] == nil {
 			order = append(order, p)
 		}

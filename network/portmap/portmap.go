@@ -56,6 +56,44 @@ func (p Port) Check() error {
 	return nil
 }
 
+// Keep puts what a container has in the place of what is asked for it, where that is
+// the same or would do: it keeps the host's ports.
+func Keep(have, asked []Port) []Port {
+	rest, out, done := slices.Clone(have), slices.Clone(asked), make([]bool, len(asked))
+	for _, fits := range []func(h, p Port) bool{
+		func(h, p Port) bool { return h.serves(p) && h.Address == p.Address && h.Host == p.Host },
+		Port.serves,
+	} {
+		for i, p := range asked {
+			p.Count = max(p.Count, 1)
+			at := slices.IndexFunc(rest, func(h Port) bool { return !done[i] && fits(h, p) })
+			if at >= 0 {
+				out[i], done[i] = rest[at], true
+				rest = slices.Delete(rest, at, at+1)
+			}
+		}
+	}
+	for i, p := range asked { // a part of a range for which any port did
+		p.Count = max(p.Count, 1)
+		for _, h := range rest {
+			if !done[i] && p.Host == 0 && h.Protocol == p.Protocol && h.at(p.Address) && h.Container <= p.Container && p.Container-h.Container+p.Count <= h.Count {
+				out[i], done[i] = h, true
+				out[i].Host, out[i].Container, out[i].Count = h.Host+p.Container-h.Container, p.Container, p.Count
+			}
+		}
+	}
+	return out
+}
+
+// serves reports whether a decided port is one that p asks for.
+func (p Port) serves(asked Port) bool {
+	return p.Protocol == asked.Protocol && p.Container == asked.Container && p.Count == asked.Count && p.at(asked.Address) &&
+		(asked.Host == 0 || asked.Host <= p.Host && p.Host <= max(asked.HostEnd, asked.Host))
+}
+
+// at reports whether a port is where a was asked for; zero: wherever it is put.
+func (p Port) at(a netip.Addr) bool { return !a.IsValid() || p.Address == a }
+
 // Any reports whether there is a choice of the host's port.
 func (p Port) Any() bool { return p.Host == 0 || p.HostEnd > p.Host }
 

@@ -17,6 +17,8 @@ type Link struct {
 	Alias string // what somebody wrote on it
 	// Address is the link's own.
 	Address []byte
+	// Master is the number of the bridge that it is a port of, 0 of none.
+	Master int
 }
 
 // infoMessage is struct ifinfomsg.
@@ -73,6 +75,8 @@ func links(list []Message) (all []*Link) {
 				l.Alias = a.String()
 			case unix.IFLA_ADDRESS:
 				l.Address = a.Data
+			case unix.IFLA_MASTER:
+				l.Master = int(a.Uint32())
 			case unix.IFLA_LINKINFO:
 				l.Kind = kind(a.Data)
 			}

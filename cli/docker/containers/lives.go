@@ -247,7 +247,7 @@ func (c changes) Rename(ctx context.Context, name, newName string) error {
 }
 
 func (c changes) Update(ctx context.Context, name string, u Changed) ([]string, error) {
-	return nil, engine.Update(ctx, c.e, engine.UpdateRequest{Container: name, Resources: u.Resources, Restart: u.Restart, Meta: u.Meta, Shape: u.Shape})
+	return nil, engine.Update(ctx, c.e, engine.UpdateRequest{Container: name, Resources: u.Resources, Restart: u.Restart, Meta: u.Meta, Shape: u.Shape, Ports: u.Ports})
 }
 
 func (c changes) Exists(ctx context.Context, name string) (bool, error) {

@@ -138,6 +138,7 @@ type Changed struct {
 	Restart   *config.Restart // nil: as it is
 	Meta      engine.Meta
 	Shape     engine.Shape
+	Ports     engine.Ports
 }
 
 // CommitRequest makes an image of a container.

@@ -17,6 +17,7 @@ type Update struct {
 	limits  option.Limits
 	meta    option.Meta
 	shape   option.Shape
+	ports   option.Ports
 	restart string
 	flags   *pflag.FlagSet
 }
@@ -27,6 +28,7 @@ func (v *Update) Flags(f *pflag.FlagSet) {
 	v.limits.UpdateOnly(f)
 	v.meta.Flags(f)
 	v.shape.Flags(f)
+	v.ports.Flags(f)
 	f.StringVar(&v.restart, "restart", "", "Restart policy to apply when a container exits")
 }
 
@@ -39,6 +41,7 @@ func (v *Update) request(a option.Around) (Changed, error) {
 	}
 	u := Changed{Resources: v.limits.Resources()}
 	u.Shape.Mounts, u.Shape.NoMounts, u.Shape.Devices, u.Shape.NoDevices = v.shape.Value()
+	u.Ports.Publish, u.Ports.NoPublish = v.ports.Value()
 	var err error
 	if u.Meta.Labels, u.Meta.NoLabels, u.Meta.Env, err = v.meta.Value(a); err != nil {
 		return u, err

@@ -3,6 +3,7 @@ package networks
 import (
 	"context"
 
+	"berth/container"
 	"berth/container/config"
 	"berth/engine"
 	"berth/network"
@@ -78,6 +79,18 @@ func (l live) NetworkRemove(ctx context.Context, name string, unused, containers
 
 func (l live) NetworkPrune(ctx context.Context, filters map[string][]string) ([]string, error) {
 	return engine.NetworkPrune(ctx, l.e, filters)
+}
+
+func (l live) NetworkReload(ctx context.Context, r engine.NetworkReloadRequest, done func(id string, err error)) error {
+	return engine.NetworkReload(ctx, l.e, r, func(id container.ID, err error) { done(string(id), err) })
+}
+
+func (l live) NetworkWatch(ctx context.Context, told func([]string, error)) error {
+	return network.Watch(ctx, func() error {
+		mended, err := engine.NetworkMend(ctx, l.e)
+		told(mended, err)
+		return err
+	})
 }
 
 func (l live) NetworkConnect(ctx context.Context, container string, e config.Endpoint) error {

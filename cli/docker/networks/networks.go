@@ -10,6 +10,7 @@ import (
 	"berth/base/fault"
 	"berth/cli/docker/command"
 	"berth/container/config"
+	"berth/engine"
 )
 
 // Network is one network as lists and inspect show it.
@@ -66,6 +67,10 @@ type Keeper interface {
 
 // Plugs connects containers.
 type Plugs interface {
+	// NetworkReload makes rules and devices of containers anew; done is told of each.
+	NetworkReload(ctx context.Context, r engine.NetworkReloadRequest, done func(id string, err error)) error
+	// NetworkWatch mends what others flush until ctx ends, and tells of it.
+	NetworkWatch(ctx context.Context, told func(mended []string, err error)) error
 	NetworkConnect(ctx context.Context, container string, e config.Endpoint) error
 	NetworkDisconnect(ctx context.Context, network, container string, force bool) error
 }

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"berth/cli/docker/command"
 	"berth/container/config"
 )
@@ -31,6 +33,28 @@ func (n *network) ports(c *config.Network) error {
 	}
 	return nil
 }
+
+// Ports is what update changes of the published ports; docker has none of these flags.
+type Ports struct{ add, remove []config.Port }
+
+// Flags adds them.
+func (p *Ports) Flags(f *pflag.FlagSet) {
+	into := func(list *[]config.Port) *value {
+		return &value{kind: "list", take: func(spec string) error {
+			one, err := publish(spec)
+			if err == nil {
+				*list = append(*list, one)
+			}
+			return err
+		}}
+	}
+	f.Var(into(&p.add), "publish-add", "Publish one more port, at once if it runs; as --publish of run")
+	f.Var(into(&p.remove), "publish-rm", "Publish a port no longer, written as it was published or by the container's port alone")
+	command.Extra(f, "publish-add", "publish-rm")
+}
+
+// Value is what they ask for.
+func (p *Ports) Value() (add, remove []config.Port) { return p.add, p.remove }
 
 // publish reads [[ADDRESS:][HOST]:]CONTAINER[/PROTOCOL], where HOST and
 // CONTAINER may be ranges, or target=CONTAINER,published=HOST,protocol=….

@@ -19,6 +19,7 @@ import (
 // it would be seen.
 type place struct {
 	*berth.Berth
+	nets  []string // files of networks that are up then
 	links []string // of the network that it is in, when nothing runs
 	store []string // what is in the store of images then
 	mount string   // of the test itself, in the place
@@ -37,6 +38,7 @@ func newPlace(dir string) (*place, error) {
 	if err := p.Do("run", "--rm", "berth/base", "true").Err(); err != nil {
 		return nil, errors.Join(err, b.Remove())
 	}
+	p.nets, _ = filepath.Glob(p.Run + "/network/nets/*")
 	p.links, err = netns.LinksWithout("ve")
 	if err == nil {
 		p.store, err = p.stored()
@@ -98,6 +100,11 @@ func (p *place) clean() error {
 	if err == nil && len(staged) > 0 {
 		err = fmt.Errorf("left behind: %q", staged)
 	}
+	// Of ends of containers some is left for later, but nothing that leads anywhere.
+	rules, failed := netns.Run("nft", "list", "ruleset")
+	if failed != nil || strings.Contains(rules, "br-") || strings.Contains(rules, " 1809") {
+		err = errors.Join(err, failed, fmt.Errorf("left in the firewall:\n%s", rules))
+	}
 	if stored, failed := p.stored(); failed != nil || !slices.Equal(stored, p.store) {
 		err = errors.Join(err, failed, fmt.Errorf("left in the store: %q", slices.DeleteFunc(stored, func(path string) bool { return slices.Contains(p.store, path) })))
 	}
@@ -111,7 +118,7 @@ func (p *place) clean() error {
 func (p *place) staged() (all []string, err error) {
 	for _, dir := range []string{p.Run, p.Root() + "/containers", p.Root() + "/volumes", p.Root() + "/networks"} {
 		if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && strings.HasPrefix(d.Name(), ".stage-") {
+			if err == nil && (strings.HasPrefix(d.Name(), ".stage-") || strings.HasPrefix(d.Name(), ".new-")) {
 				all = append(all, path)
 			}
 			return nil
@@ -165,7 +172,7 @@ func (p *place) look() error {
 	for _, pattern := range []string{
 		"root/containers/d/*", "root/containers/names/*", "root/volumes/*", "root/snapshots/trash/*", "run/containers/[0-9a-f]*", "run/containers/.stage-*", "run/oci/*", "run/ids/[0-9a-f]*",
 		"run/mounts/*", "run/network/endpoints/*", "run/network/ports/*", "run/network/addresses/owners/*", "run/network/addresses/*/*.*",
-		"run/locks/containers/[0-9a-f]*", "run/locks/volumes/*",
+		"run/locks/containers/[0-9a-f]*", "run/locks/volumes/*", "root/networks/*", "run/network/nets/*",
 	} {
 		where, rest, _ := strings.Cut(pattern, "/")
 		found, _ := filepath.Glob(map[string]string{"root": p.Root(), "run": p.Run}[where] + "/" + rest)
@@ -173,7 +180,7 @@ func (p *place) look() error {
 	}
 	left = slices.DeleteFunc(left, func(path string) bool { // see clean
 		st, err := os.Lstat(path)
-		return err == nil && st.Mode().IsRegular() && strings.HasPrefix(filepath.Base(path), ".stage-")
+		return slices.Contains(p.nets, path) || err == nil && st.Mode().IsRegular() && (strings.HasPrefix(filepath.Base(path), ".stage-") || strings.HasPrefix(filepath.Base(path), ".new-"))
 	})
 	left = append(left, p.Cgroups()...)
 	mounts, err := os.ReadFile("/proc/self/mountinfo")

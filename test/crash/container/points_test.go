@@ -34,6 +34,12 @@ var perVerb = []struct {
 	n    int
 }{{"kill", 7}, {"ENOSPC", 2}, {"EIO", 2}}
 
+// perNetworkVerb is that of a verb on networks.
+var perNetworkVerb = []struct {
+	what string
+	n    int
+}{{"kill", 5}, {"ENOSPC", 1}, {"EIO", 1}}
+
 // report is the tracer's.
 type report struct {
 	Calls, Files int
@@ -138,7 +144,11 @@ func counted(t *testing.T, these []verb) []report {
 }
 
 func (v *verb) points(rng *rand.Rand, counted report) (all []point) {
-	for _, k := range perVerb {
+	some := perVerb
+	if v.ofNetwork() {
+		some = perNetworkVerb
+	}
+	for _, k := range some {
 		of := counted.Files
 		if k.what == "kill" {
 			of = counted.Calls
@@ -189,7 +199,7 @@ func (x point) try(p *place) error {
 	if rep.Hit != "" { // else it made fewer calls this time
 		err = x.ended(r)
 	}
-	if err == nil && r.Out != "" && x.verb.done != nil && (rep.Hit == "" || strings.Contains(rep.Hit, "of process 0 of")) {
+	if err == nil && (r.Out != "" || r.Code == 0) && x.verb.done != nil && (rep.Hit == "" || strings.Contains(rep.Hit, "of process 0 of")) {
 		err = x.verb.done(p, r)
 	}
 	if err == nil {

@@ -3,8 +3,12 @@ package container
 import (
 	"errors"
 	"fmt"
+	"net"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"berth/test/berth"
 )
@@ -13,8 +17,9 @@ import (
 type verb struct {
 	name    string
 	words   []string
-	prepare []string // before it, one command; nil for none
-	again   []string // what the same command, run again, may say in place of success
+	first   [][]string // before that
+	prepare []string   // before it, one command; nil for none
+	again   []string   // what the same command, run again, may say in place of success
 	// done looks whether what the command has said is so.
 	done func(p *place, said berth.Result) error
 }
@@ -41,17 +46,58 @@ func verbs() []verb {
 		{name: "stop", words: []string{"stop", "-t", "0", "one"}, prepare: run("run", "-d", "--name", "one", "-p", "127.0.0.1::80"), done: stopped},
 		{name: "restart", words: []string{"restart", "-t", "0", "one"}, prepare: run("run", "-d", "--rm", "--name", "one", "-v", "/data"), again: []string{gone}, done: runs},
 		{name: "rm", words: []string{"rm", "-v", "one"}, prepare: run("create", "--name", "one", "-v", "/data"), again: []string{gone}, done: removed},
+		{name: "net-create", words: []string{"network", "create", "net"}, again: []string{"already exists"}, done: onNetwork("")},
+		{name: "net-rm", words: []string{"network", "rm", "net"}, first: [][]string{{"network", "create", "net"}, {"run", "--rm", "--network", "net", "berth/base", "true"}}, again: []string{"No such network"}, done: noNetwork},
+		{name: "net-connect", words: []string{"network", "connect", "net", "one"}, first: [][]string{{"network", "create", "net"}}, prepare: run("run", "-d", "--name", "one", "-p", "127.0.0.1::80"), again: []string{"already exists in network"}, done: onNetwork("eth1")},
+		{name: "net-disconnect", words: []string{"network", "disconnect", "bridge", "one"}, first: [][]string{{"network", "create", "net"}}, prepare: run("run", "-d", "--name", "one", "-p", "127.0.0.1::80", "--network", "bridge", "--network", "net"), again: []string{"is not connected to"}, done: onNetwork("eth1")},
+		{name: "net-publish", words: []string{"update", "--publish-add", "127.0.0.1:18099:80", "--publish-rm", "81", "one"}, prepare: run("run", "-d", "--name", "one", "-p", "127.0.0.1:18098:81", "-p", "18097:82/udp"), again: []string{"does not publish"}, done: publishes},
 		{name: "rm-f", words: []string{"rm", "-f", "-v", "one"}, prepare: run("run", "-d", "--name", "one", "-v", "/data", "--restart", "always"), again: []string{gone}, done: removed},
 	}
 }
 
 // begin brings the place to where the verb begins.
 func (v *verb) begin(p *place) error {
-	if v.prepare == nil {
+	all := v.first
+	if v.prepare != nil {
+		all = append(slices.Clip(all), v.prepare)
+	}
+	for _, words := range all {
+		if err := p.Do(words...).Err(); err != nil {
+			return fmt.Errorf("before: %w", err)
+		}
+	}
+	return nil
+}
+
+// ofNetwork reports whether the verb is about networks.
+func (v *verb) ofNetwork() bool { return strings.HasPrefix(v.name, "net-") }
+
+// onNetwork: there is the network, and the container, if there is to be one, has just
+// these devices besides lo.
+func onNetwork(devices string) func(*place, berth.Result) error {
+	return func(p *place, _ berth.Result) error {
+		if err := p.Do("network", "inspect", "net").Err(); err != nil || devices == "" {
+			return err
+		}
+		r := p.Do("exec", "one", "ls", "/sys/class/net")
+		if r.Code != 0 || !strings.Contains(r.Out, devices) {
+			return fmt.Errorf("it said that it was done, and has not %s: %s", devices, r)
+		}
 		return nil
 	}
-	if err := p.Do(v.prepare...).Err(); err != nil {
-		return fmt.Errorf("before: %w", err)
+}
+
+func noNetwork(p *place, _ berth.Result) error {
+	if r := p.Do("network", "inspect", "net"); r.Code == 0 || !strings.Contains(r.Errors, "No such network") {
+		return fmt.Errorf("it said that it was done: %s", r)
+	}
+	return nil
+}
+
+// publishes: the one port came and the other went.
+func publishes(p *place, _ berth.Result) error {
+	if r := p.Do("port", "one"); r.Code != 0 || r.Out != "80/tcp -> 127.0.0.1:18099\n82/udp -> 0.0.0.0:18097\n82/udp -> :::18097\n" {
+		return fmt.Errorf("it said that it was done: %s", r)
 	}
 	return nil
 }
@@ -99,6 +145,14 @@ func (v *verb) after(p *place) error {
 	if again.Code != 0 && !excused(again, v.again) {
 		return fmt.Errorf("the second time: %s", again)
 	}
+	if v.ofNetwork() {
+		if err := v.done(p, again); err != nil {
+			return fmt.Errorf("after the second time: %w", err)
+		}
+		if err := p.reachable(); err != nil {
+			return err
+		}
+	}
 	if strings.HasPrefix(v.name, "run") && again.Code != 0 || v.name == "start" || v.name == "exec" || v.name == "commit" {
 		if err := v.usable(p, again); err != nil {
 			return err
@@ -111,6 +165,30 @@ func (v *verb) after(p *place) error {
 	}
 	if v.name == "commit" {
 		return p.Do("rmi", "made").Err()
+	}
+	if v.ofNetwork() {
+		if r := p.Do("network", "rm", "net"); r.Code != 0 && !excused(r, []string{"No such network"}) {
+			return fmt.Errorf("in the end: %s", r)
+		}
+	}
+	return nil
+}
+
+// reachable: the host reaches the container's addresses, where it has a way to ask.
+func (p *place) reachable() error {
+	r := p.Do("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}", "one")
+	if r.Code != 0 {
+		return nil // it is not about one
+	}
+	for _, a := range strings.Fields(r.Out) {
+		// Nobody serves there: it is refused, by the container.
+		c, err := net.DialTimeout("tcp", a+":1", 10*time.Second)
+		if err == nil {
+			c.Close()
+		}
+		if err != nil && !errors.Is(err, unix.ECONNREFUSED) {
+			return fmt.Errorf("its address is not reached: %w", err)
+		}
 	}
 	return nil
 }

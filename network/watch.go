@@ -1,0 +1,183 @@
+package network
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/base/flock"
+	"berth/base/ids"
+	"berth/network/bridge"
+	"berth/sys/netlink"
+)
+
+// Mend is Reload where somebody changed what the records ask for; mended says whether
+// so. It does not look at the elements of sets, which only berth knows.
+func (s *Store) Mend(ctx context.Context) (mended bool, err error) {
+	c, err := netlink.Open()
+	if err != nil {
+		return false, err
+	}
+	defer c.Close()
+	whole, err := s.whole(c)
+	if err != nil || whole {
+		return false, err
+	}
+	return true, s.Reload(ctx)
+}
+
+// whole reports whether bridges, forwarding and rules are as they were left.
+func (s *firewall) whole(c *netlink.Conn) (bool, error) {
+	lives, err := s.lives()
+	if err != nil {
+		return false, err
+	}
+	any := false
+	for _, l := range lives {
+		if !l.Ready {
+			continue
+		}
+		any = true
+		link, err := bridge.Find(c, l.Network.Device)
+		if err != nil {
+			return false, err
+		}
+		if link == nil && !l.Foreign || link != nil && !l.Foreign && (!link.Up || !bridge.Forwards(link.Name)) {
+			return false, nil
+		}
+	}
+	if !any {
+		return true, nil
+	}
+	var w ways
+	if _, err := s.get("", "forwarding", &w); err != nil {
+		return false, err
+	}
+	for _, name := range w.Opened {
+		if link, err := bridge.Find(c, name); err != nil || link != nil && !bridge.Forwards(name) {
+			return false, err
+		}
+	}
+	f, err := s.dial()
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	held, err := s.lock("firewall", flock.Shared)
+	if err != nil {
+		return false, err
+	}
+	defer held.Unlock()
+	_, intact, err := s.intact(f)
+	return intact, err
+}
+
+// Unplugged lists the containers of which a device is not there, or is no port of a
+// bridge: somebody took it away, or they just come or go.
+func (s *Store) Unplugged() ([]ids.ID, error) {
+	all, err := s.endpointFiles()
+	if err != nil {
+		return nil, err
+	}
+	c, err := netlink.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	links, err := c.Links()
+	if err != nil {
+		return nil, err
+	}
+	plugged := map[string]bool{}
+	for _, l := range links {
+		plugged[l.Name] = l.Master != 0 && l.Up
+	}
+	var list []ids.ID
+	for _, e := range all {
+		if e.State != stateUp {
+			continue
+		}
+		for _, a := range e.Endpoints {
+			if !plugged[a.Device] {
+				list = append(list, ids.ID(e.Container))
+				break
+			}
+		}
+	}
+	return list, nil
+}
+
+// How long the news have to be silent before somebody looks, how long he waits at most,
+// and after how long he looks again where that failed.
+const (
+	watchQuiet = 100 * time.Millisecond
+	watchMost  = time.Second
+	watchAgain = 5 * time.Second
+)
+
+// What the kernel tells of, linux/netfilter/nfnetlink.h and linux/rtnetlink.h.
+const (
+	groupRules = 7 // NFNLGRP_NFTABLES
+	groupLinks = unix.RTNLGRP_LINK
+	groupConf4 = unix.RTNLGRP_IPV4_NETCONF
+	groupConf6 = unix.RTNLGRP_IPV6_NETCONF
+)
+
+// Watch calls look now, and then whenever somebody may have changed rules, devices or
+// forwarding, until ctx ends. If look fails, it is called again a little later.
+func Watch(ctx context.Context, look func() error) error {
+	rules, err := netlink.Listen(unix.NETLINK_NETFILTER, groupRules)
+	if err != nil {
+		return err
+	}
+	defer rules.Close()
+	links, err := netlink.Listen(unix.NETLINK_ROUTE, groupLinks, groupConf4, groupConf6)
+	if err != nil {
+		return err
+	}
+	defer links.Close()
+	news, failed := make(chan struct{}, 1), make(chan error, 2)
+	for _, l := range []*netlink.Listener{rules, links} {
+		go func() {
+			for {
+				if err := l.Wait(); err != nil {
+					failed <- os.NewSyscallError("listen", err)
+					return
+				}
+				select {
+				case news <- struct{}{}:
+				default:
+				}
+			}
+		}()
+	}
+	for {
+		var again <-chan time.Time
+		if look() != nil {
+			again = time.After(watchAgain)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return err
+		case <-again:
+			continue
+		case <-news:
+		}
+		most := time.After(watchMost)
+		for quiet := false; !quiet; {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-news:
+			case <-time.After(watchQuiet):
+				quiet = true
+			case <-most:
+				quiet = true
+			}
+		}
+	}
+}
