@@ -152,8 +152,8 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 		return err
 	}
 	tellLinked(ctx, e, s.rec.ID)
-	tellOfNetworks(e, s.rec, "connect")
 	if s.waits {
+		tellOfNetworks(e, s.rec, "connect")
 		u.Release()
 		return nil
 	}
@@ -163,6 +163,7 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 		}
 		e.tell(s.rec, "attach", nil)
 	}
+	tellOfNetworks(e, s.rec, "connect")
 	if err := s.run(ctx, e, p.PID); err != nil {
 		return err
 	}

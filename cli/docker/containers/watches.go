@@ -3,6 +3,7 @@ package containers
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"berth/base/ids"
@@ -141,7 +142,7 @@ func wanted(e *Event, filters map[string][]string) bool {
 			case "image":
 				return e.Attributes["image"] == v || e.Type == "image" && e.ID == v
 			case "volume", "network":
-				return e.Type == key && e.ID == v
+				return e.Type == key && (strings.HasPrefix(e.ID, v) || strings.HasPrefix(e.Attributes["name"], v))
 			case "label":
 				return engine.HasLabel(e.Attributes, v)
 			}

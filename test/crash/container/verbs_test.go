@@ -48,8 +48,8 @@ func verbs() []verb {
 		{name: "rm", words: []string{"rm", "-v", "one"}, prepare: run("create", "--name", "one", "-v", "/data"), again: []string{gone}, done: removed},
 		{name: "net-create", words: []string{"network", "create", "net"}, again: []string{"already exists"}, done: onNetwork("")},
 		{name: "net-rm", words: []string{"network", "rm", "net"}, first: [][]string{{"network", "create", "net"}, {"run", "--rm", "--network", "net", "berth/base", "true"}}, again: []string{"No such network"}, done: noNetwork},
-		{name: "net-connect", words: []string{"network", "connect", "net", "one"}, first: [][]string{{"network", "create", "net"}}, prepare: run("run", "-d", "--name", "one", "-p", "127.0.0.1::80"), again: []string{"already exists in network"}, done: onNetwork("eth1")},
-		{name: "net-disconnect", words: []string{"network", "disconnect", "bridge", "one"}, first: [][]string{{"network", "create", "net"}}, prepare: run("run", "-d", "--name", "one", "-p", "127.0.0.1::80", "--network", "bridge", "--network", "net"), again: []string{"is not connected to"}, done: onNetwork("eth1")},
+		{name: "net-connect", words: []string{"network", "connect", "net", "one"}, first: [][]string{{"network", "create", "net"}}, prepare: run("run", "-d", "--name", "one", "-p", "127.0.0.1::80"), again: []string{"already exists in network"}, done: onNetwork("eth0 eth1 lo")},
+		{name: "net-disconnect", words: []string{"network", "disconnect", "other", "one"}, first: [][]string{{"network", "create", "net"}, {"network", "create", "other"}}, prepare: run("run", "-d", "--name", "one", "-p", "127.0.0.1::80", "--network", "other", "--network", "net"), again: []string{"is not connected to"}, done: onNetwork("eth1 lo")},
 		{name: "net-publish", words: []string{"update", "--publish-add", "127.0.0.1:18099:80", "--publish-rm", "81", "one"}, prepare: run("run", "-d", "--name", "one", "-p", "127.0.0.1:18098:81", "-p", "18097:82/udp"), again: []string{"does not publish"}, done: publishes},
 		{name: "rm-f", words: []string{"rm", "-f", "-v", "one"}, prepare: run("run", "-d", "--name", "one", "-v", "/data", "--restart", "always"), again: []string{gone}, done: removed},
 	}
@@ -73,14 +73,14 @@ func (v *verb) begin(p *place) error {
 func (v *verb) ofNetwork() bool { return strings.HasPrefix(v.name, "net-") }
 
 // onNetwork: there is the network, and the container, if there is to be one, has just
-// these devices besides lo.
+// these devices.
 func onNetwork(devices string) func(*place, berth.Result) error {
 	return func(p *place, _ berth.Result) error {
 		if err := p.Do("network", "inspect", "net").Err(); err != nil || devices == "" {
 			return err
 		}
 		r := p.Do("exec", "one", "ls", "/sys/class/net")
-		if r.Code != 0 || !strings.Contains(r.Out, devices) {
+		if r.Code != 0 || strings.Join(strings.Fields(r.Out), " ") != devices {
 			return fmt.Errorf("it said that it was done, and has not %s: %s", devices, r)
 		}
 		return nil
@@ -167,8 +167,10 @@ func (v *verb) after(p *place) error {
 		return p.Do("rmi", "made").Err()
 	}
 	if v.ofNetwork() {
-		if r := p.Do("network", "rm", "net"); r.Code != 0 && !excused(r, []string{"No such network"}) {
-			return fmt.Errorf("in the end: %s", r)
+		for _, n := range []string{"net", "other"} {
+			if r := p.Do("network", "rm", n); r.Code != 0 && !excused(r, []string{"No such network"}) {
+				return fmt.Errorf("in the end: %s", r)
+			}
 		}
 	}
 	return nil
