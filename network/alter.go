@@ -157,10 +157,7 @@ func (a *altering) leave() error {
 
 // open writes down what is to be, and changes the firewall accordingly.
 func (a *altering) open() error {
-	if err := a.s.put("endpoints", a.now.Container, a.now); err != nil {
-		return fmt.Errorf("write the endpoints of %s: %w", a.now.Container, err)
-	}
-	if err := a.s.announce(a.now, a.old); err != nil {
+	if err := a.s.write(a.now, a.old); err != nil {
 		return err
 	}
 	had, has, shall := a.old.leavings(), a.old.elements(), a.now.elements()
@@ -170,10 +167,7 @@ func (a *altering) open() error {
 		add, back = shall, has // perhaps not all of them came to be
 	}
 	a.u.Push("close the firewall again", func() error {
-		if err := a.s.put("endpoints", a.old.Container, a.old); err != nil {
-			return err
-		}
-		if err := a.s.announce(a.old, a.now); err != nil {
+		if err := a.s.write(a.old, a.now); err != nil {
 			return err
 		}
 		return a.s.change(back, away)

@@ -84,6 +84,9 @@ func (s *Store) leave(container ids.ID, release bool) error {
 		if !release {
 			return nil
 		}
+		if err := remove(s.viewPath(string(container))); err != nil {
+			return err
+		}
 		for _, kind := range []string{"ports", "endpoints"} {
 			if err := s.drop(kind, string(container)); err != nil {
 				return err
@@ -201,7 +204,7 @@ func (s *Store) Rename(container ids.ID, name string) error {
 		return err
 	}
 	e.Name = name
-	return s.renamed(e)
+	return s.write(e, nil)
 }
 
 // SetNaming notes what the container is called by, and whom it asks, from now on.
@@ -211,14 +214,7 @@ func (s *Store) SetNaming(container ids.ID, n Naming) error {
 		return err
 	}
 	e.Naming = n
-	return s.renamed(e)
-}
-
-func (s *folder) renamed(e *endpointFile) error {
-	if err := s.put("endpoints", e.Container, e); err != nil || e.State != stateUp {
-		return err
-	}
-	return s.announce(e, nil)
+	return s.write(e, nil)
 }
 
 // Loopback sets lo up in a namespace: all that network none has.

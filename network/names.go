@@ -59,9 +59,9 @@ func (s *folder) viewPath(container string) string {
 	return filepath.Join(s.run, namesFolder, names.Views, container)
 }
 
-// announce writes the files of names of a container as its endpoints now are; was is
-// what it had before, may be nil.
-func (s *folder) announce(e, was *endpointFile) error {
+// write writes a container's endpoint file and its files of names; was is what it had
+// before, may be nil. Killed in the middle, it leaves no name that nobody takes away.
+func (s *folder) write(e, was *endpointFile) error {
 	if was != nil {
 		for _, a := range was.Endpoints {
 			if a.Named() && e.on(a.NetworkID) == nil {
@@ -70,6 +70,12 @@ func (s *folder) announce(e, was *endpointFile) error {
 				}
 			}
 		}
+	}
+	if err := s.put("endpoints", e.Container, e); err != nil {
+		return fmt.Errorf("write the endpoints of %s: %w", e.Container, err)
+	}
+	if e.State != stateUp {
+		return nil
 	}
 	for i := range e.Endpoints {
 		if a := &e.Endpoints[i]; a.Named() {

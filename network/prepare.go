@@ -97,10 +97,7 @@ func (s *Store) open(c *netlink.Conn, e *endpointFile, r *Request, lives []*live
 	if err != nil {
 		return nil, err
 	}
-	if err := s.put("endpoints", e.Container, e); err != nil {
-		return held, fmt.Errorf("write the endpoints of %s: %w", e.Container, err)
-	}
-	if err := s.announce(e, nil); err != nil {
+	if err := s.write(e, nil); err != nil {
 		return held, err
 	}
 	v6 := slices.ContainsFunc(e.Endpoints, func(a Attached) bool { return a.IPv6.IsValid() })

@@ -114,6 +114,29 @@ func TestHostsFile(t *testing.T) {
 	}
 }
 
+func TestResolvConfNamed(t *testing.T) {
+	const server = "127.0.0.11"
+	for _, c := range []struct {
+		host   string
+		asked  Resolver
+		want   string
+		dotted bool
+	}{
+		{"", Resolver{}, "nameserver 127.0.0.11\noptions ndots:0\n", false},
+		{"nameserver 10.0.0.1\nnameserver fd00::1\nsearch a b\noptions edns0 timeout:1\n", Resolver{}, "search a b\nnameserver 127.0.0.11\noptions edns0 timeout:1 ndots:0\n", false},
+		{"search a\noptions ndots:2\n", Resolver{Servers: []string{"1.1.1.1"}, Search: []string{"."}}, "nameserver 127.0.0.11\noptions ndots:2\n", true},
+		{"search a\noptions ndots:2\n", Resolver{Options: []string{"rotate"}}, "search a\nnameserver 127.0.0.11\noptions rotate ndots:0\n", false},
+		{"", Resolver{Options: []string{"ndots:0"}, Search: []string{"b"}}, "search b\nnameserver 127.0.0.11\noptions ndots:0 ndots:0\n", false},
+	} {
+		if got, dotted, err := ResolvConfNamed([]byte(c.host), c.asked, server); err != nil || got != c.want || dotted != c.dotted {
+			t.Errorf("%q %+v: %q, %v, %v, want %q", c.host, c.asked, got, dotted, err, c.want)
+		}
+	}
+	if _, _, err := ResolvConfNamed(nil, Resolver{Search: []string{"a b"}}, server); !fault.Is(err, fault.Invalid) {
+		t.Errorf("a search domain of two words: %v", err)
+	}
+}
+
 func TestResolvConf(t *testing.T) {
 	const host = "# made by hand\nnameserver 127.0.0.53\nnameserver 10.0.0.1\nsearch lan\noptions edns0\n"
 	for _, c := range []struct {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"strconv"
 	"sync"
 	"time"
 
@@ -225,11 +226,13 @@ func dial(s netip.AddrPort, kind int, until time.Time) (*os.File, error) {
 	var to unix.Sockaddr = &unix.SockaddrInet4{Port: int(s.Port()), Addr: as4(s.Addr())}
 	if s.Addr().Is6() {
 		family = unix.AF_INET6
-		to = &unix.SockaddrInet6{Port: int(s.Port()), Addr: s.Addr().As16(), ZoneId: zone(s.Addr().Zone())}
 	}
 	fd, err := unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
+	}
+	if s.Addr().Is6() {
+		to = &unix.SockaddrInet6{Port: int(s.Port()), Addr: s.Addr().As16(), ZoneId: zone(fd, s.Addr().Zone())}
 	}
 	if err := unix.Connect(fd, to); err != nil && err != unix.EINPROGRESS {
 		unix.Close(fd)
@@ -250,17 +253,16 @@ func as4(a netip.Addr) (b [4]byte) {
 	return b
 }
 
-// zone is the number of a device as it stands in an address; names are not known
-// here.
-func zone(text string) uint32 {
-	n := uint32(0)
-	for i := range len(text) {
-		if text[i] < '0' || text[i] > '9' {
-			return 0
-		}
-		n = n*10 + uint32(text[i]-'0')
+// zone is the number of a device as it stands in an address, by number or name; fd is
+// a socket to ask with.
+func zone(fd int, text string) uint32 {
+	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
+		return uint32(n)
 	}
-	return n
+	if r, err := unix.NewIfreq(text); err == nil && unix.IoctlIfreq(fd, unix.SIOCGIFINDEX, r) == nil {
+		return r.Uint32()
+	}
+	return 0
 }
 
 // writeTCP writes a message with its length before it: RFC 1035, 4.2.2.

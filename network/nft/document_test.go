@@ -2,6 +2,7 @@ package nft
 
 import (
 	"flag"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -22,9 +23,18 @@ func TestDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	inside := &Conn{c.c, NamesTable, ""}
+	if err := inside.Turn(Turns{netip.MustParseAddr("127.0.0.11"), 53, 35353, 45454}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = netns.Run("nft", "delete", "table", "ip", NamesTable) })
 	text := string(was)
-	for _, family := range []string{"inet", "bridge"} {
-		listed, err := netns.Run("nft", "list", "table", family, Table)
+	for _, family := range []string{"inet", "bridge", "ip"} {
+		table := Table
+		if family == "ip" {
+			table = NamesTable
+		}
+		listed, err := netns.Run("nft", "list", "table", family, table)
 		if err != nil {
 			t.Fatal(err)
 		}
