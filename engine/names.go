@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ import (
 // naming is what a container is called by, and whom it asks.
 func naming(e *Engine, rec *container.Record) (network.Naming, error) {
 	c := &rec.Config.Network
-	if !slices.ContainsFunc(c.Networks(), func(ep config.Endpoint) bool { return ep.Network != network.Default }) {
+	if !slices.ContainsFunc(c.Networks(), func(ep config.Endpoint) bool { return cmp.Or(ep.Network, network.Default) != network.Default }) {
 		return network.Naming{}, nil
 	}
 	n := network.Naming{Hostname: rec.Hostname}

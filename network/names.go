@@ -147,7 +147,7 @@ func (s *folder) entry(e *endpointFile, a *Attached) string {
 	n := names.Entry{Boot: s.boot}
 	for _, p := range []netip.Prefix{a.IPv4, a.IPv6} {
 		if p.IsValid() {
-			n.Addresses = append(n.Addresses, p.Addr())
+			n.Addresses = append(n.Addresses, p.Addr().String())
 		}
 	}
 	all := append([]string{e.Name}, a.Aliases...)
@@ -162,7 +162,10 @@ func (s *folder) entry(e *endpointFile, a *Attached) string {
 
 // view is what the container may know of others.
 func (s *folder) view(e *endpointFile) string {
-	v := names.View{Boot: s.boot, Dotted: e.Naming.Dotted, Servers: e.Naming.Servers}
+	v := names.View{Boot: s.boot, Dotted: e.Naming.Dotted}
+	for _, a := range e.Naming.Servers {
+		v.Servers = append(v.Servers, a.String())
+	}
 	for _, a := range byDefault(e.Endpoints) {
 		v.Outside = v.Outside || !a.Internal
 		if !a.Named() {
@@ -171,7 +174,7 @@ func (s *folder) view(e *endpointFile) string {
 		n := names.ViewNetwork{ID: a.NetworkID, Name: a.Network}
 		for _, p := range []netip.Prefix{a.IPv4, a.IPv6} {
 			if p.IsValid() {
-				n.Subnets = append(n.Subnets, p.Masked())
+				n.Subnets = append(n.Subnets, p.Masked().String())
 			}
 		}
 		for _, l := range a.Links {

@@ -12,12 +12,16 @@ type beside struct {
 	m    *monitor
 	fd   int // -1 without one
 	next *timer
+	// since is when it came, rest how long its loss, if it came too soon, is borne.
+	since time.Time
+	rest  time.Duration
 }
 
 const (
 	// besideRest is how long a loss may be no loss: the container has ended, or
-	// another socket comes.
+	// another socket comes. It doubles for each that was lost within besideLong.
 	besideRest = 50 * time.Millisecond
+	besideLong = 10 * time.Second
 	// besideAgain is when the word that failed is tried again.
 	besideAgain = 5 * time.Second
 )
@@ -31,7 +35,7 @@ func (b *beside) watch(fd int) error {
 	if err := b.m.loop.add(fd, unix.EPOLLRDHUP, func(uint32) { b.lost() }); err != nil {
 		return err
 	}
-	b.fd = fd
+	b.fd, b.since = fd, time.Now()
 	return nil
 }
 
@@ -43,7 +47,11 @@ func (b *beside) drop() {
 
 func (b *beside) lost() {
 	b.drop()
-	b.in(besideRest)
+	if time.Since(b.since) > besideLong {
+		b.rest = 0
+	}
+	b.rest = min(max(2*b.rest, besideRest), besideAgain)
+	b.in(b.rest)
 }
 
 // in has the word run in some time, if it is needed then. It brings a new socket.

@@ -2,7 +2,7 @@ package names
 
 import (
 	"math/rand/v2"
-	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -116,7 +116,7 @@ func (q *question) bare(code dnsmessage.RCode) []byte {
 // answer is what one is made of.
 type answer struct {
 	code      dnsmessage.RCode
-	addresses []netip.Addr
+	addresses []ip
 	names     []string
 }
 
@@ -157,10 +157,10 @@ func (q *question) build(a answer, cut bool) ([]byte, error) {
 	h := dnsmessage.ResourceHeader{Name: q.q.Name, Class: dnsmessage.ClassINET, TTL: TTL}
 	for _, ip := range a.addresses {
 		var err error
-		if ip.Is4() {
-			err = b.AResource(h, dnsmessage.AResource{A: ip.As4()})
+		if ip.is4() {
+			err = b.AResource(h, dnsmessage.AResource{A: [4]byte([]byte(ip))})
 		} else {
-			err = b.AAAAResource(h, dnsmessage.AAAAResource{AAAA: ip.As16()})
+			err = b.AAAAResource(h, dnsmessage.AAAAResource{AAAA: [16]byte([]byte(ip))})
 		}
 		if err != nil {
 			return nil, err
@@ -207,8 +207,8 @@ func (b *book) own(v *View, q *question) (a answer, known bool) {
 		return a, short && (q.q.Type == dnsmessage.TypeA || q.q.Type == dnsmessage.TypeAAAA)
 	}
 	for _, k := range found {
-		for _, ip := range k.Addresses {
-			if t := q.q.Type; t == dnsmessage.TypeALL || t == dnsmessage.TypeA && ip.Is4() || t == dnsmessage.TypeAAAA && ip.Is6() {
+		for _, ip := range k.ips {
+			if t := q.q.Type; t == dnsmessage.TypeALL || t == dnsmessage.TypeA && ip.is4() || t == dnsmessage.TypeAAAA && !ip.is4() {
 				a.addresses = append(a.addresses, ip)
 			}
 		}
@@ -261,19 +261,19 @@ func (b *book) named(at *ViewNetwork, name string) []*known {
 
 // back is who has an address. Who asks about one of its networks' is told that
 // nobody has it, as servers elsewhere know nothing of them.
-func (b *book) back(v *View, ip netip.Addr) (answer, bool) {
+func (b *book) back(v *View, a ip) (answer, bool) {
 	for i := range v.Networks {
 		n := b.on(v.Networks[i].ID)
 		if n == nil {
 			continue
 		}
-		if k := n.byAddr[ip]; k != nil && len(k.Names) > 0 {
+		if k := n.byAddr[a]; k != nil && len(k.Names) > 0 {
 			return answer{names: []string{k.Names[0] + "." + fold(v.Networks[i].Name)}}, true
 		}
 	}
 	for i := range v.Networks {
 		for _, s := range v.Networks[i].Subnets {
-			if s.Contains(ip) {
+			if within(a, s) {
 				return answer{code: dnsmessage.RCodeNameError}, true
 			}
 		}
@@ -282,29 +282,26 @@ func (b *book) back(v *View, ip netip.Addr) (answer, bool) {
 }
 
 // reversed reads the name of an address in in-addr.arpa or ip6.arpa.
-func reversed(name string) (netip.Addr, bool) {
+func reversed(name string) (ip, bool) {
 	if rest, ok := strings.CutSuffix(name, ".in-addr.arpa"); ok {
 		p := strings.Split(rest, ".")
-		if len(p) != 4 {
-			return netip.Addr{}, false
-		}
-		a, err := netip.ParseAddr(p[3] + "." + p[2] + "." + p[1] + "." + p[0])
-		return a, err == nil && a.Is4()
+		slices.Reverse(p)
+		return parse4(strings.Join(p, "."))
 	}
 	rest, ok := strings.CutSuffix(name, ".ip6.arpa")
 	if !ok || len(rest) != 63 {
-		return netip.Addr{}, false
+		return "", false
 	}
 	var b [16]byte
 	for i := range 32 {
 		if i < 31 && rest[2*i+1] != '.' {
-			return netip.Addr{}, false
+			return "", false
 		}
 		n := strings.IndexByte("0123456789abcdef", rest[2*i])
 		if n < 0 {
-			return netip.Addr{}, false
+			return "", false
 		}
 		b[15-i/2] |= byte(n) << (4 * (i % 2))
 	}
-	return netip.AddrFrom16(b), true
+	return ip(b[:]), true
 }

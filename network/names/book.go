@@ -1,7 +1,6 @@
 package names
 
 import (
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -24,12 +23,13 @@ type book struct {
 type network struct {
 	byName map[string][]*known
 	byID   map[string]*known
-	byAddr map[netip.Addr]*known
+	byAddr map[ip]*known
 }
 
 type known struct {
 	Entry
-	id string
+	id  string
+	ips []ip
 }
 
 // page is one file or folder as it was read.
@@ -106,7 +106,7 @@ func (b *book) on(id string) *network {
 
 // load reads a network's folder.
 func (b *book) load(path string) (network, bool) {
-	n := network{byName: map[string][]*known{}, byID: map[string]*known{}, byAddr: map[netip.Addr]*known{}}
+	n := network{byName: map[string][]*known{}, byID: map[string]*known{}, byAddr: map[ip]*known{}}
 	fd, err := unix.Openat(b.dir, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return n, false
@@ -131,7 +131,7 @@ func (b *book) load(path string) (network, bool) {
 			}
 			text, ok := readFile(fd, id)
 			if e := ParseEntry(text); ok && e.Boot == b.boot {
-				n.add(&known{e, id})
+				n.add(&known{Entry: e, id: id})
 			}
 		}
 	}
@@ -147,8 +147,11 @@ func (n *network) add(k *known) {
 			n.byName[name] = append(n.byName[name], k)
 		}
 	}
-	for _, a := range k.Addresses {
-		n.byAddr[a] = k
+	for _, text := range k.Addresses {
+		if a, _, ok := parseIP(text); ok {
+			k.ips = append(k.ips, a)
+			n.byAddr[a] = k
+		}
 	}
 }
 

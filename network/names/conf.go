@@ -1,7 +1,6 @@
 package names
 
 import (
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -14,11 +13,11 @@ type conf struct {
 	path string
 
 	mu   sync.Mutex
-	page *page[[]netip.AddrPort]
+	page *page[[]server]
 }
 
 // servers are the host's.
-func (c *conf) servers() []netip.AddrPort {
+func (c *conf) servers() []server {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var st unix.Stat_t
@@ -42,12 +41,12 @@ func (c *conf) servers() []netip.AddrPort {
 	if !ok {
 		return c.last()
 	}
-	c.page = &page[[]netip.AddrPort]{parseServers(text), st.Ino, st.Mtim, now}
+	c.page = &page[[]server]{parseServers(text), st.Ino, st.Mtim, now}
 	return c.page.T
 }
 
 // last are those of the last time that the file could be read.
-func (c *conf) last() []netip.AddrPort {
+func (c *conf) last() []server {
 	if c.page == nil {
 		return nil
 	}
@@ -55,24 +54,33 @@ func (c *conf) last() []netip.AddrPort {
 }
 
 // standard is asked where the host says nothing: resolv.conf(5).
-var standard = []netip.AddrPort{netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), Port)}
+var standard = []server{{addr: "\x7f\x00\x00\x01"}}
 
 // maxServers is how many of a resolv.conf are asked: MAXNS of resolv.conf(5).
 const maxServers = 3
 
 // parseServers reads resolv.conf(5).
-func parseServers(text string) (list []netip.AddrPort) {
+func parseServers(text string) (list []server) {
 	for l := range strings.Lines(text) {
 		f := strings.Fields(l)
 		if len(f) < 2 || f[0] != "nameserver" || len(list) == maxServers {
 			continue
 		}
-		if a, err := netip.ParseAddr(f[1]); err == nil {
-			list = append(list, netip.AddrPortFrom(a.Unmap(), Port))
+		if a, zone, ok := parseIP(f[1]); ok {
+			list = append(list, server{ip(strings.TrimPrefix(string(a), mapped)), zone})
 		}
 	}
 	if len(list) == 0 {
 		return standard
 	}
 	return list
+}
+
+// mapped begins an address of IPv4 in the form of IPv6.
+const mapped = "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff"
+
+// server is one that is asked.
+type server struct {
+	addr ip
+	zone string
 }

@@ -1,14 +1,11 @@
 package names
 
-import (
-	"net/netip"
-	"strings"
-)
+import "strings"
 
 // Entry is a container on a network, for those who ask: a file of lines.
 type Entry struct {
 	Boot      string
-	Addresses []netip.Addr
+	Addresses []string
 	// Names are those by which it is found; the first is also what its addresses
 	// lead back to.
 	Names []string
@@ -19,7 +16,7 @@ func (e *Entry) Text() string {
 	var b strings.Builder
 	line(&b, "boot", e.Boot)
 	for _, a := range e.Addresses {
-		line(&b, "address", a.String())
+		line(&b, "address", a)
 	}
 	for _, n := range e.Names {
 		line(&b, "name", n)
@@ -35,9 +32,7 @@ func ParseEntry(text string) Entry {
 		case "boot":
 			e.Boot = rest
 		case "address":
-			if a, err := netip.ParseAddr(rest); err == nil {
-				e.Addresses = append(e.Addresses, a)
-			}
+			e.Addresses = append(e.Addresses, rest)
 		case "name":
 			e.Names = append(e.Names, rest)
 		}
@@ -56,13 +51,13 @@ type View struct {
 	// Networks are those whose names it knows, the first one first.
 	Networks []ViewNetwork
 	// Servers are asked instead of the host's.
-	Servers []netip.Addr
+	Servers []string
 }
 
 // ViewNetwork is one network of a View.
 type ViewNetwork struct {
 	ID, Name string
-	Subnets  []netip.Prefix
+	Subnets  []string
 	Links    []ViewLink
 }
 
@@ -83,14 +78,14 @@ func (v *View) Text() string {
 	for _, n := range v.Networks {
 		line(&b, "network", n.ID+" "+n.Name)
 		for _, s := range n.Subnets {
-			line(&b, "subnet", s.String())
+			line(&b, "subnet", s)
 		}
 		for _, l := range n.Links {
 			line(&b, "link", l.Target+" "+l.Alias)
 		}
 	}
 	for _, s := range v.Servers {
-		line(&b, "server", s.String())
+		line(&b, "server", s)
 	}
 	return b.String()
 }
@@ -114,17 +109,15 @@ func ParseView(text string) View {
 			id, name, _ := strings.Cut(rest, " ")
 			v.Networks = append(v.Networks, ViewNetwork{ID: id, Name: name})
 		case "subnet":
-			if p, err := netip.ParsePrefix(rest); err == nil && n != nil {
-				n.Subnets = append(n.Subnets, p)
+			if n != nil {
+				n.Subnets = append(n.Subnets, rest)
 			}
 		case "link":
 			if target, alias, ok := strings.Cut(rest, " "); ok && n != nil {
 				n.Links = append(n.Links, ViewLink{Alias: alias, Target: target})
 			}
 		case "server":
-			if a, err := netip.ParseAddr(rest); err == nil {
-				v.Servers = append(v.Servers, a)
-			}
+			v.Servers = append(v.Servers, rest)
 		}
 	})
 	return v

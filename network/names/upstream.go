@@ -3,7 +3,6 @@ package names
 import (
 	"errors"
 	"io"
-	"net/netip"
 	"os"
 	"strconv"
 	"sync"
@@ -31,11 +30,11 @@ type upstream struct {
 	all  chan struct{} // as many as may be under way
 
 	mu      sync.Mutex
-	avoided map[netip.AddrPort]time.Time // those that did not answer, until when
+	avoided map[server]time.Time // those that did not answer, until when
 }
 
 func newUpstream(path string) *upstream {
-	return &upstream{conf: conf{path: path}, all: make(chan struct{}, maxOfAll), avoided: map[netip.AddrPort]time.Time{}}
+	return &upstream{conf: conf{path: path}, all: make(chan struct{}, maxOfAll), avoided: map[server]time.Time{}}
 }
 
 // ask is the answer of the first server that has one.
@@ -75,20 +74,20 @@ func minTime(a, b time.Time) time.Time {
 }
 
 // servers are whom to ask, in order: those that did not answer of late come last.
-func (u *upstream) servers(v *View) []netip.AddrPort {
+func (u *upstream) servers(v *View) []server {
 	list := u.conf.servers()
 	if len(v.Servers) > 0 {
 		list = nil
-		for _, a := range v.Servers {
-			if len(list) < maxServers && a.String() != Server {
-				list = append(list, netip.AddrPortFrom(a, Port))
+		for _, text := range v.Servers {
+			if a, zone, ok := parseIP(text); ok && len(list) < maxServers && text != Server {
+				list = append(list, server{a, zone})
 			}
 		}
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := time.Now()
-	out := make([]netip.AddrPort, 0, len(list))
+	out := make([]server, 0, len(list))
 	for _, late := range []bool{false, true} {
 		for _, s := range list {
 			if now.Before(u.avoided[s]) == late {
@@ -99,7 +98,7 @@ func (u *upstream) servers(v *View) []netip.AddrPort {
 	return out
 }
 
-func (u *upstream) avoid(s netip.AddrPort) {
+func (u *upstream) avoid(s server) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if len(u.avoided) >= maxAvoided {
@@ -108,7 +107,7 @@ func (u *upstream) avoid(s netip.AddrPort) {
 	u.avoided[s] = time.Now().Add(avoidFor)
 }
 
-func (u *upstream) prefer(s netip.AddrPort) {
+func (u *upstream) prefer(s server) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	delete(u.avoided, s)
@@ -122,7 +121,7 @@ var (
 // exchange asks one server, the same way as it was asked: an answer that was cut
 // has the client ask again by TCP. Each question has a socket of its own, so that
 // its port is as hard to guess as its id, and the kernel drops what others send.
-func exchange(s netip.AddrPort, q *question, until time.Time) ([]byte, error) {
+func exchange(s server, q *question, until time.Time) ([]byte, error) {
 	kind := unix.SOCK_DGRAM
 	if q.tcp {
 		kind = unix.SOCK_STREAM
@@ -221,18 +220,20 @@ func (q *question) cut() []byte {
 }
 
 // dial makes a socket that is connected, or is about to be.
-func dial(s netip.AddrPort, kind int, until time.Time) (*os.File, error) {
+func dial(s server, kind int, until time.Time) (*os.File, error) {
 	family := unix.AF_INET
-	var to unix.Sockaddr = &unix.SockaddrInet4{Port: int(s.Port()), Addr: as4(s.Addr())}
-	if s.Addr().Is6() {
+	if !s.addr.is4() {
 		family = unix.AF_INET6
 	}
 	fd, err := unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	if s.Addr().Is6() {
-		to = &unix.SockaddrInet6{Port: int(s.Port()), Addr: s.Addr().As16(), ZoneId: zone(fd, s.Addr().Zone())}
+	var to unix.Sockaddr
+	if s.addr.is4() {
+		to = &unix.SockaddrInet4{Port: Port, Addr: [4]byte([]byte(s.addr))}
+	} else {
+		to = &unix.SockaddrInet6{Port: Port, Addr: [16]byte([]byte(s.addr)), ZoneId: zone(fd, s.zone)}
 	}
 	if err := unix.Connect(fd, to); err != nil && err != unix.EINPROGRESS {
 		unix.Close(fd)
@@ -244,13 +245,6 @@ func dial(s netip.AddrPort, kind int, until time.Time) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
-}
-
-func as4(a netip.Addr) (b [4]byte) {
-	if a.Is4() {
-		return a.As4()
-	}
-	return b
 }
 
 // zone is the number of a device as it stands in an address, by number or name; fd is
