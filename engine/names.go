@@ -55,6 +55,9 @@ func naming(e *Engine, rec *container.Record) (network.Naming, error) {
 // networkServers are whom the networks of a container say that it should ask.
 func networkServers(e *Engine, c *config.Network) (servers []netip.Addr, err error) {
 	for _, ep := range c.Networks() {
+		if ep.Network == network.Default {
+			continue
+		}
 		on, err := e.Networks.Find(ep.Network)
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			return nil, err

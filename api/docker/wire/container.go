@@ -319,6 +319,7 @@ type Endpoint struct {
 	GlobalIPv6PrefixLen int               `json:"GlobalIPv6PrefixLen"`
 	MacAddress          string            `json:"MacAddress"`
 	DriverOpts          map[string]string `json:"DriverOpts"`
+	GwPriority          int               `json:"GwPriority,omitempty"` // of Docker 28
 }
 
 // EndpointIPAM is what was asked of an endpoint's addresses.

@@ -219,7 +219,7 @@ func checkOf(rec *container.Record) *wire.Healthcheck {
 func networksInto(f *wire.Facts, i *engine.Inspection) {
 	f.Networks = map[string]*wire.Endpoint{}
 	for _, p := range i.Places {
-		e := &wire.Endpoint{NetworkID: p.NetworkID, EndpointID: p.EndpointID, Links: p.Links, Aliases: p.Aliases, DriverOpts: p.DriverOpts}
+		e := &wire.Endpoint{NetworkID: p.NetworkID, EndpointID: p.EndpointID, Links: p.Links, Aliases: p.Aliases, DriverOpts: p.DriverOpts, GwPriority: p.Priority}
 		if p.IPv4 != "" || p.IPv6 != "" || len(p.LinkLocal) > 0 {
 			e.IPAMConfig = &wire.EndpointIPAM{IPv4Address: p.IPv4, IPv6Address: p.IPv6, LinkLocalIPs: p.LinkLocal}
 		}
