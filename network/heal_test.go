@@ -389,3 +389,40 @@ func TestWasIsKept(t *testing.T) {
 		t.Errorf("%+v, %v", back, err)
 	}
 }
+
+// What a killed removal left of a network, and of which no verb takes notice, check finds.
+func TestCheckFindsNetworks(t *testing.T) {
+	w := newWorld(t, Settings{})
+	n := w.create(Network{Name: "net"})
+	g := w.run(Request{Endpoints: on("net")})
+	if err := w.s.Release(ctx, g.id); err != nil {
+		t.Fatal(err)
+	}
+	for _, left := range []string{"device", "lock", "none"} {
+		switch left {
+		case "device":
+			host(t, "rm "+w.s.file("net"))
+		case "lock":
+			host(t, "touch "+w.s.run+"/locks/"+n.ID)
+			host(t, "mkdir "+w.s.run+"/addresses/"+n.ID)
+		}
+		found, err := w.s.Check(ctx, false)
+		if err != nil || (len(found) > 0) != (left != "none") {
+			t.Errorf("%s: found %+v, %v", left, found, err)
+		}
+		if found, err = w.s.Check(ctx, true); err != nil {
+			t.Error(err)
+		}
+		for _, f := range found {
+			if !f.Repaired {
+				t.Errorf("%s: not repaired: %+v", left, f)
+			}
+		}
+		if found, err = w.s.Check(ctx, false); err != nil || len(found) > 0 {
+			t.Errorf("%s: after the repair: %+v, %v", left, found, err)
+		}
+	}
+	if out := host(t, "ip -o link show type bridge"); out != "" {
+		t.Errorf("bridges are left:\n%s", out)
+	}
+}

@@ -158,3 +158,28 @@ func TestDecide(t *testing.T) {
 		t.Errorf("a port of many is taken: %v", err)
 	}
 }
+
+// What a container has keeps the host's ports, where that is what is asked for.
+func TestKeep(t *testing.T) {
+	have := []Port{port("tcp", 8080, 80, 1, ""), port("tcp", 49153, 80, 1, ""), port("tcp", 49154, 80, 1, "127.0.0.1"), port("udp", 50000, 100, 10, "")}
+	some := Port{Protocol: "tcp", Host: 49150, HostEnd: 49160, Container: 80, Count: 1}
+	for _, c := range []struct {
+		asked []Port
+		want  string
+	}{
+		{[]Port{port("tcp", 0, 80, 0, ""), port("tcp", 8080, 80, 1, "")}, "0.0.0.0:49153 0.0.0.0:8080"},
+		{[]Port{port("tcp", 0, 80, 1, "127.0.0.1"), some}, "127.0.0.1:49154 0.0.0.0:49153"},
+		{[]Port{port("tcp", 0, 81, 1, ""), port("udp", 0, 80, 1, ""), port("tcp", 8081, 80, 1, "")}, "0.0.0.0:0 0.0.0.0:0 0.0.0.0:8081"},
+		{[]Port{port("udp", 0, 100, 4, ""), port("udp", 0, 105, 5, "")}, "0.0.0.0:50000-50003 0.0.0.0:50005-50009"},
+		{[]Port{port("udp", 0, 105, 6, "")}, "0.0.0.0:0-5"},
+		{nil, ""},
+	} {
+		var got []string
+		for _, p := range Keep(have, c.asked) {
+			got = append(got, p.String())
+		}
+		if s := strings.Join(got, " "); s != c.want {
+			t.Errorf("%v: %s, want %s", c.asked, s, c.want)
+		}
+	}
+}
