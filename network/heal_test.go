@@ -362,6 +362,18 @@ func TestWatch(t *testing.T) {
 		}
 		w.reach(w.outside, "tcp4", "192.0.2.2:8080", "192.0.2.1")
 	}
+	// As after ufw reload: the place that it offers is a new one.
+	for range 2 {
+		host(t, "nft add table ip filter")
+		host(t, "nft add chain ip filter ufw-user-forward")
+		for end := time.Now().Add(20 * time.Second); !strings.Contains(host(t, "nft list chain ip filter ufw-user-forward"), "jump BERTH-FORWARD"); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Error("a new firewall does not let the network through")
+				break
+			}
+		}
+		host(t, "nft delete table ip filter")
+	}
 	// Our own changes end it: no look follows the other for ever.
 	for quiet := 0; quiet < 2; {
 		select {
