@@ -71,15 +71,14 @@ func askable(n *Network, want Endpoint) error {
 
 // previous is the address that a container had on a network in this boot.
 func previous(old *endpointFile, network string, v6 bool) netip.Addr {
-	if old != nil {
-		for _, a := range old.Endpoints {
-			switch {
-			case a.NetworkID != network:
-			case v6:
-				return a.IPv6.Addr()
-			default:
-				return a.IPv4.Addr()
-			}
+	if old == nil {
+		return netip.Addr{}
+	}
+	for _, one := range append(old.before(), old) {
+		if a := one.on(network); a != nil && v6 {
+			return a.IPv6.Addr()
+		} else if a != nil {
+			return a.IPv4.Addr()
 		}
 	}
 	return netip.Addr{}

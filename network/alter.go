@@ -34,7 +34,7 @@ type Altered struct {
 // those it has keep the host's. Repeated it does what is missing, devices that
 // somebody took away too. Published ports and the default route go where they would
 // be after a start. The kinds of errors are Prepare's; after one the container has
-// what it had, but perhaps less of what it was to leave.
+// what it had.
 //
 // What it had is remembered until Confirm, for a caller that is killed before it has
 // written down what was asked for.
@@ -62,26 +62,23 @@ func (s *Store) Alter(ctx context.Context, r Request, namespace *os.File) (_ *Al
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := a.leave(); err != nil {
+	if err := a.open(); err != nil {
 		return nil, err
 	}
-	if err := a.open(); err != nil {
+	if err := a.leave(); err != nil {
 		return nil, err
 	}
 	if err := a.join(); err != nil {
 		return nil, err
 	}
+	a.u.Release()
+	// It is done. What is not given back now, others lack until the container goes.
 	for _, b := range append(old.before(), old) {
-		if err := s.giveBack(b, a.now); err != nil {
-			return nil, err
-		}
+		_ = s.giveBack(b, a.now)
 	}
 	if portmap.Count(a.now.Ports) <= portmap.MaxHeld {
-		if err := s.drop("ports", a.now.Container); err != nil {
-			return nil, err
-		}
+		_ = s.drop("ports", a.now.Container)
 	}
-	a.u.Release()
 	out := &Altered{a.now.attachment(), a.moved || a.republished}
 	out.Hold = a.held
 	return out, nil
@@ -142,17 +139,32 @@ func (a *altering) decide() (err error) {
 
 // leave takes away the devices of networks that the container is on no more.
 func (a *altering) leave() error {
-	for _, e := range a.old.Endpoints {
-		if a.now.on(e.NetworkID) == nil {
+	for _, b := range append(a.old.before(), a.old) {
+		for _, e := range b.Endpoints {
+			if now := a.now.on(e.NetworkID); now != nil && now.EndpointID == e.EndpointID {
+				continue
+			}
 			if err := bridge.Remove(a.c, e.Device); err != nil {
 				return err
 			}
 			if err := e.unlimit(a.c); err != nil {
 				return err
 			}
+			if b == a.old {
+				a.u.Push("make device "+e.Device+" again", func() error { return a.again(e) })
+			}
 		}
 	}
 	return nil
+}
+
+// again makes a device of what the container had.
+func (a *altering) again(e Attached) error {
+	var l live
+	if found, err := a.s.get("nets", e.NetworkID, &l); err != nil || !found {
+		return err
+	}
+	return bridge.Connect(a.c, []bridge.Port{e.port(&l, e.hairpin(a.old.Ports))}, a.namespace)
 }
 
 // open writes down what is to be, and changes the firewall accordingly.

@@ -20,6 +20,8 @@ type verb struct {
 	first   [][]string // before that
 	prepare []string   // before it, one command; nil for none
 	again   []string   // what the same command, run again, may say in place of success
+	// goes is a network that is removed next, instead of the same command again.
+	goes string
 	// done looks whether what the command has said is so.
 	done func(p *place, said berth.Result) error
 }
@@ -50,6 +52,8 @@ func verbs() []verb {
 		{name: "net-rm", words: []string{"network", "rm", "net"}, first: [][]string{{"network", "create", "net"}, {"run", "--rm", "--network", "net", "berth/base", "true"}}, again: []string{"No such network"}, done: noNetwork},
 		{name: "net-connect", words: []string{"network", "connect", "net", "one"}, first: [][]string{{"network", "create", "net"}}, prepare: run("run", "-d", "--name", "one", "-p", "127.0.0.1::80"), again: []string{"already exists in network"}, done: onNetwork("eth0 eth1 lo")},
 		{name: "net-disconnect", words: []string{"network", "disconnect", "other", "one"}, first: [][]string{{"network", "create", "net"}, {"network", "create", "other"}}, prepare: run("run", "-d", "--name", "one", "-p", "127.0.0.1::80", "--network", "other", "--network", "net"), again: []string{"is not connected to"}, done: onNetwork("eth1 lo")},
+		{name: "net-connect-rm", words: []string{"network", "connect", "net", "one"}, first: [][]string{{"network", "create", "net"}}, prepare: run("run", "-d", "--name", "one"), goes: "net"},
+		{name: "net-disconnect-rm", words: []string{"network", "disconnect", "other", "one"}, first: [][]string{{"network", "create", "net"}, {"network", "create", "other"}}, prepare: run("run", "-d", "--name", "one", "--network", "other", "--network", "net"), goes: "other"},
 		{name: "net-publish", words: []string{"update", "--publish-add", "127.0.0.1:18099:80", "--publish-rm", "81", "one"}, prepare: run("run", "-d", "--name", "one", "-p", "127.0.0.1:18098:81", "-p", "18097:82/udp"), again: []string{"does not publish"}, done: publishes},
 		{name: "rm-f", words: []string{"rm", "-f", "-v", "one"}, prepare: run("run", "-d", "--name", "one", "-v", "/data", "--restart", "always"), again: []string{gone}, done: removed},
 	}
@@ -141,6 +145,12 @@ func (v *verb) after(p *place) error {
 			return err
 		}
 	}
+	if v.goes != "" {
+		if err := p.networkGoes(v.goes); err != nil {
+			return err
+		}
+		return v.inTheEnd(p)
+	}
 	again := p.Do(v.words...)
 	if again.Code != 0 && !excused(again, v.again) {
 		return fmt.Errorf("the second time: %s", again)
@@ -158,6 +168,22 @@ func (v *verb) after(p *place) error {
 			return err
 		}
 	}
+	return v.inTheEnd(p)
+}
+
+// networkGoes: a network can be removed, unless the container is on it.
+func (p *place) networkGoes(name string) error {
+	on := p.Do("inspect", "-f", "{{range $n, $e := .NetworkSettings.Networks}}{{$n}} {{end}}", "one")
+	r := p.Do("network", "rm", name)
+	is := strings.Contains(on.Out, name+" ")
+	if on.Code != 0 || is != (r.Code != 0) || is && !strings.Contains(r.Errors, "has active endpoints") {
+		return fmt.Errorf("it is on %q: %s", on.Out, r)
+	}
+	return p.reachable()
+}
+
+// inTheEnd removes all.
+func (v *verb) inTheEnd(p *place) error {
 	for range 2 { // the second time it is not there
 		if r := p.Do("rm", "-f", "-v", "one"); r.Code != 0 && !excused(r, []string{gone}) {
 			return fmt.Errorf("in the end: %s", r)
