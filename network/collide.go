@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"berth/base/fault"
 	"berth/network/ipam"
 	"berth/sys/netlink"
 )
@@ -44,7 +43,8 @@ func hostSubnets(c *netlink.Conn, except int) ([]netip.Prefix, error) {
 func isDefault(to netip.Prefix) bool { return !to.IsValid() || to.Bits() <= 1 }
 
 // clear looks at the subnets of a network that comes up: the host may use them for
-// something else by now. In the place of one that nobody asked for comes another.
+// something else by now. In the place of one that nobody asked for comes another; one
+// that somebody did stays what it was asked to be.
 func (s *builder) clear(c *netlink.Conn, n *Network) error {
 	taken, err := hostSubnets(c, 0)
 	if err != nil {
@@ -53,13 +53,8 @@ func (s *builder) clear(c *netlink.Conn, n *Network) error {
 	n.Subnets = slices.Clone(n.Subnets)
 	for i := range n.Subnets {
 		sub := &n.Subnets[i]
-		at := slices.IndexFunc(taken, func(t netip.Prefix) bool { return !ipam.Free(sub.Prefix, []netip.Prefix{t}) })
-		if at < 0 {
+		if sub.Asked || sub.Prefix.Addr().Is6() || ipam.Free(sub.Prefix, taken) {
 			continue
-		}
-		if sub.Asked || sub.Prefix.Addr().Is6() {
-			return fault.New(fault.Conflict, "Pool overlaps with other one on this address space: the subnet %s of network %s and the host's route to %s; take one of them away",
-				sub.Prefix, n.Name, taken[at])
 		}
 		all, err := s.takenSubnets(c, n.Device)
 		if err != nil {

@@ -369,13 +369,12 @@ func TestCollisions(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	w.create(Network{Name: "two", Subnets: subnet("10.9.0.0/24")})
+	// Where the host has come to use it since, one that was asked for stays, one that
+	// nobody asked for is another one then.
 	host(t, "ip route add 10.9.0.0/16 via 192.0.2.1 table 77")
-	if _, err := w.try(Request{Endpoints: on("two")}); !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "the subnet 10.9.0.0/24 of network two and the host's route to 10.9.0.0/16") {
-		t.Errorf("%v", err)
+	if g := w.run(Request{Endpoints: on("two")}); g.ip() != "10.9.0.2" {
+		t.Errorf("%s", g.ip())
 	}
-	host(t, "ip route delete 10.9.0.0/16 table 77")
-	w.run(Request{Endpoints: on("two")})
-	// One that nobody asked for is another one then.
 	host(t, "ip route add 172.22.0.0/17 via 192.0.2.1")
 	if g := w.run(Request{Endpoints: on("one")}); g.ip() != "172.23.0.2" {
 		t.Errorf("%s", g.ip())

@@ -76,7 +76,7 @@ func Keep(have, asked []Port) []Port {
 	for i, p := range asked { // a part of a range for which any port did
 		p.Count = max(p.Count, 1)
 		for _, h := range rest {
-			if !done[i] && p.Host == 0 && h.Protocol == p.Protocol && h.at(p.Address) && h.Container <= p.Container && p.Container-h.Container+p.Count <= h.Count {
+			if !done[i] && p.Host == 0 && h.Host != 0 && h.Protocol == p.Protocol && h.at(p.Address) && h.Container <= p.Container && p.Container-h.Container+p.Count <= h.Count {
 				out[i], done[i] = h, true
 				out[i].Host, out[i].Container, out[i].Count = h.Host+p.Container-h.Container, p.Container, p.Count
 			}
