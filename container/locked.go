@@ -89,7 +89,8 @@ func (l *Locked) save(rec *Record) error {
 	if err := writeJSON(filepath.Join(home, recordFile), rec, sync...); err != nil {
 		return fmt.Errorf("change container %s: %w", rec.Name, err)
 	}
-	return writeSummary(home, rec.summary())
+	_ = writeSummary(home, rec.summary()) // it is changed; the next list makes one
+	return nil
 }
 
 // Rename gives another name. Errors, in Docker's words: Invalid, Conflict.

@@ -103,7 +103,7 @@ func rewire(ctx context.Context, e *Engine, l *container.Locked, rec *container.
 		defer func() {
 			if err != nil {
 				rec.Config.Network = had
-				err = cmp.Or(err, rewireLive(context.WithoutCancel(ctx), e, l, rec, f))
+				err = cmp.Or(err, asWritten(ctx, e, l, rec, f))
 			}
 			err = cmp.Or(err, e.Networks.Confirm(rec.ID))
 		}()
@@ -112,6 +112,15 @@ func rewire(ctx context.Context, e *Engine, l *container.Locked, rec *container.
 		now.Config.Network = want
 		return nil
 	})
+}
+
+// asWritten gives a running container the networks of its record after that may have been
+// written or not; those of rec if it cannot be read.
+func asWritten(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, f *container.Facts) error {
+	if now, err := l.Record(); err == nil {
+		rec = now
+	}
+	return rewireLive(context.WithoutCancel(ctx), e, l, rec, f)
 }
 
 // rewireLive gives a running container the networks of rec. The caller confirms it when

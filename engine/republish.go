@@ -23,7 +23,7 @@ func (p *Ports) empty() bool { return len(p.Publish)+len(p.NoPublish) == 0 }
 
 // republish does what is asked for and changes rec accordingly, which is the caller's to
 // write, and then to confirm.
-func republish(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, f *container.Facts, p *Ports, u *undo.Stack) error {
+func (p *Ports) republish(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, f *container.Facts, u *undo.Stack) error {
 	if p.empty() {
 		return nil
 	}
@@ -57,7 +57,7 @@ func republish(ctx context.Context, e *Engine, l *container.Locked, rec *contain
 	u.Push("publish the ports as before", func() error {
 		before := *rec
 		before.Config.Network = had
-		if err := rewireLive(context.WithoutCancel(ctx), e, l, &before, f); err != nil {
+		if err := asWritten(ctx, e, l, &before, f); err != nil {
 			return err
 		}
 		return e.Networks.Confirm(rec.ID)

@@ -85,7 +85,7 @@ func Update(ctx context.Context, e *Engine, r UpdateRequest) error {
 		if err := reshape(ctx, e, rec, in, &r.Shape, &u); err != nil {
 			return err
 		}
-		if err := republish(ctx, e, l, rec, f, &r.Ports, &u); err != nil {
+		if err := r.Ports.republish(ctx, e, l, rec, f, &u); err != nil {
 			return err
 		}
 		if err := limit(ctx, e, rec, &merged, f.State().Live(), r.Shape.ofDevices()); err != nil {

@@ -213,7 +213,7 @@ func (a *altering) forget() error {
 }
 
 // Confirm says that what the last Alter did is written down where it was asked for.
-func (s *Store) Confirm(container ids.ID) error {
+func (s *folder) Confirm(container ids.ID) error {
 	e, err := s.endpoint(container)
 	if err != nil || e == nil || len(e.Was) == 0 {
 		return err
@@ -224,7 +224,7 @@ func (s *Store) Confirm(container ids.ID) error {
 
 // Unconfirmed lists the containers whose last Alter was not confirmed: it is at work,
 // or who did it was killed.
-func (s *Store) Unconfirmed() ([]ids.ID, error) {
+func (s *folder) Unconfirmed() ([]ids.ID, error) {
 	all, err := s.endpointFiles()
 	if err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ type Finding struct {
 }
 
 // Sweep takes away what is left of networks whose removal was killed.
-func (s *Store) Sweep() error { return s.dropGone() }
+func (s *builder) Sweep() error { return s.dropGone() }
 
 // Check looks for what killed verbs left: files that were being written, what
 // is reserved for containers that are gone, and what is left of networks. With repair
@@ -83,7 +83,7 @@ func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
 }
 
 // goneNetworks finds devices, addresses and locks of networks that have no record.
-func (s *Store) goneNetworks(repair bool) (out []Finding, err error) {
+func (s *builder) goneNetworks(repair bool) (out []Finding, err error) {
 	lives, err := s.lives()
 	if err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ const idLength = 64
 
 // leftOf reports whether there is no network of an id, of which something is there, and
 // with repair takes that away.
-func (s *Store) leftOf(id string, addresses, repair bool) (is, repaired bool, err error) {
+func (s *builder) leftOf(id string, addresses, repair bool) (is, repaired bool, err error) {
 	if s.isBuiltIn(id) || s.recorded(id) {
 		return false, false, nil
 	}

@@ -18,7 +18,7 @@ import (
 // Reload puts bridges, with the ports that are still there, forwarding and the firewall
 // back as the records say they are: after somebody flushed or removed them. Devices of
 // containers that are gone are for Alter.
-func (s *Store) Reload(ctx context.Context) error {
+func (s *builder) Reload(ctx context.Context) error {
 	c, err := netlink.Open()
 	if err != nil {
 		return err

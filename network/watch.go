@@ -15,7 +15,7 @@ import (
 
 // Mend is Reload where somebody changed what the records ask for; mended says whether
 // so. It does not look at the elements of sets, which only berth knows.
-func (s *Store) Mend(ctx context.Context) (mended bool, err error) {
+func (s *builder) Mend(ctx context.Context) (mended bool, err error) {
 	c, err := netlink.Open()
 	if err != nil {
 		return false, err
@@ -76,7 +76,7 @@ func (s *firewall) whole(c *netlink.Conn) (bool, error) {
 
 // Unplugged lists the containers of which a device is not there, or is no port of a
 // bridge: somebody took it away, or they just come or go.
-func (s *Store) Unplugged() ([]ids.ID, error) {
+func (s *folder) Unplugged() ([]ids.ID, error) {
 	all, err := s.endpointFiles()
 	if err != nil {
 		return nil, err

@@ -1,6 +1,8 @@
 package container
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -101,7 +103,7 @@ func (p *place) clean() error {
 		err = fmt.Errorf("left behind: %q", staged)
 	}
 	// Of ends of containers some is left for later, but nothing that leads anywhere.
-	rules, failed := netns.Run("nft", "list", "ruleset")
+	rules, failed := p.rules()
 	if failed != nil || strings.Contains(rules, "br-") || strings.Contains(rules, " 1809") {
 		err = errors.Join(err, failed, fmt.Errorf("left in the firewall:\n%s", rules))
 	}
@@ -112,6 +114,12 @@ func (p *place) clean() error {
 		err = errors.Join(err, fmt.Errorf("%s", r))
 	}
 	return err
+}
+
+// rules is the store's own table: that of another one, which was not clean, may be there, too.
+func (p *place) rules() (string, error) {
+	sum := sha256.Sum256([]byte(p.Run))
+	return netns.Run("nft", "list", "table", "inet", "berth-"+hex.EncodeToString(sum[:4]))
 }
 
 // staged are the files that were being written.
