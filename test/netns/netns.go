@@ -66,12 +66,32 @@ type Namespace struct {
 // New makes a namespace that goes with the test.
 func New(t testing.TB) *Namespace {
 	t.Helper()
+	return start(t, "make a network namespace", func() error { return unix.Unshare(unix.CLONE_NEWNET) })
+}
+
+// Enter gives one that there is, by a path such as /proc/PID/ns/net, and holds it
+// until the test's end.
+func Enter(t testing.TB, path string) *Namespace {
+	t.Helper()
+	return start(t, "enter the network namespace "+path, func() error {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
+	})
+}
+
+// start gives a namespace a thread that goes there.
+func start(t testing.TB, what string, there func() error) *Namespace {
+	t.Helper()
 	Need(t)
 	n := &Namespace{work: make(chan func())}
 	ready := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		err := unix.Unshare(unix.CLONE_NEWNET)
+		err := there()
 		if err == nil {
 			n.File, err = os.Open("/proc/thread-self/ns/net")
 		}
@@ -84,7 +104,7 @@ func New(t testing.TB) *Namespace {
 		}
 	}()
 	if err := <-ready; err != nil {
-		t.Fatalf("make a network namespace: %v", err)
+		t.Fatalf("%s: %v", what, err)
 	}
 	t.Cleanup(n.Close)
 	return n
