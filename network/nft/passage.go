@@ -22,6 +22,11 @@ import (
 // ours, in dockerd's all but its last rule, which returns.
 var offered = []string{"DOCKER-USER", "ufw-user-forward", "ufw6-user-forward"}
 
+// lastPlace is where a rule of ours leads on if no such chain is there and what nobody
+// has accepted is dropped (iptables -P FORWARD DROP): at its end, after the
+// administrator's own rules.
+const lastPlace = "FORWARD"
+
 // others are beginnings of the names of bridges on which dockerd, libvirt and
 // other engines decide who may come in: a way out of ours is none to them.
 var others = []string{"docker", "br-", "virbr", "lxcbr", "lxdbr", "incusbr", "podman", "cni"}
@@ -35,8 +40,8 @@ const (
 type passage struct {
 	family byte
 	chain  string
-	places []string // offered chains that exist
-	jumps  []link   // rules in them that lead to ours
+	places []string // chains where a rule is to lead to ours
+	jumps  []link   // rules that do
 	before map[string]uint64
 	rules  [][]byte // of our chain, nil: there is none
 	there  bool
@@ -122,20 +127,28 @@ func (c *Conn) passage(family byte) (p passage, err error) {
 	if err != nil {
 		return p, err
 	}
+	look, drops := []string(nil), false // chains with rules of ours, perhaps
 	for _, attributes := range chains {
 		if text(attributes, unix.NFTA_CHAIN_TABLE) != filterTable {
 			continue
 		}
 		name := text(attributes, unix.NFTA_CHAIN_NAME)
-		p.there = p.there || name == p.chain
-		if slices.Contains(offered, name) {
+		switch {
+		case name == p.chain:
+			p.there = true
+		case name == lastPlace:
+			drops = bytes.Equal(data(attributes, unix.NFTA_CHAIN_POLICY), []byte{0, 0, 0, nfDrop})
+		case slices.Contains(offered, name):
 			p.places = append(p.places, name)
-		}
-	}
-	for _, chain := range append(slices.Clone(p.places), p.chain) {
-		if chain == p.chain && !p.there {
+		default:
 			continue
 		}
+		look = append(look, name)
+	}
+	if len(p.places) == 0 && drops {
+		p.places = []string{lastPlace}
+	}
+	for _, chain := range look {
 		rules, err := c.dump(unix.NFT_MSG_GETRULE, family, attrs(nil).text(unix.NFTA_RULE_TABLE, filterTable).text(unix.NFTA_RULE_CHAIN, chain))
 		if err != nil {
 			return p, err

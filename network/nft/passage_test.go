@@ -32,12 +32,11 @@ const passageWant = `-N BERTH-FORWARD
 -A BERTH-FORWARD -i br-1234567890ab -j ACCEPT
 `
 
-// The rules in others' chains are those that iptables lists, in its own words:
-// before dockerd's RETURN, after the administrator's.
-func TestPass(t *testing.T) {
+// passer lets bridges through, which changes something or does not.
+func passer(t *testing.T) func(want bool, bridges ...string) {
+	t.Helper()
 	c := open(t)
-	defer host(t, "nft flush ruleset")
-	pass := func(want bool, bridges ...string) {
+	return func(want bool, bridges ...string) {
 		t.Helper()
 		before, err := c.Generation()
 		if err != nil {
@@ -50,6 +49,13 @@ func TestPass(t *testing.T) {
 			t.Errorf("Pass(%q): generation %d, was %d: %v", bridges, after, before, err)
 		}
 	}
+}
+
+// The rules in others' chains are those that iptables lists, in its own words:
+// before dockerd's RETURN, after the administrator's.
+func TestPass(t *testing.T) {
+	defer host(t, "nft flush ruleset")
+	pass := passer(t)
 	pass(false, "berth0") // nobody is there
 	if out := listing(t); out != "" {
 		t.Error(out)
@@ -92,4 +98,40 @@ func TestPass(t *testing.T) {
 			t.Error(got)
 		}
 	}
+}
+
+// Where nobody offers a chain and FORWARD drops what nobody accepts, ours is its
+// last rule, for as long as that is so.
+func TestPassLast(t *testing.T) {
+	defer host(t, "nft flush ruleset")
+	pass := passer(t)
+	is := func(command, want string) {
+		t.Helper()
+		if got := host(t, command); got != want {
+			t.Errorf("%s:\n%swant\n%s", command, got, want)
+		}
+	}
+	host(t, "iptables -A FORWARD -s 192.0.2.9 -j DROP")
+	host(t, "ip6tables -P FORWARD DROP")
+	pass(true, "berth0")
+	pass(false, "berth0")
+	is("iptables -S FORWARD", "-P FORWARD ACCEPT\n-A FORWARD -s 192.0.2.9/32 -j DROP\n")
+	is("ip6tables -S FORWARD", "-P FORWARD DROP\n-A FORWARD -j BERTH-FORWARD\n")
+	host(t, "iptables -P FORWARD DROP")
+	pass(true, "berth0")
+	is("iptables -S FORWARD", "-P FORWARD DROP\n-A FORWARD -s 192.0.2.9/32 -j DROP\n-A FORWARD -j BERTH-FORWARD\n")
+	// dockerd comes, which has a better place.
+	host(t, "iptables -N DOCKER-USER")
+	host(t, "iptables -A DOCKER-USER -j RETURN")
+	pass(true, "berth0")
+	pass(false, "berth0")
+	is("iptables -S FORWARD", "-P FORWARD DROP\n-A FORWARD -s 192.0.2.9/32 -j DROP\n")
+	is("iptables -S DOCKER-USER", "-N DOCKER-USER\n-A DOCKER-USER -j BERTH-FORWARD\n-A DOCKER-USER -j RETURN\n")
+	host(t, "iptables -F DOCKER-USER")
+	host(t, "iptables -X DOCKER-USER")
+	host(t, "ip6tables -P FORWARD ACCEPT")
+	pass(true, "berth0")
+	is("ip6tables -S FORWARD", "-P FORWARD ACCEPT\n")
+	pass(true)
+	is("iptables -S FORWARD", "-P FORWARD DROP\n-A FORWARD -s 192.0.2.9/32 -j DROP\n")
 }
