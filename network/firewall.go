@@ -260,19 +260,26 @@ func (s *folder) dropAll(kind string, names []string) error {
 
 // ways is what is known of the devices by which packets leave the host.
 type ways struct {
-	Boot   string   `json:"boot"`
-	Seen   []int    `json:"seen,omitempty"`   // numbers of devices that forward
-	Opened []string `json:"opened,omitempty"` // those that do so only for us
-	// Bridges are those of Opened that are bridges.
-	Bridges []string `json:"bridges,omitempty"`
+	Boot    string   `json:"boot"`
+	Seen    []int    `json:"seen,omitempty"`    // numbers of devices that forward
+	Seen6   []int    `json:"seen6,omitempty"`   // of those looked at for IPv6
+	Opened  []string `json:"opened,omitempty"`  // those that do so only for us
+	Opened6 []string `json:"opened6,omitempty"` // the same of IPv6
+	Bridges []string `json:"bridges,omitempty"` // of the opened, those that are bridges
+	Six     bool     `json:"six,omitempty"`     // IPv6 is forwarded only for us
 }
 
 func (w *ways) bootID() string { return w.Boot }
 
 func (w *ways) elements() (list []nft.Element) {
 	for _, name := range w.Opened {
-		list = append(list, nft.Opened(name))
-		if slices.Contains(w.Bridges, name) {
+		list = append(list, nft.Opened(name, false))
+	}
+	for _, name := range w.Opened6 {
+		list = append(list, nft.Opened(name, true))
+	}
+	for _, name := range w.Bridges {
+		if slices.Contains(w.Opened, name) || slices.Contains(w.Opened6, name) {
 			list = append(list, nft.Within(name))
 		}
 	}
@@ -283,17 +290,29 @@ func (w *ways) elements() (list []nft.Element) {
 func (s *firewall) unsee() error {
 	var w ways
 	found, err := s.get("", "forwarding", &w)
-	if err != nil || !found || len(w.Seen) == 0 {
+	if err != nil || !found || len(w.Seen)+len(w.Seen6) == 0 {
 		return err
 	}
-	w.Seen = nil
+	w.Seen, w.Seen6 = nil, nil
 	return s.put("", "forwarding", &w)
+}
+
+func (w *ways) clone() ways {
+	n := *w
+	n.Seen, n.Seen6 = slices.Clone(w.Seen), slices.Clone(w.Seen6)
+	n.Opened, n.Opened6, n.Bridges = slices.Clone(w.Opened), slices.Clone(w.Opened6), slices.Clone(w.Bridges)
+	return n
+}
+
+func (w *ways) equal(o *ways) bool {
+	return slices.Equal(w.Seen, o.Seen) && slices.Equal(w.Seen6, o.Seen6) && slices.Equal(w.Opened, o.Opened) &&
+		slices.Equal(w.Opened6, o.Opened6) && w.Six == o.Six
 }
 
 // forward lets packets through the host's devices that have addresses, for
 // networks that lead out. Where the administrator has not made the host a router
 // it stays none: what is not ours, and comes in by a device that forwards only
-// for us, is dropped.
+// for us, is dropped. IPv4 and IPv6 are apart in this.
 func (s *firewall) forward(c *netlink.Conn, v6 bool) error {
 	var old ways
 	if found, err := s.get("", "forwarding", &old); err != nil {
@@ -301,52 +320,30 @@ func (s *firewall) forward(c *netlink.Conn, v6 bool) error {
 	} else if !found {
 		old = ways{Boot: s.boot}
 	}
-	now := ways{Boot: s.boot, Seen: slices.Clone(old.Seen), Opened: slices.Clone(old.Opened), Bridges: slices.Clone(old.Bridges)}
+	now := old.clone()
 	router4, router6 := bridge.Router()
 	if router4 {
 		now.Opened = nil
 	}
-	addresses, err := c.AllAddresses()
+	now.Six = now.Six || v6 && !router6
+	closed, names, err := now.look(c, router4, v6)
 	if err != nil {
-		return fmt.Errorf("list addresses: %w", err)
+		return err
 	}
-	var names, closed []string
-	for _, a := range addresses {
-		if a.Prefix.Addr().IsLoopback() || slices.Contains(now.Seen, a.Index) {
-			continue
-		}
-		l, err := c.LinkByIndex(a.Index)
-		if err != nil {
-			continue // it is gone meanwhile
-		}
-		now.Seen = append(now.Seen, a.Index)
-		names = append(names, l.Name)
-		if router4 || bridge.Owner(l) != "" {
-			continue
-		}
-		if !bridge.Forwards(l.Name) || v6 && !router6 {
-			closed = append(closed, l.Name)
-			if l.Kind == "bridge" && !slices.Contains(now.Bridges, l.Name) {
-				now.Bridges = append(now.Bridges, l.Name)
-			}
-		}
-	}
-	for _, name := range closed {
-		if !slices.Contains(now.Opened, name) {
-			now.Opened = append(now.Opened, name)
-		}
-	}
-	if slices.Equal(now.Seen, old.Seen) && slices.Equal(now.Opened, old.Opened) {
+	if now.equal(&old) {
 		return nil
 	}
 	// First the guard, then what it guards; a device counts as seen when all is done.
-	guarded := ways{Boot: s.boot, Seen: old.Seen, Opened: now.Opened, Bridges: now.Bridges}
+	guarded := now.clone()
+	guarded.Seen, guarded.Seen6 = old.Seen, old.Seen6
 	if err := s.put("", "forwarding", &guarded); err != nil {
 		return err
 	}
 	var gone []nft.Element
-	if len(now.Opened) == 0 {
-		gone = old.elements()
+	for _, name := range old.Opened {
+		if !slices.Contains(now.Opened, name) {
+			gone = append(gone, nft.Opened(name, false))
+		}
 	}
 	if err := s.change(now.elements(), gone); err != nil {
 		return err
@@ -356,10 +353,56 @@ func (s *firewall) forward(c *netlink.Conn, v6 bool) error {
 			return err
 		}
 	}
-	if v6 && !router6 {
+	if len(names) > 0 && now.Six {
 		if err := bridge.Forward6(names); err != nil {
 			return err
 		}
 	}
 	return s.put("", "forwarding", &now)
+}
+
+// look takes in the devices that have addresses: closed are those that do not
+// forward yet, names those that were not looked at for IPv6.
+func (w *ways) look(c *netlink.Conn, router4, v6 bool) (closed, names []string, err error) {
+	addresses, err := c.AllAddresses()
+	if err != nil {
+		return nil, nil, fmt.Errorf("list addresses: %w", err)
+	}
+	for _, a := range addresses {
+		new4, new6 := !slices.Contains(w.Seen, a.Index), v6 && !slices.Contains(w.Seen6, a.Index)
+		if a.Prefix.Addr().IsLoopback() || !new4 && !new6 {
+			continue
+		}
+		l, err := c.LinkByIndex(a.Index)
+		if err != nil {
+			continue // it is gone meanwhile
+		}
+		foreign := bridge.Owner(l) == ""
+		if foreign && l.Kind == "bridge" {
+			w.Bridges = with(w.Bridges, l.Name)
+		}
+		if new4 {
+			w.Seen = append(w.Seen, a.Index)
+			if foreign && !router4 && !bridge.Forwards(l.Name) {
+				closed = append(closed, l.Name)
+				w.Opened = with(w.Opened, l.Name)
+			}
+		}
+		if new6 {
+			w.Seen6 = append(w.Seen6, a.Index)
+			names = append(names, l.Name)
+			if foreign && w.Six {
+				w.Opened6 = with(w.Opened6, l.Name)
+			}
+		}
+	}
+	return closed, names, nil
+}
+
+// with is a list that has a name once.
+func with(list []string, name string) []string {
+	if slices.Contains(list, name) {
+		return list
+	}
+	return append(list, name)
 }

@@ -103,21 +103,33 @@ func TestGuard(t *testing.T) {
 	w.reach(victim.Namespace, "tcp6", "["+evil.a.Endpoints[0].IPv6.Addr().String()+"]:80", victim.a.Endpoints[0].IPv6.Addr().String())
 }
 
+// between gives the host another segment, with a machine there that answers, and has
+// the one outside reach it by way of the host.
+func (w *world) between() {
+	w.t.Helper()
+	far := netns.New(w.t)
+	host(w.t, "ip link add eth1 type veth peer name eth0 netns "+namespacePath(far))
+	w.t.Cleanup(func() { host(w.t, "ip link delete eth1") })
+	for _, line := range []string{"ip address add 198.51.100.2/24 dev eth1", "ip address add 2001:db8:1::2/64 dev eth1 nodad", "ip link set eth1 up",
+		"ip address add 2001:db8::2/64 dev eth0 nodad"} {
+		host(w.t, line)
+	}
+	for _, line := range []string{"ip address add 198.51.100.1/24 dev eth0", "ip address add 2001:db8:1::1/64 dev eth0 nodad", "ip link set eth0 up",
+		"ip route add default via 198.51.100.2", "ip route add default via 2001:db8:1::2"} {
+		w.in(far, line)
+	}
+	for _, line := range []string{"ip address add 2001:db8::1/64 dev eth0 nodad", "ip route add 198.51.100.0/24 via 192.0.2.2", "ip route add 2001:db8:1::/64 via 2001:db8::2"} {
+		w.in(w.outside, line)
+	}
+	w.serve(far, "tcp4", ":80")
+	w.serve(far, "tcp6", ":80")
+}
+
 // A host that was no router is none for others, though containers' packets are
 // forwarded; one that was stays one.
 func TestNoRouter(t *testing.T) {
 	w := newWorld(t, Settings{})
-	far := netns.New(t)
-	host(t, "ip link add eth1 type veth peer name eth0 netns "+namespacePath(far))
-	defer host(t, "ip link delete eth1")
-	host(t, "ip address add 198.51.100.2/24 dev eth1")
-	host(t, "ip link set eth1 up")
-	w.in(far, "ip address add 198.51.100.1/24 dev eth0")
-	w.in(far, "ip link set eth0 up")
-	w.in(far, "ip route add default via 198.51.100.2")
-	w.in(w.outside, "ip route add 198.51.100.0/24 via 192.0.2.2")
-	w.serve(far, "tcp4", ":80")
-
+	w.between()
 	a := w.run(Request{})
 	w.reach(a.Namespace, "tcp4", "198.51.100.1:80", "198.51.100.2")
 	w.refuse(w.outside, "tcp4", "198.51.100.1:80")
@@ -129,4 +141,25 @@ func TestNoRouter(t *testing.T) {
 	host(t, "sysctl -qw net.ipv4.ip_forward=1")
 	w.run(Request{})
 	w.reach(w.outside, "tcp4", "198.51.100.1:80", "192.0.2.1")
+}
+
+// One that was a router of one family becomes none of the other.
+func TestRouterOfOne(t *testing.T) {
+	for _, c := range []struct{ on, open, from, shut, shutAt string }{
+		{"net.ipv4.ip_forward", "198.51.100.1:80", "192.0.2.1", "tcp6", "[2001:db8:1::1]:80"},
+		{"net.ipv6.conf.all.forwarding", "[2001:db8:1::1]:80", "2001:db8::1", "tcp4", "198.51.100.1:80"},
+	} {
+		t.Run(c.on, func(t *testing.T) {
+			w := newWorld(t, Settings{})
+			w.between()
+			host(t, "sysctl -qw "+c.on+"=1")
+			w.create(Network{Name: "six", IPv6: true})
+			w.run(Request{}) // without IPv6
+			a := w.run(Request{Endpoints: on("six")})
+			w.reach(a.Namespace, "tcp4", "198.51.100.1:80", "198.51.100.2")
+			w.reach(a.Namespace, "tcp6", "[2001:db8:1::1]:80", "2001:db8:1::2")
+			w.reach(w.outside, "tcp", c.open, c.from)
+			w.refuse(w.outside, c.shut, c.shutAt)
+		})
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -83,7 +84,21 @@ func Make(c *netlink.Conn, b Bridge) (l *netlink.Link, err error) {
 	if err := all(c, list); err != nil {
 		return nil, fmt.Errorf("set bridge %s: %w", b.Name, err)
 	}
-	return l, nil
+	return l, loopback6(c, l, b)
+}
+
+// loopback6 is for IPv6 what route_localnet is for IPv4: answers to the host's
+// loopback, which has reached a published port, come in by the bridge. A packet that
+// bears ::1 on the wire the kernel drops before it looks at any rule.
+func loopback6(c *netlink.Conn, l *netlink.Link, b Bridge) error {
+	if !slices.ContainsFunc(b.Addresses, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
+		return nil
+	}
+	err := all(c, []netlink.Request{netlink.LocalRequest(l.Index, netip.IPv6Loopback())})
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("let answers to ::1 in by bridge %s: %w", b.Name, err)
+	}
+	return nil
 }
 
 func create(c *netlink.Conn, b Bridge) error {

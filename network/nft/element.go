@@ -147,9 +147,14 @@ func last(p netip.Prefix) netip.Addr {
 	return a
 }
 
-// Opened says that forwarding was switched on on a device only for us.
-func Opened(name string) Element {
-	return Element{family: inet, set: "opened", key: device(name)}
+// Opened says that forwarding of IPv4, or of IPv6, was switched on on a device only
+// for us.
+func Opened(name string, v6 bool) Element {
+	set := "opened"
+	if v6 {
+		set = "opened6"
+	}
+	return Element{family: inet, set: set, key: device(name)}
 }
 
 // Within lets a bridge of the host pass on frames, which the kernel may show to the

@@ -65,7 +65,7 @@ func example() []Element {
 		elements = append(elements, m.Element())
 	}
 	elements = append(elements, Trust("veth-5d6e7f8")...)
-	return append(elements, Opened("eth0"), Opened("br0"), Within("br0"))
+	return append(elements, Opened("eth0", false), Opened("eth0", true), Opened("br0", false), Within("br0"))
 }
 
 func TestInstall(t *testing.T) {

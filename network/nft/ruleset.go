@@ -39,9 +39,11 @@ var sets = []set{
 	// each with a network whose published ports are reached directly by way of it.
 	{inet, "mingle", []uint32{typeDevice}, nil, false},
 	{inet, "trusting", []uint32{typeDevice, typeDevice}, nil, false},
-	// opened are devices on which we switched forwarding on; within are bridges among
-	// them, each twice, for what they pass on without routing it.
+	// opened are devices on which we switched forwarding on, opened6 the same of IPv6;
+	// within are bridges among them, each twice, for what they pass on without routing
+	// it.
 	{inet, "opened", []uint32{typeDevice}, nil, false},
+	{inet, "opened6", []uint32{typeDevice}, nil, false},
 	{inet, "within", []uint32{typeDevice, typeDevice}, nil, false},
 	// subnets are those of all networks, nat those that go out with an address of
 	// the host.
@@ -88,6 +90,8 @@ type chain struct {
 
 const loopback4 = 127 // first byte of the host's loopback addresses
 
+var loopback6 = append(make([]byte, 15), 1)
+
 func chains(ports string) []chain {
 	return []chain{
 		{inet, "raw", "filter", unix.NF_INET_PRE_ROUTING, -300, rawRules()},
@@ -128,7 +132,8 @@ func forwardRules() []rule {
 		all(established(), accept()),
 		all(outputIn("networks"), jump("to")),
 		all(inputIn("networks"), jump("from")),
-		all(inputIn("opened"), wayNotIn("within"), notTranslated(), drop()),
+		all(version(unix.NFPROTO_IPV4), inputIn("opened"), wayNotIn("within"), notTranslated(), drop()),
+		all(version(unix.NFPROTO_IPV6), inputIn("opened6"), wayNotIn("within"), notTranslated(), drop()),
 	}
 }
 
@@ -149,8 +154,8 @@ func toRules() []rule {
 		}),
 		[]rule{
 			all(inputIn("mingle"), outputIn("mingle"), accept()),
-			all(inputIn("networks"), drop()), // networks do not reach each other
 			all(translated(), accept()),
+			all(inputIn("networks"), drop()), // networks do not reach each other
 		},
 		families(func(f ipFamily) []rule {
 			return []rule{
@@ -199,6 +204,7 @@ func sourceRules() []rule {
 		// The host's loopback, and containers that go through a published port
 		// back into their own network, must get their answers by way of the host.
 		all(v4, payload(unix.NFT_PAYLOAD_NETWORK_HEADER, 12, 1, r0), is([]byte{loopback4}), outputIn("networks"), masquerade()),
+		all(v6, from6, is(loopback6), outputIn("networks"), masquerade()),
 		all(translated(), v4, from4, in("subnets4"), outputIn("networks"), masquerade()),
 		all(translated(), v6, from6, in("subnets6"), outputIn("networks"), masquerade()),
 		all(v4, from4, in("nat4"), outputNotIn("networks"), masquerade()),
@@ -210,7 +216,9 @@ func sourceRules() []rule {
 func claimRules() []rule {
 	const (
 		arp, ipv6                   = 0x0806, 0x86dd
+		routerSolicitation          = 133
 		routerAdvertisement         = 134
+		neighbourSolicitation       = 135
 		neighbourAdvertisement      = 136
 		redirect                    = 137
 		dhcpServer, dhcpServer6     = 67, 547
@@ -224,6 +232,11 @@ func claimRules() []rule {
 	from := func(port byte, high byte) []expression {
 		return append(carries(unix.IPPROTO_UDP), payload(transport, 0, 2, r0), is([]byte{high, port}))
 	}
+	// Who solicits names its own link address for the address that it has, or
+	// comes from none.
+	solicits := func(kind byte) rule {
+		return all(icmp(kind), payload(network, 8, 16, r0), not(make([]byte, 16)), name, payload(network, 8, 16, r0+4), notIn("neighbour"), drop())
+	}
 	return []rule{
 		all(name, payload(unix.NFT_PAYLOAD_LL_HEADER, 6, 6, r0+4), notIn("link"), drop()),
 		all(ether(arp), name, payload(network, arpSender, 6, r0+4), notIn("link"), drop()),
@@ -232,6 +245,8 @@ func claimRules() []rule {
 			name, payload(network, arpSenderAddress, 4, r0+4), notIn("arp"), drop()),
 		all(icmp(routerAdvertisement), drop()),
 		all(icmp(redirect), drop()),
+		solicits(routerSolicitation),
+		solicits(neighbourSolicitation),
 		all(icmp(neighbourAdvertisement), name, payload(transport, 8, 16, r0+4), notIn("neighbour"), drop()),
 		all(from(dhcpServer, 0), drop()),
 		all(from(dhcpServer6&0xff, dhcpServer6>>8), drop()),

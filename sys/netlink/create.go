@@ -88,6 +88,17 @@ func RouteRequest(index int, gateway netip.Addr) Request {
 	return Request{Kind: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, Payload: b}
 }
 
+// LocalRequest takes what is for an address of IPv6, and comes in by a device, for the
+// host's own, beside the route that the kernel has for it. That it is there already is
+// EEXIST.
+func LocalRequest(index int, a netip.Addr) Request {
+	b := make([]byte, unix.SizeofRtMsg)
+	b[0], b[1], b[4], b[5], b[6], b[7] = unix.AF_INET6, 128, unix.RT_TABLE_LOCAL, unix.RTPROT_BOOT, unix.RT_SCOPE_UNIVERSE, unix.RTN_LOCAL
+	b = Append(b, unix.RTA_DST, a.AsSlice())
+	b = AppendUint32(b, unix.RTA_OIF, uint32(index))
+	return Request{Kind: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE, Payload: b}
+}
+
 // Route is one route: where to, and through which device.
 type Route struct {
 	To    netip.Prefix // zero: the default route
