@@ -13,12 +13,19 @@ import (
 
 var everybody = net.HardwareAddr{0x33, 0x33, 0, 0, 0, 1}
 
-// icmp6 is a frame with an ICMPv6 message, of a kind, what follows the checksum,
-// and one option that names a link address.
-func icmp6(from, to net.HardwareAddr, source, destination string, kind byte, body []byte, option byte, names net.HardwareAddr) []byte {
-	message := append([]byte{kind, 0, 0, 0}, body...)
-	message = append(append(message, option, 1), names...)
-	addresses := append(netip.MustParseAddr(source).AsSlice(), netip.MustParseAddr(destination).AsSlice()...)
+// icmp6 is an ICMPv6 message in its frame.
+type icmp6 struct {
+	from, to            net.HardwareAddr
+	source, destination string
+	kind                byte
+	body                []byte // what follows the checksum
+	option              byte   // which one names the sender's link address
+}
+
+func (m icmp6) frame() []byte {
+	message := append([]byte{m.kind, 0, 0, 0}, m.body...)
+	message = append(append(message, m.option, 1), m.from...)
+	addresses := append(netip.MustParseAddr(m.source).AsSlice(), netip.MustParseAddr(m.destination).AsSlice()...)
 	sum := uint32(len(message)) + 58
 	for _, b := range [][]byte{addresses, message} {
 		for i := 0; i < len(b); i += 2 {
@@ -28,7 +35,7 @@ func icmp6(from, to net.HardwareAddr, source, destination string, kind byte, bod
 	sum = sum>>16 + sum&0xffff
 	sum += sum >> 16
 	binary.BigEndian.PutUint16(message[2:], ^uint16(sum))
-	b := append(append([]byte(nil), to...), from...)
+	b := append(append([]byte(nil), m.to...), m.from...)
 	b = append(b, 0x86, 0xdd, 0x60, 0, 0, 0)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(message)))
 	b = append(b, 58, 255)
@@ -37,19 +44,19 @@ func icmp6(from, to net.HardwareAddr, source, destination string, kind byte, bod
 
 // The messages, of RFC 4861.
 func routerAdvertisement(from net.HardwareAddr, source string) []byte {
-	return icmp6(from, everybody, source, "ff02::1", 134, []byte{64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0}, 1, from)
+	return icmp6{from, everybody, source, "ff02::1", 134, []byte{64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0}, 1}.frame()
 }
 
 func neighbourAdvertisement(from, to net.HardwareAddr, source, destination, target string) []byte {
-	return icmp6(from, to, source, destination, 136, append([]byte{0x60, 0, 0, 0}, netip.MustParseAddr(target).AsSlice()...), 2, from)
+	return icmp6{from, to, source, destination, 136, append([]byte{0x60, 0, 0, 0}, netip.MustParseAddr(target).AsSlice()...), 2}.frame()
 }
 
 func neighbourSolicitation(from, to net.HardwareAddr, source, destination string) []byte {
-	return icmp6(from, to, source, destination, 135, append(make([]byte, 4), netip.MustParseAddr(destination).AsSlice()...), 1, from)
+	return icmp6{from, to, source, destination, 135, append(make([]byte, 4), netip.MustParseAddr(destination).AsSlice()...), 1}.frame()
 }
 
 func routerSolicitation(from, to net.HardwareAddr, source, destination string) []byte {
-	return icmp6(from, to, source, destination, 133, make([]byte, 4), 1, from)
+	return icmp6{from, to, source, destination, 133, make([]byte, 4), 1}.frame()
 }
 
 // What a container says of IPv6 neighbours and routers, and as a DHCP server, is

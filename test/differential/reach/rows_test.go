@@ -99,10 +99,11 @@ var places = []struct{ name, says string }{
 
 var rows = makeRows()
 
-// to are rows from several to one place.
-func to(name, v4, v6 string, port int, who string, from ...string) (list []row) {
+// by are rows like one, from several.
+func (r row) by(from ...string) (list []row) {
 	for _, f := range from {
-		list = append(list, row{f, name, v4, v6, port, who})
+		r.from = f
+		list = append(list, r)
 	}
 	return list
 }
@@ -111,12 +112,12 @@ func makeRows() (list []row) {
 	direct := func(name string, from ...string) {
 		for _, c := range containers {
 			if c.name == name {
-				list = append(list, to(name, c.v4, c.v6, portInside, name, from...)...)
+				list = append(list, row{"", name, c.v4, c.v6, portInside, name}.by(from...)...)
 			}
 		}
 	}
 	published := func(at, v4, v6 string, port int, who string, from ...string) {
-		list = append(list, to(fmt.Sprintf("%s, %d (%s)", at, port, who), v4, v6, port, who, from...)...)
+		list = append(list, row{"", fmt.Sprintf("%s, %d (%s)", at, port, who), v4, v6, port, who}.by(from...)...)
 	}
 	outside := []string{"neighbour", "far", "side"}
 	// Directly.
@@ -126,15 +127,15 @@ func makeRows() (list []row) {
 	direct("peer", "web", "neighbour", "far", "side")
 	direct("other", "peer", "second", "host", "neighbour", "far")
 	direct("inner", "inner2", "peer", "second", "host", "neighbour", "far")
-	list = append(list, to("neighbour", neighbourV4, neighbourV6, portService, "neighbour", "second", "peer", "inner2", "escape", "nowhere", "shared")...)
-	list = append(list, to("far", farV4, farV6, portService, "far", "second", "peer", "inner2", "escape", "nowhere", "shared")...)
-	list = append(list, to("side", sideV4, sideV6, portService, "side", "peer", "escape")...)
+	list = append(list, row{"", "neighbour", neighbourV4, neighbourV6, portService, "neighbour"}.by("second", "peer", "inner2", "escape", "nowhere", "shared")...)
+	list = append(list, row{"", "far", farV4, farV6, portService, "far"}.by("second", "peer", "inner2", "escape", "nowhere", "shared")...)
+	list = append(list, row{"", "side", sideV4, sideV6, portService, "side"}.by("peer", "escape")...)
 	// The host's own services.
-	list = append(list, to("host", hostV4, hostV6, portService, "host", "second", "peer", "inner2", "escape", "nowhere", "neighbour", "far", "side")...)
-	list = append(list, to("host by its address on network one", gateway1V4, gateway1V6, portService, "host", "peer", "second", "other", "escape", "neighbour", "far")...)
-	list = append(list, to("host by its address on network inside", gateway3V4, gateway3V6, portService, "host", "inner2", "peer", "neighbour")...)
-	list = append(list, to("host's loopback", "127.0.0.1", "::1", portLoopback, "loopback", "shared", "rogue", "neighbour")...)
-	list = append(list, to("shared", hostV4, hostV6, portShared, "shared", "peer", "neighbour", "far")...)
+	list = append(list, row{"", "host", hostV4, hostV6, portService, "host"}.by("second", "peer", "inner2", "escape", "nowhere", "neighbour", "far", "side")...)
+	list = append(list, row{"", "host by its address on network one", gateway1V4, gateway1V6, portService, "host"}.by("peer", "second", "other", "escape", "neighbour", "far")...)
+	list = append(list, row{"", "host by its address on network inside", gateway3V4, gateway3V6, portService, "host"}.by("inner2", "peer", "neighbour")...)
+	list = append(list, row{"", "host's loopback", "127.0.0.1", "::1", portLoopback, "loopback"}.by("shared", "rogue", "neighbour")...)
+	list = append(list, row{"", "shared", hostV4, hostV6, portShared, "shared"}.by("peer", "neighbour", "far")...)
 	// Published ports.
 	published("host", hostV4, hostV6, 8001, "first", "first", "second", "peer", "host", "neighbour", "far", "side")
 	published("host", hostV4, hostV6, 8080, "web", append([]string{"web", "peer", "second", "other", "inner2", "escape", "nowhere", "host"}, outside...)...)
@@ -150,9 +151,9 @@ func makeRows() (list []row) {
 	published("host's loopback", "127.0.0.1", "::1", 8082, "web", "host")
 	published("host", hostV4, hostV6, 8083, "other", "other", "peer", "neighbour", "far")
 	published("host", hostV4, hostV6, 8084, "inner", "inner", "inner2", "peer", "host", "neighbour", "far")
-	list = append(list, to("host, 80, which nobody publishes", hostV4, hostV6, portInside, "web", "peer", "neighbour", "far")...)
+	list = append(list, row{"", "host, 80, which nobody publishes", hostV4, hostV6, portInside, "web"}.by("peer", "neighbour", "far")...)
 	// The host as a router.
-	list = append(list, to("side"+byHost, sideV4, sideV6, portService, "side", "neighbour", "far")...)
-	list = append(list, to("neighbour"+byHost, neighbourV4, neighbourV6, portService, "neighbour", "side")...)
+	list = append(list, row{"", "side" + byHost, sideV4, sideV6, portService, "side"}.by("neighbour", "far")...)
+	list = append(list, row{"", "neighbour" + byHost, neighbourV4, neighbourV6, portService, "neighbour"}.by("side")...)
 	return list
 }
