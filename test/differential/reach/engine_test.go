@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -45,19 +46,26 @@ func startBerth(w *world) engine {
 	}
 	w.t.Cleanup(func() {
 		w.host.Do(func() { _, err = b.Empty() })
-		// What follows a container's end may still be writing.
-		for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-			gone := errors.Join(b.Remove(), os.RemoveAll(b.Root()))
-			if gone == nil || time.Now().After(end) {
-				err = errors.Join(err, gone)
-				break
-			}
-		}
-		if err != nil {
+		leave(b.Run)
+		if err := errors.Join(err, b.Remove()); err != nil {
 			w.t.Error(err)
 		}
 	})
 	return ours{b}
+}
+
+// leave waits for the programs with a run folder, a minute at most: what follows a
+// container's end would write there again.
+func leave(run string) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		all, _ := filepath.Glob("/proc/[0-9]*/environ")
+		if !slices.ContainsFunc(all, func(file string) bool {
+			text, _ := os.ReadFile(file)
+			return bytes.Contains(text, []byte("BERTH_RUN="+run+"\x00"))
+		}) {
+			return
+		}
+	}
 }
 
 type dockerd struct{ socket string }
