@@ -7,6 +7,7 @@ import (
 
 	"berth/base/fault"
 	"berth/base/flock"
+	"berth/network/bridge"
 	"berth/network/ipam"
 )
 
@@ -53,7 +54,7 @@ func (s *folder) address(owner string, a *Attached, l *live, want Endpoint, old 
 		if !ip.IsValid() {
 			ip = a.IPv6.Addr()
 		}
-		a.MAC = containerMAC(ip)
+		a.MAC = bridge.MACOf(ip)
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
 			return out, err
 		}
 	}
-	gone, err := s.goneNetworks(repair)
+	gone, err := goneNetworks(&s.builder, repair)
 	if out = append(out, gone...); err != nil {
 		return out, err
 	}
@@ -83,7 +83,7 @@ func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
 }
 
 // goneNetworks finds devices, addresses and locks of networks that have no record.
-func (s *builder) goneNetworks(repair bool) (out []Finding, err error) {
+func goneNetworks(s *builder, repair bool) (out []Finding, err error) {
 	lives, err := s.lives()
 	if err != nil {
 		return nil, err
@@ -105,7 +105,7 @@ func (s *builder) goneNetworks(repair bool) (out []Finding, err error) {
 			if len(entry.Name()) != idLength {
 				continue // one of the locks for all
 			}
-			is, repaired, err := s.leftOf(entry.Name(), kind == "addresses", repair)
+			is, repaired, err := leftOf(s, entry.Name(), kind == "addresses", repair)
 			if err != nil {
 				return out, err
 			}
@@ -122,7 +122,7 @@ const idLength = 64
 
 // leftOf reports whether there is no network of an id, of which something is there, and
 // with repair takes that away.
-func (s *builder) leftOf(id string, addresses, repair bool) (is, repaired bool, err error) {
+func leftOf(s *builder, id string, addresses, repair bool) (is, repaired bool, err error) {
 	if s.isBuiltIn(id) || s.recorded(id) {
 		return false, false, nil
 	}

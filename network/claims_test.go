@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"berth/network/bridge"
 	"berth/test/netns"
 )
 
@@ -72,7 +73,7 @@ func TestClaims(t *testing.T) {
 	six := func(g *guest) string { return g.a.Endpoints[0].IPv6.Addr().String() }
 	gateway := victim.a.Endpoints[0].Gateway6.String()
 	w.in(victim.Namespace, "sysctl -qw net.ipv6.conf.eth0.accept_ra=1 net.ipv6.conf.eth0.accept_ra_defrtr=1 net.ipv6.conf.eth0.forwarding=0")
-	bridge, err := net.ParseMAC(strings.Fields(host(t, "ip -br link show "+w.device("six")))[2])
+	hostAt, err := net.ParseMAC(strings.Fields(host(t, "ip -br link show "+w.device("six")))[2])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func TestClaims(t *testing.T) {
 		before func() // so that there is something to change
 		shown  func() string
 	}{
-		{"router advertisement", func(g *guest) []byte { return routerAdvertisement(mac(g), linkLocal(mac(g)).String()) },
+		{"router advertisement", func(g *guest) []byte { return routerAdvertisement(mac(g), bridge.LinkLocal(mac(g)).String()) },
 			func() {}, func() string { return w.in(victim.Namespace, "ip -6 route show default proto ra") }},
 		{"neighbour advertisement", func(g *guest) []byte {
 			return neighbourAdvertisement(mac(g), mac(victim), six(g), six(victim), gateway)
@@ -92,13 +93,13 @@ func TestClaims(t *testing.T) {
 			func() string { return w.in(victim.Namespace, "ip -6 neighbour show "+gateway) }},
 		{"neighbour solicitation", func(g *guest) []byte { return neighbourSolicitation(mac(g), mac(victim), gateway, six(victim)) },
 			func() {}, func() string { return w.in(victim.Namespace, "ip -6 neighbour show "+gateway) }},
-		{"router solicitation", func(g *guest) []byte { return routerSolicitation(mac(g), bridge, six(victim), gateway) },
+		{"router solicitation", func(g *guest) []byte { return routerSolicitation(mac(g), hostAt, six(victim), gateway) },
 			func() { w.reach(nil, "tcp6", "["+six(victim)+"]:90", gateway) },
 			func() string { return host(t, "ip -6 neighbour show "+six(victim)) }},
 	} {
 		believed := func(g *guest) bool {
 			now := c.shown()
-			return strings.Contains(now, mac(g).String()) || strings.Contains(now, linkLocal(mac(g)).String())
+			return strings.Contains(now, mac(g).String()) || strings.Contains(now, bridge.LinkLocal(mac(g)).String())
 		}
 		c.before()
 		w.raw(evil.Namespace, c.frame(evil))
@@ -216,7 +217,7 @@ func TestAnnouncedRoute(t *testing.T) {
 // announce is what a router outside says.
 func (w *world) announce(mac net.HardwareAddr) {
 	w.t.Helper()
-	w.raw(w.outside, routerAdvertisement(mac, linkLocal(mac).String()))
+	w.raw(w.outside, routerAdvertisement(mac, bridge.LinkLocal(mac).String()))
 }
 
 // A bridge keeps its link address while ports with lower and higher ones come and

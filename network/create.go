@@ -54,7 +54,7 @@ func (s *Store) Create(ctx context.Context, r CreateRequest) (*Network, error) {
 	if _, err := s.read(s.file(n.Name)); err == nil {
 		return nil, exists(n.Name)
 	}
-	if err := s.ownDevice(&n); err != nil {
+	if err := ownDevice(&s.builder, &n); err != nil {
 		return nil, err
 	}
 	if err := s.subnets(c, &n); err != nil {
@@ -110,7 +110,7 @@ func checkDriver(name string) error {
 }
 
 // ownDevice refuses a device that another network has.
-func (s *builder) ownDevice(n *Network) error {
+func ownDevice(s *builder, n *Network) error {
 	others, err := s.made()
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func (s *builder) subnets(c *netlink.Conn, n *Network) error {
 	if err := n.checkFamilies(); err != nil {
 		return err
 	}
-	if err := s.foreignSubnets(c, n); err != nil {
+	if err := foreignSubnets(s, c, n); err != nil {
 		return err
 	}
 	if !n.has(false) && !n.NoIPv4 {
@@ -208,7 +208,7 @@ func (n *Network) checkFamilies() error {
 
 // foreignSubnets are those of a bridge of the administrator that is named and no
 // subnet with it.
-func (s *builder) foreignSubnets(c *netlink.Conn, n *Network) error {
+func foreignSubnets(s *builder, c *netlink.Conn, n *Network) error {
 	link, err := bridge.Find(c, n.Device)
 	if err == nil && link == nil && n.unmanaged() {
 		return noBridge(n)

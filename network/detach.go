@@ -84,7 +84,7 @@ func (s *Store) leave(container ids.ID, release bool) error {
 		if !release {
 			return nil
 		}
-		if err := remove(s.viewPath(string(container))); err != nil {
+		if err := s.resolvers().Forget(string(container)); err != nil {
 			return err
 		}
 		for _, kind := range []string{"ports", "endpoints"} {

@@ -8,7 +8,9 @@ import (
 	"berth/base/ids"
 	"berth/network/bridge"
 	"berth/network/nft"
+	"berth/network/option"
 	"berth/network/portmap"
+	"berth/sys/netlink"
 )
 
 // States of an endpoint file. Each is written before what it says begins:
@@ -195,27 +197,18 @@ func (a Attached) guard() []nft.Element {
 		own = append(own, a.IPv4.Addr())
 	}
 	if a.IPv6.IsValid() {
-		own = append(own, a.IPv6.Addr(), linkLocal(mac))
+		own = append(own, a.IPv6.Addr(), bridge.LinkLocal(mac))
 	}
 	return nft.Guard(a.Device, mac, own)
-}
-
-// linkLocal is the address that the kernel makes of a link address (EUI-64, RFC
-// 4291, appendix A).
-func linkLocal(mac net.HardwareAddr) netip.Addr {
-	var b [16]byte
-	b[0], b[1] = 0xfe, 0x80
-	copy(b[8:], []byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
-	return netip.AddrFrom16(b)
 }
 
 // port is the endpoint as a port of its bridge.
 func (a Attached) port(l *live, hairpin bool) bridge.Port {
 	mac, _ := net.ParseMAC(a.MAC)
-	o, _ := readEndpointOptions(a.Options) // which Prepare has checked
+	o, _ := option.ReadEndpoint(a.Options) // which Prepare has checked
 	p := bridge.Port{
-		Bridge: l.Network.Device, Device: a.Device, Hairpin: hairpin, Isolated: l.Network.apart(), Limit: o.limit,
-		Inside: bridge.Inside{Name: a.Interface, MAC: mac, MTU: a.MTU, Settings: o.sysctls},
+		Bridge: l.Network.Device, Device: a.Device, Hairpin: hairpin, Isolated: l.Network.apart(), Limit: o.Limit,
+		Inside: bridge.Inside{Name: a.Interface, MAC: mac, MTU: a.MTU, Settings: o.Sysctls},
 	}
 	for _, one := range []struct {
 		ip      netip.Prefix
@@ -234,3 +227,12 @@ func (a Attached) port(l *live, hairpin bool) bridge.Port {
 
 // hairpin reports whether a container reaches itself by its own published ports.
 func (a Attached) hairpin(ports []Port) bool { return len(ports) > 0 && (a.Default || a.Default6) }
+
+// unlimit removes what limits what a container sends, which does not go with its
+// own device.
+func (a Attached) unlimit(c *netlink.Conn) error {
+	if o, err := option.ReadEndpoint(a.Options); err != nil || o.Limit.Out.Bits == 0 {
+		return nil
+	}
+	return bridge.Remove(c, bridge.ShaperOf(a.Device))
+}

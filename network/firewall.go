@@ -2,7 +2,6 @@ package network
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"berth/base/flock"
 	"berth/network/bridge"
 	"berth/network/firewalld"
+	"berth/network/forward"
 	"berth/network/nft"
 	"berth/sys/netlink"
 )
@@ -200,7 +200,7 @@ func (s *firewall) elements() ([]nft.Element, error) {
 	if found, err := s.get("", "forwarding", &w); err != nil {
 		return nil, err
 	} else if found {
-		list = append(list, w.elements()...)
+		list = append(list, w.Elements()...)
 	}
 	all, err := s.endpointFiles()
 	if err != nil {
@@ -259,32 +259,9 @@ func (s *folder) dropAll(kind string, names []string) error {
 }
 
 // ways is what is known of the devices by which packets leave the host.
-type ways struct {
-	Boot    string   `json:"boot"`
-	Seen    []int    `json:"seen,omitempty"`    // numbers of devices that forward
-	Seen6   []int    `json:"seen6,omitempty"`   // of those looked at for IPv6
-	Opened  []string `json:"opened,omitempty"`  // those that do so only for us
-	Opened6 []string `json:"opened6,omitempty"` // the same of IPv6
-	Bridges []string `json:"bridges,omitempty"` // of the opened, those that are bridges
-	Six     bool     `json:"six,omitempty"`     // IPv6 is forwarded only for us
-}
+type ways struct{ forward.Ways }
 
 func (w *ways) bootID() string { return w.Boot }
-
-func (w *ways) elements() (list []nft.Element) {
-	for _, name := range w.Opened {
-		list = append(list, nft.Opened(name, false))
-	}
-	for _, name := range w.Opened6 {
-		list = append(list, nft.Opened(name, true))
-	}
-	for _, name := range w.Bridges {
-		if slices.Contains(w.Opened, name) || slices.Contains(w.Opened6, name) {
-			list = append(list, nft.Within(name))
-		}
-	}
-	return list
-}
 
 // unsee has the next forward look at all devices again.
 func (s *firewall) unsee() error {
@@ -297,18 +274,6 @@ func (s *firewall) unsee() error {
 	return s.put("", "forwarding", &w)
 }
 
-func (w *ways) clone() ways {
-	n := *w
-	n.Seen, n.Seen6 = slices.Clone(w.Seen), slices.Clone(w.Seen6)
-	n.Opened, n.Opened6, n.Bridges = slices.Clone(w.Opened), slices.Clone(w.Opened6), slices.Clone(w.Bridges)
-	return n
-}
-
-func (w *ways) equal(o *ways) bool {
-	return slices.Equal(w.Seen, o.Seen) && slices.Equal(w.Seen6, o.Seen6) && slices.Equal(w.Opened, o.Opened) &&
-		slices.Equal(w.Opened6, o.Opened6) && w.Six == o.Six
-}
-
 // forward lets packets through the host's devices that have addresses, for
 // networks that lead out. Where the administrator has not made the host a router
 // it stays none: what is not ours, and comes in by a device that forwards only
@@ -318,23 +283,23 @@ func (s *firewall) forward(c *netlink.Conn, v6 bool) error {
 	if found, err := s.get("", "forwarding", &old); err != nil {
 		return err
 	} else if !found {
-		old = ways{Boot: s.boot}
+		old.Boot = s.boot
 	}
-	now := old.clone()
+	now := ways{old.Clone()}
 	router4, router6 := bridge.Router()
 	if router4 {
 		now.Opened = nil
 	}
 	now.Six = now.Six || v6 && !router6
-	closed, names, err := now.look(c, router4, v6)
+	closed, names, err := now.Look(c, router4, v6)
 	if err != nil {
 		return err
 	}
-	if now.equal(&old) {
+	if now.Equal(&old.Ways) {
 		return nil
 	}
 	// First the guard, then what it guards; a device counts as seen when all is done.
-	guarded := now.clone()
+	guarded := ways{now.Clone()}
 	guarded.Seen, guarded.Seen6 = old.Seen, old.Seen6
 	if err := s.put("", "forwarding", &guarded); err != nil {
 		return err
@@ -345,7 +310,7 @@ func (s *firewall) forward(c *netlink.Conn, v6 bool) error {
 			gone = append(gone, nft.Opened(name, false))
 		}
 	}
-	if err := s.change(now.elements(), gone); err != nil {
+	if err := s.change(now.Elements(), gone); err != nil {
 		return err
 	}
 	for _, name := range closed {
@@ -359,50 +324,4 @@ func (s *firewall) forward(c *netlink.Conn, v6 bool) error {
 		}
 	}
 	return s.put("", "forwarding", &now)
-}
-
-// look takes in the devices that have addresses: closed are those that do not
-// forward yet, names those that were not looked at for IPv6.
-func (w *ways) look(c *netlink.Conn, router4, v6 bool) (closed, names []string, err error) {
-	addresses, err := c.AllAddresses()
-	if err != nil {
-		return nil, nil, fmt.Errorf("list addresses: %w", err)
-	}
-	for _, a := range addresses {
-		new4, new6 := !slices.Contains(w.Seen, a.Index), v6 && !slices.Contains(w.Seen6, a.Index)
-		if a.Prefix.Addr().IsLoopback() || !new4 && !new6 {
-			continue
-		}
-		l, err := c.LinkByIndex(a.Index)
-		if err != nil {
-			continue // it is gone meanwhile
-		}
-		foreign := bridge.Owner(l) == ""
-		if foreign && l.Kind == "bridge" {
-			w.Bridges = with(w.Bridges, l.Name)
-		}
-		if new4 {
-			w.Seen = append(w.Seen, a.Index)
-			if foreign && !router4 && !bridge.Forwards(l.Name) {
-				closed = append(closed, l.Name)
-				w.Opened = with(w.Opened, l.Name)
-			}
-		}
-		if new6 {
-			w.Seen6 = append(w.Seen6, a.Index)
-			names = append(names, l.Name)
-			if foreign && w.Six {
-				w.Opened6 = with(w.Opened6, l.Name)
-			}
-		}
-	}
-	return closed, names, nil
-}
-
-// with is a list that has a name once.
-func with(list []string, name string) []string {
-	if slices.Contains(list, name) {
-		return list
-	}
-	return append(list, name)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"berth/base/fault"
+	"berth/network/option"
 	"berth/test/netns"
 )
 
@@ -98,8 +99,8 @@ func TestLimits(t *testing.T) {
 func TestEndpointOptions(t *testing.T) {
 	w := newWorld(t, Settings{})
 	w.create(Network{Name: "six", IPv6: true, Options: map[string]string{optionPrefix: "lan"}})
-	g := w.run(Request{Endpoints: []Endpoint{{Network: Default, Options: map[string]string{endpointName: "wan"}},
-		{Network: "six", Options: map[string]string{endpointSysctls: "net.ipv4.conf.IFNAME.log_martians=1, net.ipv6.conf.ifname.accept_ra=2"}}}})
+	g := w.run(Request{Endpoints: []Endpoint{{Network: Default, Options: map[string]string{option.EndpointName: "wan"}},
+		{Network: "six", Options: map[string]string{option.EndpointSysctls: "net.ipv4.conf.IFNAME.log_martians=1, net.ipv6.conf.ifname.accept_ra=2"}}}})
 	if got := w.in(g.Namespace, "cat /proc/sys/net/ipv4/conf/lan0/log_martians /proc/sys/net/ipv6/conf/lan0/accept_ra /proc/sys/net/ipv4/conf/wan/log_martians"); got != "1\n2\n0\n" {
 		t.Errorf("%q", got)
 	}

@@ -155,7 +155,7 @@ func (s *builder) settle(c *netlink.Conn, n *Network) (*live, error) {
 		}
 		l.Network.Subnets = []Subnet{sub}
 	}
-	l.MAC = hostMAC(n.ID)
+	l.MAC = bridge.MAC(n.ID)
 	return l, nil
 }
 
@@ -267,7 +267,7 @@ func (s *builder) takenSubnets(c *netlink.Conn, except string) ([]netip.Prefix, 
 	} else if l != nil {
 		skip = l.Index
 	}
-	taken, err := hostSubnets(c, skip)
+	taken, err := ipam.HostSubnets(c, skip)
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,7 @@
 package network
 
 import (
-	"crypto/sha256"
 	"maps"
-	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -128,19 +126,4 @@ func (s *builder) publishAddress(n *Network) netip.Addr {
 		return netip.Addr{}
 	}
 	return a
-}
-
-// hostMAC is a bridge's link address, the same for as long as there is the
-// network; locally administered, of Docker's range.
-func hostMAC(id string) string {
-	sum := sha256.Sum256([]byte("bridge " + id))
-	return net.HardwareAddr{2, 0x42, sum[0], sum[1], sum[2], sum[3]}.String()
-}
-
-// containerMAC is made of the address, so that neighbours that remember an
-// address given to another container are not misled for long.
-func containerMAC(a netip.Addr) string {
-	b := a.AsSlice()
-	b = b[len(b)-4:]
-	return net.HardwareAddr{2, 0x42, b[0], b[1], b[2], b[3]}.String()
 }

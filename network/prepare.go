@@ -16,6 +16,7 @@ import (
 	"berth/base/ids"
 	"berth/base/undo"
 	"berth/network/conntrack"
+	"berth/network/option"
 	"berth/network/portmap"
 	"berth/sys/netlink"
 )
@@ -127,11 +128,11 @@ func (r Request) check() error {
 				return fault.New(fault.Invalid, "invalid mac address %.40q", e.MAC)
 			}
 		}
-		o, err := readEndpointOptions(e.Options)
+		o, err := option.ReadEndpoint(e.Options)
 		if err != nil {
 			return err
 		}
-		if name := cmp.Or(e.Interface, o.name); name != "" && !isDevice(name) {
+		if name := cmp.Or(e.Interface, o.Name); name != "" && !isDevice(name) {
 			return fault.New(fault.Invalid, "invalid interface name %.40q: 1 to 15 bytes without blanks, / and :", name)
 		}
 	}
@@ -163,16 +164,16 @@ func (s *builder) endpoints(c *netlink.Conn, e *endpointFile, r Request, old, ke
 			e.Endpoints = append(e.Endpoints, same)
 			continue
 		}
-		o, err := readEndpointOptions(want.Options)
+		o, err := option.ReadEndpoint(want.Options)
 		if err == nil {
-			err = o.fits(l.MTU)
+			err = o.Fits(l.MTU)
 		}
 		if err != nil {
 			return nil, err
 		}
 		e.Endpoints = append(e.Endpoints, Attached{
 			Network: n.Name, NetworkID: n.ID, EndpointID: ids.Hex(32), Device: s.ports + ids.Hex(4),
-			Interface: cmp.Or(want.Interface, o.name), MAC: want.MAC, MTU: l.MTU,
+			Interface: cmp.Or(want.Interface, o.Name), MAC: want.MAC, MTU: l.MTU,
 			Aliases: want.Aliases, Links: want.Links, Options: want.Options, Priority: want.Priority, Trusted: r.Trusted,
 			Internal: l.Network.Internal, Ways4: n.ways(false), Ways6: n.ways(true),
 		})

@@ -12,6 +12,7 @@ import (
 	"berth/base/flock"
 	"berth/base/ids"
 	"berth/network/bridge"
+	"berth/network/resolver"
 	"berth/sys/netlink"
 )
 
@@ -96,7 +97,7 @@ func (s *Store) TearDown(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("take the networks down: %w", err)
 	}
-	for _, kind := range []string{"firewall.json", "forwarding.json", "nets", "endpoints", "gone", "ports", "addresses", namesFolder, resolvers, "locks"} {
+	for _, kind := range []string{"firewall.json", "forwarding.json", "nets", "endpoints", "gone", "ports", "addresses", resolver.Folder, resolver.Sockets, "locks"} {
 		if err := os.RemoveAll(filepath.Join(s.run, kind)); err != nil {
 			return err
 		}

@@ -103,7 +103,7 @@ func (s *builder) tearDown(n *Network) error {
 				return err
 			}
 		}
-		if err := cmp.Or(s.dropNames(n.ID), s.book().Clear(n.ID)); err != nil {
+		if err := cmp.Or(s.resolvers().Drop(n.ID), s.book().Clear(n.ID)); err != nil {
 			return err
 		}
 		// Last, so that a killed removal is found, and taken up again.

@@ -128,7 +128,7 @@ func (s *builder) updateLive(n *Network) error {
 		return nil
 	}
 	if l.Network.apart() != old.Network.apart() {
-		if err := s.isolate(&l); err != nil {
+		if err := isolate(s, &l); err != nil {
 			return err
 		}
 	}
@@ -137,7 +137,7 @@ func (s *builder) updateLive(n *Network) error {
 }
 
 // isolate keeps the ports of a network from each other, or lets them reach each other.
-func (s *builder) isolate(l *live) error {
+func isolate(s *builder, l *live) error {
 	c, err := netlink.Open()
 	if err != nil {
 		return err

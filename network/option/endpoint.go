@@ -1,4 +1,7 @@
-package network
+// Package option reads what Docker, and berth beside it, lets people ask of one
+// endpoint of a container: kernel parameters of its device, the name of it, bounds of
+// what goes in and out. It does nothing with them. Row 3, for room network.
+package option
 
 import (
 	"math"
@@ -8,41 +11,42 @@ import (
 	"berth/base/fault"
 	"berth/base/units"
 	"berth/network/bridge"
-	"berth/sys/netlink"
 )
 
 // Options of endpoints that mean something here: two of Docker's, and limits of
 // what goes into and out of the container.
 const (
-	endpointSysctls = "com.docker.network.endpoint.sysctls"
-	endpointName    = "com.docker.network.endpoint.ifname"
+	EndpointSysctls = "com.docker.network.endpoint.sysctls"
+	EndpointName    = "com.docker.network.endpoint.ifname"
 
 	ingressRate, ingressBurst = "ingress-rate", "ingress-burst"
 	egressRate, egressBurst   = "egress-rate", "egress-burst"
 )
 
-// endpointOptions are those options, read.
-type endpointOptions struct {
-	name    string // of the device inside
-	sysctls []bridge.Setting
-	limit   bridge.Limit
+// Endpoint is those options, read.
+type Endpoint struct {
+	Name    string // of the device inside
+	Sysctls []bridge.Setting
+	Limit   bridge.Limit
 }
 
-func readEndpointOptions(options map[string]string) (o endpointOptions, err error) {
+// ReadEndpoint reads the options of an endpoint. Kinds: Invalid, Unsupported one of
+// Docker's that would change nothing here.
+func ReadEndpoint(options map[string]string) (o Endpoint, err error) {
 	for key, value := range options {
 		switch key {
-		case endpointSysctls:
-			o.sysctls, err = readSysctls(value)
-		case endpointName:
-			o.name = value
+		case EndpointSysctls:
+			o.Sysctls, err = readSysctls(value)
+		case EndpointName:
+			o.Name = value
 		case ingressRate:
-			o.limit.In.Bits, err = readRate(key, value)
+			o.Limit.In.Bits, err = readRate(key, value)
 		case egressRate:
-			o.limit.Out.Bits, err = readRate(key, value)
+			o.Limit.Out.Bits, err = readRate(key, value)
 		case ingressBurst:
-			o.limit.In.Burst, err = readBurst(key, value)
+			o.Limit.In.Burst, err = readBurst(key, value)
 		case egressBurst:
-			o.limit.Out.Burst, err = readBurst(key, value)
+			o.Limit.Out.Burst, err = readBurst(key, value)
 		default:
 			if strings.HasPrefix(key, "com.docker.network.") {
 				err = fault.New(fault.Unsupported, "endpoint option %.80s is not served yet", key)
@@ -55,7 +59,7 @@ func readEndpointOptions(options map[string]string) (o endpointOptions, err erro
 	for _, one := range []struct {
 		rate        bridge.Rate
 		burst, need string
-	}{{o.limit.In, ingressBurst, ingressRate}, {o.limit.Out, egressBurst, egressRate}} {
+	}{{o.Limit.In, ingressBurst, ingressRate}, {o.Limit.Out, egressBurst, egressRate}} {
 		if one.rate.Burst != 0 && one.rate.Bits == 0 {
 			return o, fault.New(fault.Invalid, "%s means nothing without %s", one.burst, one.need)
 		}
@@ -113,21 +117,12 @@ func readBurst(key, text string) (uint64, error) {
 	return uint64(n), nil
 }
 
-// fits refuses bursts that would not let a single packet through.
-func (o *endpointOptions) fits(mtu int) error {
-	for key, r := range map[string]bridge.Rate{ingressBurst: o.limit.In, egressBurst: o.limit.Out} {
+// Fits refuses bursts that would not let a single packet through.
+func (o *Endpoint) Fits(mtu int) error {
+	for key, r := range map[string]bridge.Rate{ingressBurst: o.Limit.In, egressBurst: o.Limit.Out} {
 		if r.Burst != 0 && r.Burst < uint64(mtu)+bridge.FrameOverhead {
 			return fault.New(fault.Invalid, "%s: %d bytes do not let through a single packet of %d", key, r.Burst, mtu)
 		}
 	}
 	return nil
-}
-
-// unlimit removes what limits what a container sends, which does not go with its
-// own device.
-func (a Attached) unlimit(c *netlink.Conn) error {
-	if o, err := readEndpointOptions(a.Options); err != nil || o.limit.Out.Bits == 0 {
-		return nil
-	}
-	return bridge.Remove(c, bridge.ShaperOf(a.Device))
 }
