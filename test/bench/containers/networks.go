@@ -223,7 +223,7 @@ func (e *engine) gigabit(words []string) (time.Duration, error) {
 		return 0, fmt.Errorf("iperf3 says %.200q: %w", text, err)
 	}
 	if r.End.Sum.Rate <= 0 {
-		return 0, fmt.Errorf("iperf3 says %q", text[max(0,len(text)-200):])
+		return 0, fmt.Errorf("iperf3 says %q", text[max(0, len(text)-200):])
 	}
 	return time.Duration(1e9 / r.End.Sum.Rate * float64(time.Second)), nil
 }
