@@ -93,7 +93,7 @@ func cutPower(t *testing.T, dir string, after time.Duration) bool {
 	sure := slices.Clone(acked) // what it says from now on may be too late
 	mu.Unlock()
 	_ = cmd.Process.Signal(syscall.SIGSTOP)
-	run(t, "cp", "--sparse=always", filepath.Join(dir, "disk"), filepath.Join(dir, "copy"))
+	copyDisk(t, filepath.Join(dir, "disk"), filepath.Join(dir, "copy"))
 	if stderr.Len() > 0 {
 		t.Error(stderr.String())
 	}
@@ -103,6 +103,19 @@ func cutPower(t *testing.T, dir string, after time.Duration) bool {
 		t.Logf("after %v: image %s is acknowledged", after, last)
 	}
 	return afterBoot(t, dir, last)
+}
+
+// copyDisk copies a disk as it is at one moment. The kernel may be writing to it: what it
+// wrote while the copy was made could be there without what it wrote before.
+func copyDisk(t *testing.T, disk, to string) {
+	t.Helper()
+	for range 50 {
+		run(t, "cp", "--sparse=always", disk, to)
+		if exec.Command("cmp", "-s", disk, to).Run() == nil {
+			return
+		}
+	}
+	t.Fatal("the kernel writes to the disk without end")
 }
 
 // afterBoot looks at the copy in a new boot.
