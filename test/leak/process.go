@@ -120,6 +120,9 @@ func (w *world) placed(pid int) bool {
 
 func takeProcesses(s Snapshot, w *world) {
 	for _, p := range w.processes {
+		if p.state == 'Z' && p.ppid == 1 {
+			continue // it has ended; the machine's init takes its time to notice
+		}
 		if p.ours {
 			s.add(Process, fmt.Sprintf("%d %s", p.pid, p.start),
 				fmt.Sprintf("%d (%s) state %c parent %d", p.pid, p.comm, p.state, p.ppid))
