@@ -7,7 +7,7 @@ type Network struct {
 	Created    string                     `json:"Created"`
 	Scope      string                     `json:"Scope"`
 	Driver     string                     `json:"Driver"`
-	EnableIPv4 bool                       `json:"EnableIPv4"`
+	EnableIPv4 *bool                      `json:",omitempty"` // only where it is not: 20.10 does not know it
 	EnableIPv6 bool                       `json:"EnableIPv6"`
 	IPAM       IPAM                       `json:"IPAM"`
 	Internal   bool                       `json:"Internal"`

@@ -63,9 +63,12 @@ func document(c *command.Call, n *Network) any {
 		return podmanDocument(n)
 	}
 	d := &wire.Network{
-		Name: n.Name, ID: n.ID, Created: n.Created.Format(time.RFC3339Nano), Scope: "local", Driver: n.Driver, EnableIPv4: !n.NoIPv4, EnableIPv6: n.IPv6, DNS: n.DNS,
+		Name: n.Name, ID: n.ID, Created: n.Created.Format(time.RFC3339Nano), Scope: "local", Driver: n.Driver, EnableIPv6: n.IPv6, DNS: n.DNS,
 		IPAM:     wire.IPAM{Driver: "default", Options: n.IPAM, Config: []wire.IPAMConfig{}},
 		Internal: n.Internal, Attachable: n.Attachable, Containers: map[string]wire.NetworkEndpoint{}, Options: n.Options, Labels: n.Labels,
+	}
+	if n.NoIPv4 {
+		d.EnableIPv4 = new(bool)
 	}
 	for _, s := range n.Subnets {
 		one := wire.IPAMConfig{Subnet: s.Prefix.String(), IPRange: text(s.Range), Gateway: text(s.Gateway)}
