@@ -72,7 +72,7 @@ func nameNetworks(e *Engine, c *config.Network) error {
 		if err != nil {
 			return err
 		}
-		if n.Driver == "bridge" {
+		if n.HasDevices() {
 			c.Endpoints[i].Network = n.Name
 			continue
 		}

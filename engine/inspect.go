@@ -82,10 +82,10 @@ func places(e *Engine, rec *container.Record, f *container.Facts) ([]Place, erro
 		}
 		if err == nil && f.Started != nil {
 			p.NetworkID = n.ID
-			if n.Driver == "bridge" && n.Name != network.Default {
+			if n.HasDevices() && n.Name != network.Default {
 				p.Aliases = append(slices.Clone(ep.Aliases), string(rec.ID[:12])) // as docker does
 			}
-			if n.Driver != "bridge" && f.State().Live() {
+			if !n.HasDevices() && f.State().Live() {
 				p.EndpointID = endpointOf(n.ID, rec.ID)
 			}
 			if p.Now = now.On(n.ID); p.Now != nil {

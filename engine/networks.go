@@ -83,7 +83,7 @@ func (u *networkUses) info(n *network.Network) *NetworkInfo {
 			continue
 		}
 		names[s.ID] = s.Name
-		if n.Driver != "bridge" { // no device of its own
+		if !n.HasDevices() { // no device of its own
 			i.Containers = append(i.Containers, NetworkUse{s.ID, s.Name, network.Attached{EndpointID: endpointOf(n.ID, s.ID)}})
 		}
 	}

@@ -21,17 +21,15 @@ func (s *folder) address(owner string, a *Attached, l *live, want Endpoint, old 
 	if err := askable(l.Network, want); err != nil {
 		return err
 	}
-	for _, sub := range l.Network.Subnets {
-		r := ipam.Range{Network: a.NetworkID, Subnet: sub.Prefix, Within: sub.Range, Not: []netip.Addr{sub.Gateway}}
-		r.Not = append(r.Not, l.Taken...)
-		for _, aux := range sub.Aux {
-			r.Not = append(r.Not, aux)
+	for _, v6 := range []bool{false, true} {
+		if !l.Network.has(v6) {
+			continue
 		}
-		asked, had := want.IPv4, previous(old, a.NetworkID, false)
-		if sub.Prefix.Addr().Is6() {
-			asked, had = want.IPv6, previous(old, a.NetworkID, true)
+		asked := want.IPv4
+		if v6 {
+			asked = want.IPv6
 		}
-		ip, err := s.reserve(owner, r, asked, had)
+		ip, sub, err := s.addressOf(owner, l, asked, previous(old, a.NetworkID, v6), v6)
 		if fault.Is(err, fault.Invalid) || fault.Is(err, fault.Conflict) {
 			return err // in Docker's words
 		}
@@ -40,7 +38,7 @@ func (s *folder) address(owner string, a *Attached, l *live, want Endpoint, old 
 		}
 		whole := netip.PrefixFrom(ip, sub.Prefix.Bits())
 		gateway := sub.Gateway
-		if !l.Network.leads(sub) {
+		if !l.Network.leads(sub) || a.Way != nil && a.Way.Routed() {
 			gateway = netip.Addr{}
 		}
 		if ip.Is4() {
@@ -49,7 +47,7 @@ func (s *folder) address(owner string, a *Attached, l *live, want Endpoint, old 
 			a.IPv6, a.Gateway6 = whole, gateway
 		}
 	}
-	if a.MAC == "" {
+	if a.MAC == "" && (a.bridged() || a.Way.OwnMAC()) {
 		ip := a.IPv4.Addr()
 		if !ip.IsValid() {
 			ip = a.IPv6.Addr()
@@ -57,6 +55,33 @@ func (s *folder) address(owner string, a *Attached, l *live, want Endpoint, old 
 		a.MAC = bridge.MACOf(ip)
 	}
 	return nil
+}
+
+// addressOf reserves an address of one family: in the subnet of the one that was asked
+// for, or that the container had, else in the first that has one.
+func (s *folder) addressOf(owner string, l *live, asked, had netip.Addr, v6 bool) (ip netip.Addr, sub Subnet, err error) {
+	var list []Subnet
+	for _, one := range l.Network.Subnets {
+		switch {
+		case one.Prefix.Addr().Is6() != v6:
+		case one.Prefix.Contains(asked) || !asked.IsValid() && one.Prefix.Contains(had):
+			list = slices.Insert(list, 0, one)
+		default:
+			list = append(list, one)
+		}
+	}
+	for _, sub = range list {
+		r := ipam.Range{Network: l.Network.ID, Subnet: sub.Prefix, Within: sub.Range, Not: []netip.Addr{sub.Gateway}}
+		r.Not = append(r.Not, l.Taken...)
+		for _, aux := range sub.Aux {
+			r.Not = append(r.Not, aux)
+		}
+		ip, err = s.reserve(owner, r, asked, had)
+		if !fault.Is(err, fault.Unavailable) {
+			break
+		}
+	}
+	return ip, sub, err
 }
 
 // askable refuses addresses that were asked for on a network whose subnet nobody

@@ -1,7 +1,6 @@
 package network
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -144,14 +143,11 @@ func (a *altering) leave() error {
 			if now := a.now.on(e.NetworkID); now != nil && now.EndpointID == e.EndpointID {
 				continue
 			}
-			if err := bridge.Remove(a.c, e.Device); err != nil {
-				return err
-			}
-			if err := e.unlimit(a.c); err != nil {
+			if err := e.unplug(a.c, a.namespace); err != nil {
 				return err
 			}
 			if b == a.old {
-				a.u.Push("make device "+e.Device+" again", func() error { return a.again(e) })
+				a.u.Push("make the device on network "+e.Network+" again", func() error { return a.again(e) })
 			}
 		}
 	}
@@ -164,7 +160,7 @@ func (a *altering) again(e Attached) error {
 	if found, err := a.s.get("nets", e.NetworkID, &l); err != nil || !found {
 		return err
 	}
-	return bridge.Connect(a.c, []bridge.Port{e.port(&l, e.hairpin(a.old.Ports))}, a.namespace)
+	return plug(a.c, []link{{e, &l, e.hairpin(a.old.Ports)}}, a.namespace)
 }
 
 // open writes down what is to be, and changes the firewall accordingly.
@@ -184,9 +180,11 @@ func (a *altering) open() error {
 		}
 		return a.s.change(back, away)
 	})
-	v6 := slices.ContainsFunc(a.now.Endpoints, func(e Attached) bool { return e.IPv6.IsValid() })
+	if !a.now.walled() {
+		return nil
+	}
 	if slices.ContainsFunc(a.lives, (*live).leadsOut) {
-		if err := a.s.forward(a.c, v6); err != nil {
+		if err := a.s.forward(a.c, a.now.routed6()); err != nil {
 			return err
 		}
 	}
@@ -240,34 +238,34 @@ func (s *folder) Unconfirmed() ([]ids.ID, error) {
 
 // join makes the devices that are missing, and moves the default route.
 func (a *altering) join() error {
-	var ports []bridge.Port
+	var links []link
 	for i, e := range a.now.Endpoints {
 		hairpin := e.hairpin(a.now.Ports)
-		link, err := bridge.Find(a.c, e.Device)
+		there, err := e.plugged(a.c, a.namespace)
 		if err != nil {
 			return err
 		}
-		if link != nil && a.unsure() && attachedTo(a.old.Was[0].Endpoints, e.NetworkID) == nil {
+		if there && a.unsure() && attachedTo(a.old.Was[0].Endpoints, e.NetworkID) == nil {
 			// Who made it was perhaps killed before it had addresses.
-			if err := bridge.Remove(a.c, e.Device); err != nil {
+			if err := e.unplug(a.c, a.namespace); err != nil {
 				return err
 			}
-			link = nil
+			there = false
 		}
-		if link == nil {
-			ports = append(ports, e.port(a.lives[i], hairpin))
+		if !there {
+			links = append(links, link{e, a.lives[i], hairpin})
 			if a.old.on(e.NetworkID) == nil {
-				a.u.Push("remove device "+e.Device, func() error { return cmp.Or(bridge.Remove(a.c, e.Device), e.unlimit(a.c)) })
+				a.u.Push("remove the device on network "+e.Network, func() error { return e.unplug(a.c, a.namespace) })
 			}
 			continue
 		}
-		if err := bridge.Rejoin(a.c, link, e.port(a.lives[i], hairpin)); err != nil {
+		if err := e.rejoin(a.c, a.lives[i], hairpin); err != nil {
 			return err
 		}
 		if !a.moved && !a.republished || !e.Default && !e.Default6 {
 			continue
 		}
-		if hairpin {
+		if hairpin && e.bridged() {
 			if err := bridge.Hairpin(a.c, e.Device); err != nil {
 				return err
 			}
@@ -275,15 +273,15 @@ func (a *altering) join() error {
 		if !a.moved {
 			continue
 		}
-		if err := bridge.Lead(e.port(a.lives[i], hairpin), a.namespace); err != nil {
+		if err := bridge.Lead(e.inside(), a.namespace); err != nil {
 			return fmt.Errorf("connect container %s: %w", a.now.Container, err)
 		}
 	}
-	if len(ports) == 0 {
+	if len(links) == 0 {
 		return nil
 	}
-	if err := bridge.Connect(a.c, ports, a.namespace); err != nil {
-		if fault.Is(err, fault.NotFound) {
+	if err := plug(a.c, links, a.namespace); err != nil {
+		if fault.Is(err, fault.NotFound) && a.now.walled() {
 			return fault.New(fault.NotFound, "connect container %s: somebody removed the network", a.now.Container)
 		}
 		return fmt.Errorf("connect container %s: %w", a.now.Container, err)

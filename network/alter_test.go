@@ -186,7 +186,6 @@ func TestCreateRefused(t *testing.T) {
 		{Network{Name: "a/b"}, fault.Invalid, "invalid network name"},
 		{Network{Name: "container:x"}, fault.Invalid, "means something else"},
 		{Network{Name: "x", Driver: "null"}, fault.Invalid, `only one instance of "null" network is allowed`},
-		{Network{Name: "x", Driver: "macvlan"}, fault.Unsupported, "network driver macvlan is not served yet"},
 		{Network{Name: "x", Driver: "foo"}, fault.NotFound, `plugin "foo" not found`},
 		{Network{Name: "x", Subnets: []Subnet{{Prefix: p("10.9.0.128/25")}}}, fault.Conflict, "Pool overlaps with other one on this address space"},
 		{Network{Name: "x", Subnets: []Subnet{{Prefix: p("10.0.0.0/8")}}}, fault.Conflict, "Pool overlaps"},

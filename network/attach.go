@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"berth/base/ids"
+	"berth/network/parent"
 	"berth/network/portmap"
 )
 
@@ -58,7 +59,7 @@ type Attached struct {
 	NetworkID  string            `json:"networkID"`
 	EndpointID string            `json:"endpointID"` // 64 hexadecimal digits
 	Interface  string            `json:"interface"`  // inside
-	Device     string            `json:"device"`     // the host's end
+	Device     string            `json:"device"`     // the host's end, "" where there is none
 	MAC        string            `json:"mac"`
 	IPv4       netip.Prefix      `json:"ipv4"` // zero: none
 	IPv6       netip.Prefix      `json:"ipv6"`
@@ -75,4 +76,6 @@ type Attached struct {
 	Ways6      Ways              `json:"ways6"`
 	Trusted    bool              `json:"trusted,omitempty"`
 	Internal   bool              `json:"internal,omitempty"` // the network leads nowhere
+	// Way is how it is linked to a parent interface; nil: it is on a bridge.
+	Way *parent.Way `json:"way,omitempty"`
 }

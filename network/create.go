@@ -22,6 +22,7 @@ import (
 	"berth/base/ids"
 	"berth/network/bridge"
 	"berth/network/ipam"
+	"berth/network/parent"
 	"berth/sys/netlink"
 )
 
@@ -30,37 +31,54 @@ type CreateRequest struct {
 	Network // ID, Created, Device may be empty; subnets without Prefix or Gateway are completed
 }
 
-// Create makes a network: its record; the device comes with its first
+// Create makes a network: its record; a bridge comes with its first
 // container. Kinds: Exists the name, Conflict a subnet or a device in use,
 // Unavailable no pool left, Unsupported, Invalid.
 func (s *Store) Create(ctx context.Context, r CreateRequest) (*Network, error) {
 	n := r.Network
-	if err := s.complete(&n); err != nil {
-		return nil, err
-	}
 	c, err := netlink.Open()
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
+	if n.DefaultParent && parent.Is(n.Driver) && !n.Internal {
+		if n.Options, err = parent.Default(c, n.Options); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.complete(&n); err != nil {
+		return nil, err
+	}
 	if err := s.dropGone(); err != nil {
 		return nil, err
 	}
+	if err := record(&s.builder, c, &n); err != nil {
+		return nil, err
+	}
+	if !parent.Is(n.Driver) {
+		return &n, nil
+	}
+	// A VLAN that cannot be made is told of now.
+	if _, err := s.up(c, &n); err != nil {
+		return nil, errors.Join(fmt.Errorf("network %s: %w", n.Name, err), os.Remove(s.file(n.Name)), s.tearDown(&n))
+	}
+	return &n, nil
+}
+
+// record completes a new network and writes it down.
+func record(s *builder, c *netlink.Conn, n *Network) error {
 	held, err := s.lock("choose", flock.Lock)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer held.Unlock()
 	if _, err := s.read(s.file(n.Name)); err == nil {
-		return nil, exists(n.Name)
+		return exists(n.Name)
 	}
-	if err := ownDevice(&s.builder, &n); err != nil {
-		return nil, err
+	if err := n.kind().fit(s, c, n); err != nil {
+		return err
 	}
-	if err := s.subnets(c, &n); err != nil {
-		return nil, err
-	}
-	return &n, s.save(&n)
+	return s.save(n)
 }
 
 func exists(name string) error {
@@ -81,15 +99,11 @@ func (s *records) complete(n *Network) error {
 	if err := checkDriver(n.Driver); err != nil {
 		return err
 	}
-	if err := checkOptions(n.Options); err != nil {
-		return err
-	}
-	if err := cmp.Or(n.checkModes(), checkServers(n.DNS)); err != nil {
+	if err := checkServers(n.DNS); err != nil {
 		return err
 	}
 	n.Version, n.ID, n.Created = recordVersion, ids.Hex(32), time.Now().UTC()
-	n.Device = cmp.Or(n.Options[optionName], "br-"+n.ID[:12])
-	return nil
+	return n.kind().complete(n)
 }
 
 func notInNames(r rune) bool { return r < ' ' || r == 0x7f || r == '/' }
@@ -97,12 +111,10 @@ func notInNames(r rune) bool { return r < ' ' || r == 0x7f || r == '/' }
 // checkDriver refuses kinds of networks that there are not, or not yet.
 func checkDriver(name string) error {
 	switch name {
-	case "bridge":
+	case "bridge", parent.Macvlan, parent.IPvlan:
 		return nil
 	case "host", "null":
 		return fault.New(fault.Invalid, "only one instance of %q network is allowed", name)
-	case "macvlan", "ipvlan":
-		return fault.New(fault.Unsupported, "network driver %s is not served yet", name)
 	case "overlay":
 		return fault.New(fault.Unsupported, "network driver overlay is of Swarm, which is not served")
 	}
@@ -111,21 +123,14 @@ func checkDriver(name string) error {
 
 // ownDevice refuses a device that another network has.
 func ownDevice(s *builder, n *Network) error {
-	others, err := s.made()
+	others, err := networks(s)
 	if err != nil {
 		return err
-	}
-	lives, err := s.lives()
-	if err != nil {
-		return err
-	}
-	for _, l := range lives {
-		others = append(others, l.Network)
 	}
 	standard := s.builtIn()[0]
 	standard.Device = standard.Options[optionName]
 	for _, o := range append(others, standard) {
-		if o.Device == n.Device {
+		if o.Device == n.Device && o.Driver == n.Driver {
 			return fault.New(fault.Conflict, "cannot create network %s (%s): conflicts with network %s (%s): networks have same bridge name",
 				n.ID, n.Device, o.ID, o.Device)
 		}
@@ -133,7 +138,20 @@ func ownDevice(s *builder, n *Network) error {
 	return nil
 }
 
-// subnets completes the subnets of a new network, clear of all others.
+// networks are those that were made, and those that are up.
+func networks(s *builder) ([]*Network, error) {
+	all, err := s.made()
+	if err != nil {
+		return nil, err
+	}
+	lives, err := s.lives()
+	for _, l := range lives {
+		all = append(all, l.Network)
+	}
+	return all, err
+}
+
+// subnets completes the subnets of a new bridge network, clear of all others.
 func (s *builder) subnets(c *netlink.Conn, n *Network) error {
 	taken, err := s.takenSubnets(c, n.Device)
 	if err != nil {
@@ -142,11 +160,20 @@ func (s *builder) subnets(c *netlink.Conn, n *Network) error {
 	if err := n.checkFamilies(); err != nil {
 		return err
 	}
+	if n.several() {
+		return fault.New(fault.Invalid, "bridge driver doesn't support multiple subnets")
+	}
 	if err := foreignSubnets(s, c, n); err != nil {
 		return err
 	}
+	return fill(s, n, taken, taken)
+}
+
+// fill completes the subnets: one that nobody named is clear of what is busy, and none
+// overlaps what is taken.
+func fill(s *builder, n *Network, busy, taken []netip.Prefix) error {
 	if !n.has(false) && !n.NoIPv4 {
-		p, err := ipam.Choose(s.pools(), append(s.defaults(taken), taken...), false)
+		p, err := ipam.Choose(s.pools(), append(s.defaults(busy), busy...), false)
 		if err != nil {
 			return err
 		}
@@ -178,18 +205,27 @@ func (n *Network) has(v6 bool) bool {
 	return slices.ContainsFunc(n.Subnets, func(sub Subnet) bool { return sub.Prefix.Addr().Is6() == v6 })
 }
 
-// checkFamilies leaves out subnets that name nothing, and refuses more than a
-// bridge has.
+// several reports whether there are more subnets of a family than one.
+func (n *Network) several() bool {
+	six := 0
+	for _, sub := range n.Subnets {
+		if sub.Prefix.Addr().Is6() {
+			six++
+		}
+	}
+	return six > 1 || len(n.Subnets)-six > 1
+}
+
+// checkFamilies leaves out subnets that name nothing, and refuses those that give no
+// addresses.
 func (n *Network) checkFamilies() error {
 	n.Subnets = slices.DeleteFunc(n.Subnets, func(sub Subnet) bool { return !sub.Prefix.IsValid() })
 	if n.NoIPv4 && !n.IPv6 {
 		return fault.New(fault.Invalid, "IPv4 or IPv6 must be enabled")
 	}
-	count := map[bool]int{}
 	for i := range n.Subnets {
 		n.Subnets[i].Asked = true
 		a := n.Subnets[i].Prefix.Addr()
-		count[a.Is6()]++
 		if a.Is6() && !n.IPv6 {
 			return fault.New(fault.Invalid, "subnet %s is of IPv6, which takes --ipv6", n.Subnets[i].Prefix)
 		}
@@ -199,9 +235,6 @@ func (n *Network) checkFamilies() error {
 		if a.IsMulticast() || a.Is6() && a.IsLinkLocalUnicast() || a.Is4In6() || a.Zone() != "" {
 			return fault.New(fault.Invalid, "subnet %s has no addresses for containers", n.Subnets[i].Prefix)
 		}
-	}
-	if count[false] > 1 || count[true] > 1 {
-		return fault.New(fault.Invalid, "bridge driver doesn't support multiple subnets")
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func (s *Store) Connect(ctx context.Context, a *Attachment, namespace *os.File) 
 		return err
 	}
 	defer c.Close()
-	var ports []bridge.Port
+	var links []link
 	for _, e := range a.Endpoints {
 		var l live
 		if found, err := s.get("nets", e.NetworkID, &l); err != nil {
@@ -35,9 +35,9 @@ func (s *Store) Connect(ctx context.Context, a *Attachment, namespace *os.File) 
 		} else if !found {
 			return fault.New(fault.NotFound, "connect container %s to network %s: somebody removed the network", a.Container, e.Network)
 		}
-		ports = append(ports, e.port(&l, e.hairpin(a.Ports)))
+		links = append(links, link{e, &l, e.hairpin(a.Ports)})
 	}
-	if err := bridge.Connect(c, ports, namespace); err != nil {
+	if err := plug(c, links, namespace); err != nil {
 		return fmt.Errorf("connect container %s: %w", a.Container, err)
 	}
 	return ctx.Err()
@@ -130,7 +130,7 @@ func (s *Store) takeAway(c *netlink.Conn, e, keep *endpointFile) error {
 	for _, b := range before {
 		ports = append(slices.Clip(ports), b.Ports...)
 	}
-	if len(ports) == 0 && len(e.Endpoints) > 0 {
+	if len(ports) == 0 && len(e.Endpoints) > 0 && e.walled() {
 		// What a port that is no more may claim can wait: a removal keeps the
 		// kernel's firewall busy for some 10 ms.
 		err = s.put("gone", e.Endpoints[0].EndpointID, e)
@@ -143,6 +143,9 @@ func (s *Store) takeAway(c *netlink.Conn, e, keep *endpointFile) error {
 	}
 	for _, one := range append(before, e) {
 		for _, a := range one.Endpoints {
+			if !a.bridged() {
+				continue
+			}
 			if err := bridge.Silence(c, a.Device); err != nil {
 				return err
 			}

@@ -188,6 +188,9 @@ func (e *endpointFile) leavings() []nft.Element {
 
 // guard are the addresses that a container may claim on its bridge.
 func (a Attached) guard() []nft.Element {
+	if !a.bridged() {
+		return nil // its frames never come by the host's firewall
+	}
 	if a.Trusted {
 		return nft.Trust(a.Device)
 	}
@@ -204,25 +207,10 @@ func (a Attached) guard() []nft.Element {
 
 // port is the endpoint as a port of its bridge.
 func (a Attached) port(l *live, hairpin bool) bridge.Port {
-	mac, _ := net.ParseMAC(a.MAC)
 	o, _ := option.ReadEndpoint(a.Options) // which Prepare has checked
-	p := bridge.Port{
-		Bridge: l.Network.Device, Device: a.Device, Hairpin: hairpin, Isolated: l.Network.apart(), Limit: o.Limit,
-		Inside: bridge.Inside{Name: a.Interface, MAC: mac, MTU: a.MTU, Settings: o.Sysctls},
+	return bridge.Port{
+		Bridge: l.Network.Device, Device: a.Device, Hairpin: hairpin, Isolated: l.Network.apart(), Limit: o.Limit, Inside: a.inside(),
 	}
-	for _, one := range []struct {
-		ip      netip.Prefix
-		gateway netip.Addr
-		leads   bool
-	}{{a.IPv4, a.Gateway, a.Default}, {a.IPv6, a.Gateway6, a.Default6}} {
-		if one.ip.IsValid() {
-			p.Inside.Addresses = append(p.Inside.Addresses, one.ip)
-		}
-		if one.gateway.IsValid() && one.leads {
-			p.Inside.Gateways = append(p.Inside.Gateways, one.gateway)
-		}
-	}
-	return p
 }
 
 // hairpin reports whether a container reaches itself by its own published ports.

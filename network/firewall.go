@@ -194,7 +194,7 @@ func (s *firewall) elements() ([]nft.Element, error) {
 		return nil, err
 	}
 	for _, l := range lives {
-		list = append(list, l.firewall().Elements()...)
+		list = append(list, l.elements()...)
 	}
 	var w ways
 	if found, err := s.get("", "forwarding", &w); err != nil {

@@ -43,12 +43,9 @@ func (s *builder) up(c *netlink.Conn, n *Network) (*live, error) {
 	if found, err := s.get("nets", n.ID, &l); err != nil {
 		return nil, err
 	} else if found && l.Ready {
-		link, err := bridge.Find(c, l.Network.Device)
-		if err != nil {
-			return nil, err
-		}
-		if link != nil && (link.Up || l.Foreign) {
-			return &l, nil
+		there, err := n.kind().there(c, &l)
+		if err != nil || there {
+			return &l, err
 		}
 	}
 	held, err := s.lock(n.ID, flock.Lock)
@@ -68,18 +65,7 @@ func (s *builder) build(c *netlink.Conn, n *Network) (*live, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !l.Foreign {
-		if _, err := bridge.Make(c, l.bridge()); err != nil {
-			return nil, err
-		}
-	}
-	if err := s.rejoin(c, l); err != nil {
-		return nil, err
-	}
-	if err := s.tellOthers(); err != nil {
-		return nil, err
-	}
-	if err := s.change(l.firewall().Elements(), nil); err != nil {
+	if err := n.kind().make(s, c, l); err != nil {
 		return nil, err
 	}
 	l.Ready = true
@@ -98,11 +84,7 @@ func (s *builder) rejoin(c *netlink.Conn, l *live) error {
 		if a == nil || e.State != stateUp {
 			continue
 		}
-		link, err := bridge.Find(c, a.Device)
-		if err == nil && link != nil {
-			err = bridge.Rejoin(c, link, a.port(l, a.hairpin(e.Ports)))
-		}
-		if err != nil && !errors.Is(err, unix.ENODEV) { // it went meanwhile
+		if err := a.rejoin(c, l, a.hairpin(e.Ports)); err != nil && !errors.Is(err, unix.ENODEV) { // it went meanwhile
 			return err
 		}
 	}
@@ -121,8 +103,8 @@ func (s *builder) decided(c *netlink.Conn, n *Network) (*live, error) {
 		return nil, err
 	}
 	defer choose.Unlock()
-	fresh, err := s.settle(c, n)
-	if err != nil {
+	fresh := &live{Boot: s.boot, MTU: s.mtu(n), Network: new(*n)}
+	if err := n.kind().settle(s, c, fresh); err != nil {
 		return nil, err
 	}
 	// Before the device: who finds one knows then that it is ours.
@@ -131,32 +113,32 @@ func (s *builder) decided(c *netlink.Conn, n *Network) (*live, error) {
 
 // settle decides device, subnets and the rest of a network that was not up in
 // this boot.
-func (s *builder) settle(c *netlink.Conn, n *Network) (*live, error) {
-	l := &live{Boot: s.boot, MTU: s.mtu(n), Network: new(*n)}
+func (bridges) settle(s *builder, c *netlink.Conn, l *live) error {
+	n := l.Network
 	if n.Name == Default {
 		if err := s.defaultDevice(c, l); err != nil || l.Foreign {
-			return l, err
+			return err
 		}
 	} else if link, err := bridge.Find(c, n.Device); err != nil {
-		return nil, err
+		return err
 	} else if link != nil && bridge.Owner(link) != n.ID {
-		return l, foreign(c, l, link)
+		return foreign(c, l, link)
 	} else if link == nil && n.unmanaged() {
-		return nil, noBridge(n)
+		return noBridge(n)
 	} else if link == nil {
-		if err := s.clear(c, l.Network); err != nil {
-			return nil, err
+		if err := s.clear(c, n); err != nil {
+			return err
 		}
 	}
 	if len(n.Subnets) == 0 {
-		sub, err := s.defaultSubnet(c, l.Network.Device)
+		sub, err := s.defaultSubnet(c, n.Device)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		l.Network.Subnets = []Subnet{sub}
+		n.Subnets = []Subnet{sub}
 	}
 	l.MAC = bridge.MAC(n.ID)
-	return l, nil
+	return nil
 }
 
 // defaultDevice chooses the default bridge's device: the one the administrator
@@ -271,19 +253,12 @@ func (s *builder) takenSubnets(c *netlink.Conn, except string) ([]netip.Prefix, 
 	if err != nil {
 		return nil, err
 	}
-	records, err := s.made()
+	all, err := networks(s)
 	if err != nil {
 		return nil, err
 	}
-	lives, err := s.lives()
-	if err != nil {
-		return nil, err
-	}
-	for _, l := range lives {
-		records = append(records, l.Network)
-	}
-	for _, n := range records {
-		if n.Device != except {
+	for _, n := range all {
+		if n.Device != except || n.Driver != "bridge" {
 			for _, sub := range n.Subnets {
 				taken = append(taken, sub.Prefix)
 			}

@@ -47,7 +47,9 @@ func (n *Network) checkModes() error {
 
 // unmanaged networks are a bridge of the administrator, to which containers are
 // connected and nothing else is done: no address of the host, no firewall.
-func (n *Network) unmanaged() bool { return n.Options[optionManaged] == "unmanaged" }
+func (n *Network) unmanaged() bool {
+	return n.Driver == "bridge" && n.Options[optionManaged] == "unmanaged"
+}
 
 // masks reports whether containers go out with the host's address.
 func (n *Network) masks(v6 bool) bool {
@@ -83,7 +85,7 @@ func (n *Network) leads(sub Subnet) bool {
 }
 
 // leadsOut reports whether its containers reach the world by way of this host.
-func (l *live) leadsOut() bool { return !l.Network.Internal && !l.Network.unmanaged() }
+func (l *live) leadsOut() bool { return l.bridged() && !l.Network.Internal && !l.Network.unmanaged() }
 
 // firewall is the network as the firewall sees it; an unmanaged one is none of its
 // business.
@@ -110,6 +112,9 @@ type Ways struct {
 }
 
 func (n *Network) ways(v6 bool) Ways {
+	if n.Driver != "bridge" {
+		return Ways{}
+	}
 	routed := n.mode(v6) == modeRouted
 	return Ways{NAT: !routed && !n.Internal && !n.unmanaged(), Direct: !n.Internal && (routed || len(n.trusted()) > 0)}
 }

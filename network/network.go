@@ -1,8 +1,8 @@
 // Package network is the noun: networks that containers are on, and what a
 // container has on them: an address, a device, published ports. It is the door
-// of the room, for the engine; below it bridge makes devices, ipam gives
-// addresses, nft is the firewall, portmap the published ports and names the
-// resolver of containers' names. It knows no
+// of the room, for the engine; below it bridge makes devices, parent those of
+// networks on a device of the host, ipam gives addresses, nft is the firewall,
+// portmap the published ports and names the resolver of containers' names. It knows no
 // container but by its id, and makes no namespace: it is given one. Networks
 // none, host and another container's are not its business. Row 3.
 //
@@ -76,7 +76,7 @@ type Network struct {
 	Version  int               `json:"version"`
 	ID       string            `json:"id"` // 64 hexadecimal digits
 	Name     string            `json:"name"`
-	Driver   string            `json:"driver"` // bridge; host and none are the two built in
+	Driver   string            `json:"driver"` // bridge, macvlan, ipvlan; host and null are the two built in
 	Created  time.Time         `json:"created"`
 	Internal bool              `json:"internal,omitempty"`
 	IPv6     bool              `json:"ipv6,omitempty"`
@@ -89,8 +89,12 @@ type Network struct {
 	DNS []string `json:"dns,omitempty"`
 	// Attachable is swarm's; kept for inspect.
 	Attachable bool `json:"attachable,omitempty"`
-	// Device is the bridge's name.
+	// Device is the bridge's name, or the parent interface's.
 	Device string `json:"device,omitempty"`
+	// DefaultParent, said to Create, makes the parent interface, where none is named, the
+	// device that the host's default route leads through, as podman does, not one that
+	// leads nowhere.
+	DefaultParent bool `json:"-"`
 }
 
 // Subnet is one range of addresses of a network.

@@ -43,12 +43,8 @@ func checkOptions(options map[string]string) error {
 				why = "true, false or strict"
 			}
 		case optionMTU:
-			mtu, err := strconv.Atoi(value)
-			switch {
-			case err != nil:
-				why = err.Error()
-			case mtu != 0 && (mtu < 68 || mtu > 65535):
-				why = "the kernel takes 68 to 65535"
+			if err := checkMTU(value); err != nil {
+				return err
 			}
 		case optionBinding:
 			if a, err := netip.ParseAddr(value); err != nil || a.Zone() != "" {
@@ -93,6 +89,19 @@ func isDevice(name string) bool {
 	return name != "." && name != ".." && len(name) > 0 && len(name) < 16 && !strings.ContainsFunc(name, notInDevices)
 }
 
+func checkMTU(value string) error {
+	mtu, err := strconv.Atoi(value)
+	switch {
+	case value == "":
+		return nil
+	case err != nil:
+		return fault.New(fault.Invalid, "failed to parse %s value: %.80s (%w)", optionMTU, value, err)
+	case mtu != 0 && (mtu < 68 || mtu > 65535):
+		return fault.New(fault.Invalid, "failed to parse %s value: %.80s (the kernel takes 68 to 65535)", optionMTU, value)
+	}
+	return nil
+}
+
 func notInDevices(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r == 0x7f }
 
 // flag reads a yes or no that was checked.
@@ -109,6 +118,9 @@ func (n *Network) apart() bool { return !flag(n.Options, optionICC, true) }
 func (s *builder) mtu(n *Network) int {
 	if v, err := strconv.Atoi(n.Options[optionMTU]); err == nil && v > 0 {
 		return v
+	}
+	if n.Driver != "bridge" {
+		return 0 // its parent's
 	}
 	if n.Name == Default && s.settings.MTU > 0 {
 		return s.settings.MTU

@@ -101,9 +101,11 @@ func (s *Store) open(c *netlink.Conn, e *endpointFile, r *Request, lives []*live
 	if err := s.write(e, nil); err != nil {
 		return held, err
 	}
-	v6 := slices.ContainsFunc(e.Endpoints, func(a Attached) bool { return a.IPv6.IsValid() })
+	if !e.walled() {
+		return held, nil
+	}
 	if slices.ContainsFunc(lives, (*live).leadsOut) {
-		if err := s.forward(c, v6); err != nil {
+		if err := s.forward(c, e.routed6()); err != nil {
 			return held, err
 		}
 	}
@@ -172,14 +174,17 @@ func (s *builder) endpoints(c *netlink.Conn, e *endpointFile, r Request, old, ke
 			return nil, err
 		}
 		e.Endpoints = append(e.Endpoints, Attached{
-			Network: n.Name, NetworkID: n.ID, EndpointID: ids.Hex(32), Device: s.ports + ids.Hex(4),
+			Network: n.Name, NetworkID: n.ID, EndpointID: ids.Hex(32),
 			Interface: cmp.Or(want.Interface, o.Name), MAC: want.MAC, MTU: l.MTU,
 			Aliases: want.Aliases, Links: want.Links, Options: want.Options, Priority: want.Priority, Trusted: r.Trusted,
 			Internal: l.Network.Internal, Ways4: n.ways(false), Ways6: n.ways(true),
 		})
 		a := &e.Endpoints[i]
 		if a.Interface == "" {
-			a.Interface = freeInterface(cmp.Or(n.Options[optionPrefix], "eth"), e, keep)
+			a.Interface = freeInterface(n.prefix(), e, keep)
+		}
+		if err := s.place(c, e.Container, a, l); err != nil {
+			return nil, err
 		}
 		if err := s.address(e.Container, a, l, want, old); err != nil {
 			return nil, err
@@ -204,8 +209,8 @@ func (e *endpointFile) lead() {
 		}
 		return first
 	}
-	v4 := best(func(a *Attached) bool { return a.Gateway.IsValid() })
-	v6 := best(func(a *Attached) bool { return a.Gateway6.IsValid() })
+	v4 := best(func(a *Attached) bool { return a.Gateway.IsValid() || a.IPv4.IsValid() && a.straight() })
+	v6 := best(func(a *Attached) bool { return a.Gateway6.IsValid() || a.IPv6.IsValid() && a.straight() })
 	if v6 != nil {
 		v6.Default6 = true
 	}
@@ -221,7 +226,7 @@ func (s *builder) network(c *netlink.Conn, name string) (*Network, *live, error)
 	if err != nil {
 		return nil, nil, err
 	}
-	if n.Driver != "bridge" {
+	if !n.HasDevices() {
 		return nil, nil, fault.New(fault.Invalid, "connect to network %s: its driver is %s", n.Name, n.Driver)
 	}
 	l, err := s.up(c, n)

@@ -38,7 +38,7 @@ func (s *builder) Reload(ctx context.Context) error {
 			return err
 		}
 		for _, sub := range l.Network.Subnets {
-			v6 = v6 || sub.Prefix.Addr().Is6()
+			v6 = v6 || sub.Prefix.Addr().Is6() && l.bridged()
 		}
 		out = out || l.leadsOut()
 	}

@@ -10,7 +10,6 @@ import (
 	"berth/base/atomicfile"
 	"berth/base/fault"
 	"berth/base/flock"
-	"berth/network/bridge"
 	"berth/sys/netlink"
 )
 
@@ -95,13 +94,8 @@ func (s *builder) tearDown(n *Network) error {
 			return err
 		}
 		defer c.Close()
-		if err := s.change(nil, l.firewall().Elements()); err != nil {
+		if err := l.Network.kind().remove(s, c, &l); err != nil {
 			return err
-		}
-		if !l.Foreign {
-			if err := bridge.Remove(c, l.Network.Device); err != nil {
-				return err
-			}
 		}
 		if err := cmp.Or(s.resolvers().Drop(n.ID), s.book().Clear(n.ID)); err != nil {
 			return err
@@ -110,11 +104,10 @@ func (s *builder) tearDown(n *Network) error {
 		if err := s.drop("nets", n.ID); err != nil {
 			return err
 		}
-		if l.Network.unmanaged() {
-			return s.book().Clear(n.ID)
-		}
-		if err := s.tellOthers(l.Network.Device); err != nil {
-			return err
+		if l.bridged() && !l.Network.unmanaged() {
+			if err := s.tellOthers(l.Network.Device); err != nil {
+				return err
+			}
 		}
 	}
 	return s.book().Clear(n.ID)

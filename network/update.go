@@ -14,6 +14,7 @@ import (
 	"berth/base/flock"
 	"berth/network/bridge"
 	"berth/network/nft"
+	"berth/network/parent"
 	"berth/sys/netlink"
 )
 
@@ -71,11 +72,15 @@ func (s *Store) Update(ctx context.Context, r UpdateRequest) (*Network, error) {
 
 // apply changes a record.
 func (r *UpdateRequest) apply(n *Network) error {
-	if err := cmp.Or(checkServers(r.DNS), checkOptions(r.Options)); err != nil {
+	check := checkOptions
+	if parent.Is(n.Driver) {
+		check = n.checkChange
+	}
+	if err := cmp.Or(checkServers(r.DNS), check(r.Options)); err != nil {
 		return err
 	}
 	for key, value := range r.Options {
-		if n.Options[key] != value && slices.Contains(fixed, key) {
+		if n.Driver == "bridge" && n.Options[key] != value && slices.Contains(fixed, key) {
 			return fault.New(fault.Unsupported, "option %.80s of network %s cannot be changed: make another network", key, n.Name)
 		}
 	}
@@ -127,12 +132,15 @@ func (s *builder) updateLive(n *Network) error {
 	if !l.Ready {
 		return nil
 	}
+	if !l.bridged() {
+		return nil
+	}
 	if l.Network.apart() != old.Network.apart() {
 		if err := isolate(s, &l); err != nil {
 			return err
 		}
 	}
-	add, remove := nft.Differences(old.firewall().Elements(), l.firewall().Elements())
+	add, remove := nft.Differences(old.elements(), l.elements())
 	return s.change(add, remove)
 }
 

@@ -145,6 +145,18 @@ func settings(b Bridge) error {
 	return apply(list)
 }
 
+// Own writes on a device that is there whose network it is, and sets it up.
+func Own(c *netlink.Conn, name, network string) error {
+	up := netlink.LinkRequest(0, 0, netlink.Up, netlink.AppendString(nil, unix.IFLA_IFNAME, name))
+	return all(c, []netlink.Request{OwnRequest(name, network), up})
+}
+
+// OwnRequest writes on a device whose network it is.
+func OwnRequest(name, network string) netlink.Request {
+	named := netlink.AppendString(nil, unix.IFLA_IFNAME, name)
+	return netlink.LinkRequest(0, 0, netlink.Keep, netlink.AppendString(named, unix.IFLA_IFALIAS, aliasPrefix+network))
+}
+
 // Remove removes a device; that there is none is no error.
 func Remove(c *netlink.Conn, name string) error {
 	if err := c.DeleteLink(name); err != nil && !errors.Is(err, unix.ENODEV) {

@@ -32,6 +32,10 @@ type Inside struct {
 	Addresses []netip.Prefix
 	Gateways  []netip.Addr // of the default routes; none: no default route by this device
 	Settings  []Setting
+	// Straight are families, one address each, whose default route has no gateway.
+	Straight []netip.Addr
+	// Announced: those who share the wire are told of the addresses.
+	Announced bool
 }
 
 // Setting is a kernel parameter of the device inside: net.FAMILY.GROUP.DEVICE.NAME.
@@ -42,17 +46,8 @@ type Setting struct {
 // maxPorts is how many the kernel gives a bridge.
 const maxPorts = 1023
 
-// Connect makes ports, one a network, with their ends in the namespace, and
-// sets lo up there. c is a connection of the host's namespace.
-func Connect(c *netlink.Conn, ports []Port, namespace *os.File) error {
-	for _, p := range ports {
-		if err := pair(c, p, namespace); err != nil {
-			return err
-		}
-		if err := limit(c, p); err != nil {
-			return err
-		}
-	}
+// Configure sets lo up in the namespace, and devices that are there.
+func Configure(ends []Inside, namespace *os.File) error {
 	return netlink.Inside(namespace, func() error {
 		in, err := netlink.Open()
 		if err != nil {
@@ -60,10 +55,10 @@ func Connect(c *netlink.Conn, ports []Port, namespace *os.File) error {
 		}
 		defer in.Close()
 		list := []netlink.Request{netlink.LinkRequest(0, loopback, netlink.Up, nil)}
-		for _, p := range ports {
-			more, err := inside(in, p.Inside)
+		for _, e := range ends {
+			more, err := inside(in, e)
 			if err != nil {
-				return fmt.Errorf("set %s in the container: %w", p.Inside.Name, err)
+				return fmt.Errorf("set %s in the container: %w", e.Name, err)
 			}
 			list = append(list, more...)
 		}
@@ -78,9 +73,17 @@ func Connect(c *netlink.Conn, ports []Port, namespace *os.File) error {
 const loopback = 1
 
 // Loopback sets lo up in a namespace.
-func Loopback(namespace *os.File) error { return Connect(nil, nil, namespace) }
+func Loopback(namespace *os.File) error { return Configure(nil, namespace) }
 
-// pair makes the two devices.
+// Connect makes a port with its end in the namespace, which Configure is to set up. c
+// is a connection of the host's namespace.
+func Connect(c *netlink.Conn, p Port, namespace *os.File) error {
+	if err := pair(c, p, namespace); err != nil {
+		return err
+	}
+	return limit(c, p)
+}
+
 func pair(c *netlink.Conn, p Port, namespace *os.File) error {
 	b, err := Find(c, p.Bridge)
 	if err != nil {
@@ -221,10 +224,10 @@ func Isolate(c *netlink.Conn, name string, apart bool) error {
 	return nil
 }
 
-// Lead makes a port that is there give the default routes instead of another, if it
+// Lead makes a device that is there give the default routes instead of another, if it
 // has any.
-func Lead(p Port, namespace *os.File) error {
-	if len(p.Inside.Gateways) == 0 {
+func Lead(e Inside, namespace *os.File) error {
+	if len(e.Gateways)+len(e.Straight) == 0 {
 		return nil
 	}
 	return netlink.Inside(namespace, func() error {
@@ -233,19 +236,26 @@ func Lead(p Port, namespace *os.File) error {
 			return err
 		}
 		defer in.Close()
-		l, err := in.LinkByName(p.Inside.Name)
+		l, err := in.LinkByName(e.Name)
 		if err != nil {
-			return fmt.Errorf("look for %s in the container: %w", p.Inside.Name, err)
+			return fmt.Errorf("look for %s in the container: %w", e.Name, err)
 		}
-		var list []netlink.Request
-		for _, g := range p.Inside.Gateways {
-			list = append(list, netlink.RouteRequest(l.Index, g))
-		}
-		if err := all(in, list); err != nil {
-			return fmt.Errorf("lead the container's default route through %s: %w", p.Inside.Name, err)
+		if err := all(in, e.routes(l.Index)); err != nil {
+			return fmt.Errorf("lead the container's default route through %s: %w", e.Name, err)
 		}
 		return nil
 	})
+}
+
+// routes are the default routes.
+func (e Inside) routes(index int) (list []netlink.Request) {
+	for _, g := range e.Gateways {
+		list = append(list, netlink.RouteRequest(index, g))
+	}
+	for _, a := range e.Straight {
+		list = append(list, netlink.StraightRequest(index, a))
+	}
+	return list
 }
 
 // inside prepares the container's end and says what remains to be asked.
@@ -263,6 +273,9 @@ func inside(c *netlink.Conn, e Inside) ([]netlink.Request, error) {
 	if v6 {
 		settings = []sysctl{{conf + "/disable_ipv6", "0", true}, {conf + "/accept_ra", "0", true}}
 	}
+	if e.Announced {
+		settings = append(settings, sysctl{"ipv4/conf/" + e.Name + "/arp_notify", "1", false}, sysctl{conf + "/ndisc_notify", "1", true})
+	}
 	for _, set := range e.Settings {
 		settings = append(settings, sysctl{strings.Join([]string{set.Family, set.Group, e.Name, set.Name}, "/"), set.Value, false})
 	}
@@ -274,8 +287,5 @@ func inside(c *netlink.Conn, e Inside) ([]netlink.Request, error) {
 		list = append(list, netlink.AddressRequest(l.Index, a))
 	}
 	list = append(list, netlink.LinkRequest(0, l.Index, netlink.Up, nil))
-	for _, g := range e.Gateways {
-		list = append(list, netlink.RouteRequest(l.Index, g))
-	}
-	return list, nil
+	return append(list, e.routes(l.Index)...), nil
 }

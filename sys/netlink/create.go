@@ -99,6 +99,16 @@ func LocalRequest(index int, a netip.Addr) Request {
 	return Request{Kind: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE, Payload: b}
 }
 
+// StraightRequest leads all that has no other way, of the family of an address, out of
+// a device whose other end knows what to do with it.
+func StraightRequest(index int, family netip.Addr) Request {
+	r := RouteRequest(index, family)
+	b := append([]byte(nil), r.Payload[:unix.SizeofRtMsg]...)
+	b[6] = unix.RT_SCOPE_LINK
+	r.Payload = AppendUint32(b, unix.RTA_OIF, uint32(index))
+	return r
+}
+
 // Route is one route: where to, and through which device.
 type Route struct {
 	To    netip.Prefix // zero: the default route

@@ -57,8 +57,8 @@ func (v *Create) Flags(f *pflag.FlagSet) {
 	f.Var(&v.aux, "aux-address", "Auxiliary IPv4 or IPv6 addresses used by Network driver")
 	f.Var(&v.ipam, "ipam-opt", "Set IPAM driver specific options")
 	f.StringSliceVar(&v.dns, "dns", nil, "DNS servers that the network's containers ask")
-	f.StringVar(&v.device, "interface-name", "", "Name of the bridge")
 	f.BoolVar(&v.ignore, "ignore", false, "Do not fail if the network is there already")
+	f.StringVar(&v.device, "interface-name", "", "Name of the bridge, or of the device that is the parent")
 	f.Bool("disable-dns", false, "Taken for podman's sake: names are not resolved on networks yet")
 	command.Extra(f, "ignore", "disable-dns", "ipv4", "dns", "interface-name")
 }
@@ -71,10 +71,11 @@ func (v *Create) request(podman bool, words []string) (Network, error) {
 		n.Name = words[0]
 	}
 	if podman {
-		n.Options = dockerOptions(n.Options)
+		n.Options = dockerOptions(n.Driver, n.Options)
+		n.DefaultParent = true
 	}
 	if v.device != "" {
-		n.Options = withOption(n.Options, bridgeName, v.device)
+		n.Options = withOption(n.Options, deviceOption(n.Driver), v.device)
 	}
 	if err := v.unserved(); err != nil {
 		return n, err
@@ -84,7 +85,24 @@ func (v *Create) request(podman bool, words []string) (Network, error) {
 	return n, err
 }
 
-const bridgeName = "com.docker.network.bridge.name"
+// deviceOption is the option that names a network's device on the host.
+func deviceOption(driver string) string {
+	if driver == "bridge" {
+		return "com.docker.network.bridge.name"
+	}
+	return "parent"
+}
+
+// podmanWords are podman's options that docker has, too, by docker's names.
+func podmanWords(driver string) map[string]string {
+	words := map[string]string{"mtu": "com.docker.network.driver.mtu"}
+	if driver == "bridge" {
+		words["bridge_name"] = deviceOption(driver)
+	} else {
+		words["mode"] = driver + "_mode"
+	}
+	return words
+}
 
 func withOption(options command.Pairs, key, value string) command.Pairs {
 	out := command.Pairs{key: value}
@@ -93,19 +111,32 @@ func withOption(options command.Pairs, key, value string) command.Pairs {
 }
 
 // dockerOptions are podman's options in docker's words.
-func dockerOptions(options map[string]string) map[string]string {
+func dockerOptions(driver string, options map[string]string) map[string]string {
 	out := map[string]string{}
 	for k, value := range options {
-		switch k {
-		case "mtu":
-			k = "com.docker.network.driver.mtu"
-		case "bridge_name":
-			k = bridgeName
+		if word := podmanWords(driver)[k]; word != "" {
+			k = word
 		}
 		out[k] = value
 	}
 	if len(out) == 0 {
 		return nil
+	}
+	return out
+}
+
+// podmanOptions are a network's options in podman's words, without its device.
+func podmanOptions(n *Network) map[string]string {
+	out := map[string]string{}
+	for k, value := range n.Options {
+		for podman, docker := range podmanWords(n.Driver) {
+			if k == docker {
+				k = podman
+			}
+		}
+		if k != deviceOption(n.Driver) {
+			out[k] = value
+		}
 	}
 	return out
 }

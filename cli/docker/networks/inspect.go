@@ -83,7 +83,7 @@ func document(c *command.Call, n *Network) any {
 	for _, u := range n.Containers {
 		d.Containers[u.ID] = wire.NetworkEndpoint{Name: u.Name, EndpointID: u.EndpointID, MacAddress: u.MAC, IPv4Address: text(u.IPv4), IPv6Address: text(u.IPv6)}
 	}
-	made := n.Name != "bridge" && n.Driver == "bridge"
+	made := n.Name != "bridge" && n.Driver != "host" && n.Driver != "null"
 	if d.IPAM.Options == nil && made {
 		d.IPAM.Options = map[string]string{}
 	}
@@ -135,7 +135,7 @@ type (
 func podmanDocument(n *Network) any {
 	d := &podmanNetwork{
 		Name: n.Name, ID: n.ID, Driver: n.Driver, Interface: n.Device, Created: n.Created, IPv6: n.IPv6, Internal: n.Internal,
-		Labels: n.Labels, Options: n.Options, IPAM: map[string]string{"driver": "host-local"}, Servers: n.DNS,
+		Labels: n.Labels, Options: podmanOptions(n), IPAM: map[string]string{"driver": "host-local"}, Servers: n.DNS,
 	}
 	for _, s := range n.Subnets {
 		one := podmanSubnet{Subnet: s.Prefix, Gateway: text(s.Gateway)}

@@ -63,7 +63,7 @@ func (v *List) Run(ctx context.Context, c *command.Call, _ []string) error {
 // podmans are the networks that podman has, by its names: those without a device are
 // none there, and the default one goes by its name.
 func podmans(list []Network) []Network {
-	list = slices.DeleteFunc(list, func(n Network) bool { return n.Driver != "bridge" })
+	list = slices.DeleteFunc(list, func(n Network) bool { return n.Driver == "host" || n.Driver == "null" })
 	for i := range list {
 		if list[i].Name == "bridge" {
 			list[i].Name = "podman"

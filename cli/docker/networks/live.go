@@ -15,7 +15,7 @@ type live struct{ e *engine.Engine }
 func (l live) NetworkCreate(ctx context.Context, n Network) (Network, error) {
 	r := network.CreateRequest{Network: network.Network{
 		Name: n.Name, Driver: n.Driver, Internal: n.Internal, IPv6: n.IPv6, Attachable: n.Attachable, Options: n.Options, IPAM: n.IPAM, Labels: n.Labels,
-		NoIPv4: n.NoIPv4, DNS: n.DNS,
+		NoIPv4: n.NoIPv4, DNS: n.DNS, DefaultParent: n.DefaultParent,
 	}}
 	for _, s := range n.Subnets {
 		r.Subnets = append(r.Subnets, network.Subnet{Prefix: s.Prefix, Gateway: s.Gateway, Range: s.Range, Aux: s.Aux})

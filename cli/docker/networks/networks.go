@@ -25,6 +25,8 @@ type Network struct {
 	Options, IPAM, Labels      map[string]string
 	Containers                 []Use
 	Users                      []string // ids of all containers that are to be on it
+	// DefaultParent asks for the parent that podman chooses where none is named.
+	DefaultParent bool
 }
 
 // Subnet is one range of addresses.

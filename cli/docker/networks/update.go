@@ -37,12 +37,16 @@ func (v *Update) Run(ctx context.Context, c *command.Call, words []string) error
 			return command.Line("--label-drop takes the key alone: %s", k)
 		}
 	}
-	if c.Podman() {
-		r.Options = dockerOptions(r.Options)
-	}
 	e, err := open(c)
 	if err != nil {
 		return err
+	}
+	if c.Podman() && len(r.Options) > 0 {
+		n, err := e.NetworkInspect(ctx, r.Network)
+		if err != nil {
+			return command.FromEngine(err)
+		}
+		r.Options = dockerOptions(n.Driver, r.Options)
 	}
 	n, err := e.NetworkUpdate(ctx, r)
 	if err != nil {
