@@ -450,7 +450,12 @@ func TestIPvlan(t *testing.T) {
 	needKind(t, "ipvlan", "link", "eth0")
 	w.serve(w.outside, "tcp4", "192.0.2.1:80")
 	for i, c := range []struct{ mode, flag string }{{"", ""}, {"l2", "private"}, {"l2", "vepa"}, {"l3", ""}, {"l3s", ""}} {
-		w.create(piece(i, lan("lan", "ipvlan", "ipvlan_mode", c.mode, "ipvlan_flag", c.flag)))
+		n := piece(i, lan("lan", "ipvlan", "ipvlan_mode", c.mode, "ipvlan_flag", c.flag))
+		if strings.HasPrefix(c.mode, "l3") { // nobody answers for them on the wire: others need a route
+			n.Subnets = []Subnet{{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 8, byte(i), 0}), 24)}}
+			w.in(w.outside, "ip route add "+n.Subnets[0].Prefix.String()+" via 192.0.2.2")
+		}
+		w.create(n)
 		a, b := w.run(Request{Endpoints: on("lan")}), w.run(Request{Endpoints: on("lan")})
 		w.serve(b.Namespace, "tcp4", ":80")
 		w.reach(a.Namespace, "tcp4", "192.0.2.1:80", a.ip())

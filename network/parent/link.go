@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"time"
 
@@ -38,7 +39,8 @@ func Connect(c *netlink.Conn, w Way, in bridge.Inside, namespace *os.File) error
 	if in.MTU > int(below.MTU) {
 		return fault.New(fault.Invalid, "MTU %d is more than parent interface %s has, %d", in.MTU, w.Parent, below.MTU)
 	}
-	a := netlink.AppendString(nil, unix.IFLA_IFNAME, in.Name)
+	first := firstName(in.Name)
+	a := netlink.AppendString(nil, unix.IFLA_IFNAME, first)
 	a = netlink.AppendUint32(a, unix.IFLA_LINK, uint32(below.Index))
 	a = netlink.AppendUint32(a, unix.IFLA_NET_NS_FD, uint32(namespace.Fd()))
 	if in.MTU != 0 {
@@ -54,12 +56,51 @@ func Connect(c *netlink.Conn, w Way, in bridge.Inside, namespace *os.File) error
 		if err != nil || errs == nil {
 			return err
 		}
+		if errors.Is(errs[0], unix.EEXIST) { // of a connect that was killed
+			if err := Remove(w, first, namespace); err != nil {
+				return err
+			}
+			return fault.New(fault.Busy, "make %s link: %w", w.Driver, errs[0])
+		}
 		return w.explain(errs[0])
 	})
-	if err != nil || !w.Sole() || in.MAC == nil || bytes.Equal(in.MAC, below.Address) {
+	if err != nil {
 		return err
 	}
-	return setMAC(in, namespace)
+	if err := w.name(first, in, below, namespace); err != nil {
+		return errors.Join(err, Remove(w, first, namespace))
+	}
+	return nil
+}
+
+// firstName is what a link is called before it has its name: kernels before 6.13 refuse
+// one that the host has, too.
+func firstName(name string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name))
+	return fmt.Sprintf("berth-%08x", h.Sum32())
+}
+
+// name gives a link its name. In mode passthru it has its parent's address, and gets
+// another one if that is asked for: the parent has it then, too, for as long.
+func (w Way) name(first string, in bridge.Inside, below *netlink.Link, namespace *os.File) error {
+	return inside(namespace, first, func(c *netlink.Conn, l *netlink.Link) error {
+		if l == nil {
+			return fault.New(fault.NotFound, "parent interface %s is not there", w.Parent) // any more
+		}
+		a := netlink.AppendString(nil, unix.IFLA_IFNAME, in.Name)
+		if w.Sole() && in.MAC != nil && !bytes.Equal(in.MAC, below.Address) {
+			a = netlink.Append(a, unix.IFLA_ADDRESS, in.MAC)
+		}
+		errs, err := c.DoAll([]netlink.Request{netlink.LinkRequest(0, l.Index, netlink.Keep, a)})
+		switch {
+		case err != nil || errs == nil:
+			return err
+		case errors.Is(errs[0], unix.EEXIST):
+			return fault.New(fault.Conflict, "the container has a device %s: %w", in.Name, errs[0])
+		}
+		return fmt.Errorf("name the link %s: %w", in.Name, errs[0])
+	})
 }
 
 func (w Way) data() []byte {
@@ -79,8 +120,6 @@ func (w Way) explain(err error) error {
 		return fault.New(fault.Busy, "parent interface %s has other links, in mode passthru it has one: %w", w.Parent, err)
 	case errors.Is(err, unix.EBUSY):
 		return fault.New(fault.Conflict, "parent interface %s is a port of a bridge or bond, or has links of another driver: %w", w.Parent, err)
-	case errors.Is(err, unix.EEXIST):
-		return fault.New(fault.Conflict, "the container has a device of that name: %w", err)
 	}
 	return fmt.Errorf("make %s link on parent interface %s: %w", w.Driver, w.Parent, err)
 }
@@ -94,21 +133,6 @@ func Patiently(f func() error) error {
 			return err
 		}
 	}
-}
-
-// setMAC gives a link of mode passthru, which has its parent's address, another one: the
-// parent has it then, too, for as long.
-func setMAC(in bridge.Inside, namespace *os.File) error {
-	return inside(namespace, in.Name, func(c *netlink.Conn, l *netlink.Link) error {
-		if l == nil {
-			return unix.ENODEV
-		}
-		errs, err := c.DoAll([]netlink.Request{netlink.LinkRequest(0, l.Index, netlink.Keep, netlink.Append(nil, unix.IFLA_ADDRESS, in.MAC))})
-		if err != nil || errs == nil {
-			return err
-		}
-		return fmt.Errorf("set the address of %s: %w", in.Name, errs[0])
-	})
 }
 
 // There reports whether a container has a link.

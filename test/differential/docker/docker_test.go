@@ -47,6 +47,11 @@ func TestCommandLines(t *testing.T) {
 	if _, err := netns.Run("ip", "link", "set", "lo", "up"); err != nil {
 		t.Fatal(err)
 	}
+	for _, wire := range []string{"wire0", "wire1"} { // parents of networks
+		if _, err := netns.Run("ip", "link", "add", wire, "type", "bridge"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	// Docker's daemon, which is told to leave it alone, warns where it is off.
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
 		t.Fatal(err)
