@@ -24,7 +24,7 @@ var flagNumbers = map[string]uint16{"bridge": 0, "private": 1, "vepa": 2}
 
 // patience is how long a link of the container's last run may still be there: the
 // kernel takes it away a while after the last process. It is more than that takes.
-const patience = 10 * time.Second
+const patience = 20 * time.Second
 
 // Connect makes a container's link in its namespace, not yet up. c is a connection of
 // the host's namespace.
