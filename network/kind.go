@@ -278,6 +278,16 @@ func (parents) there(c *netlink.Conn, l *live) (bool, error) {
 	return link != nil && (link.Up || bridge.Owner(link) != l.Network.ID), err
 }
 
+// lacks reports whether a parent that can be made is not there.
+func (p parents) lacks(c *netlink.Conn, l *live) (bool, error) {
+	there, err := p.there(c, l)
+	if err != nil || there {
+		return false, err
+	}
+	w, err := l.Network.way()
+	return err == nil && parent.Check(c, w) == nil, err
+}
+
 func (parents) make(s *builder, c *netlink.Conn, l *live) error {
 	w, err := l.Network.way()
 	if err != nil {

@@ -33,9 +33,12 @@ func (s *builder) Reload(ctx context.Context) error {
 		return err
 	}
 	v6, out := false, false
+	var failed []error // of parents that are gone, which others do not need
 	for _, l := range lives {
-		if err := s.rebuild(c, l.Network); err != nil {
+		if err := s.rebuild(c, l.Network); err != nil && l.bridged() {
 			return err
+		} else if err != nil {
+			failed = append(failed, fmt.Errorf("network %s: %w", l.Network.Name, err))
 		}
 		for _, sub := range l.Network.Subnets {
 			v6 = v6 || sub.Prefix.Addr().Is6() && l.bridged()
@@ -55,7 +58,7 @@ func (s *builder) Reload(ctx context.Context) error {
 		return err
 	}
 	defer f.Close()
-	return s.mend(f, nil, nil)
+	return errors.Join(append(failed, s.mend(f, nil, nil))...)
 }
 
 func (s *builder) rebuild(c *netlink.Conn, n *Network) error {

@@ -39,6 +39,12 @@ func (s *firewall) whole(c *netlink.Conn) (bool, error) {
 		if !l.Ready {
 			continue
 		}
+		if !l.bridged() {
+			if lacks, err := (parents{}).lacks(c, l); err != nil || lacks {
+				return false, err
+			}
+			continue
+		}
 		any = true
 		link, err := bridge.Find(c, l.Network.Device)
 		if err != nil {
@@ -75,7 +81,8 @@ func (s *firewall) whole(c *netlink.Conn) (bool, error) {
 }
 
 // Unplugged lists the containers of which a device is not there, or is no port of a
-// bridge: somebody took it away, or they just come or go.
+// bridge: somebody took it away, or they just come or go. What is on a parent interface
+// is seen by nobody but the container.
 func (s *folder) Unplugged() ([]ids.ID, error) {
 	all, err := s.endpointFiles()
 	if err != nil {
@@ -100,7 +107,7 @@ func (s *folder) Unplugged() ([]ids.ID, error) {
 			continue
 		}
 		for _, a := range e.Endpoints {
-			if !plugged[a.Device] {
+			if a.bridged() && !plugged[a.Device] {
 				list = append(list, ids.ID(e.Container))
 				break
 			}
