@@ -82,7 +82,7 @@ func serveNames(ctx context.Context, e *Engine, id container.ID, pid int, ns *os
 		return err
 	}
 	defer process.Close()
-	beside, err := network.Serve(e.Networks, id, ns, process, func() (*os.File, error) { return beginResolver(ctx, e) })
+	beside, err := network.Serve(e.Networks, id, ns, process, func() (*os.File, error) { return beginSibling(ctx, e, "names") })
 	if err != nil || beside == nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func serveNames(ctx context.Context, e *Engine, id container.ID, pid int, ns *os
 	return monitor.Beside(conn, beside)
 }
 
-func beginResolver(ctx context.Context, e *Engine) (*os.File, error) {
+func beginSibling(ctx context.Context, e *Engine, word string) (*os.File, error) {
 	helper, err := runtime.Helper()
 	if err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func beginResolver(ctx context.Context, e *Engine) (*os.File, error) {
 		return nil, err
 	}
 	defer place.Close()
-	return monitor.Sibling(helper, monitor.Place{Tasks: place.Tasks, Dir: place.Dir}, "names")
+	return monitor.Sibling(helper, monitor.Place{Tasks: place.Tasks, Dir: place.Dir}, word)
 }
 
 // NamesDue has a container's names served again after their resolver was lost. It

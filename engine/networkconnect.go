@@ -98,7 +98,12 @@ func rewire(ctx context.Context, e *Engine, l *container.Locked, rec *container.
 	if f.State().Live() {
 		rec.Config.Network = want
 		if err := rewireLive(ctx, e, l, rec, f); err != nil {
-			return err
+			rec.Config.Network = had
+			back := rewireLive(context.WithoutCancel(ctx), e, l, rec, f)
+			if back == nil {
+				back = e.Networks.Confirm(rec.ID)
+			}
+			return cmp.Or(err, back)
 		}
 		defer func() {
 			if err != nil {
@@ -156,6 +161,9 @@ func rewireLive(ctx context.Context, e *Engine, l *container.Locked, rec *contai
 		if err := conn.Hold(now.Hold...); err != nil {
 			return err
 		}
+	}
+	if err := leaseAddresses(ctx, e, rec, now.Attachment, f.Started.PID, ns); err != nil {
+		return err
 	}
 	if now.Named() && !network.Served(e.Networks, rec.ID) {
 		if err := startNames(ctx, e, rec, f, ns, conn); err != nil {

@@ -393,7 +393,10 @@ func (s *start) connect(ctx context.Context, e *Engine, pid int) error {
 		return err
 	}
 	defer ns.Close()
-	if err := e.Networks.Connect(ctx, s.net, ns); err != nil || !s.net.Named() {
+	if err := e.Networks.Connect(ctx, s.net, ns); err != nil {
+		return err
+	}
+	if err := leaseAddresses(ctx, e, s.rec, s.net, pid, ns); err != nil || !s.net.Named() {
 		return err
 	}
 	return serveNames(ctx, e, s.rec.ID, pid, ns, s.monitor)

@@ -47,6 +47,9 @@ func (s *folder) address(owner string, a *Attached, l *live, want Endpoint, old 
 			a.IPv6, a.Gateway6 = whole, gateway
 		}
 	}
+	if a.DHCP {
+		a.Had = previous(old, a.NetworkID, false)
+	}
 	if a.MAC == "" && (a.bridged() || a.Way.OwnMAC()) {
 		ip := a.IPv4.Addr()
 		if !ip.IsValid() {

@@ -160,6 +160,9 @@ func (a *altering) again(e Attached) error {
 	if found, err := a.s.get("nets", e.NetworkID, &l); err != nil || !found {
 		return err
 	}
+	if has := a.old.on(e.NetworkID); has != nil {
+		has.Leased = false
+	}
 	return plug(a.c, []link{{e, &l, e.hairpin(a.old.Ports)}}, a.namespace)
 }
 
@@ -253,6 +256,7 @@ func (a *altering) join() error {
 			there = false
 		}
 		if !there {
+			a.now.Endpoints[i].Leased = false
 			links = append(links, link{e, a.lives[i], hairpin})
 			if a.old.on(e.NetworkID) == nil {
 				a.u.Push("remove the device on network "+e.Network, func() error { return e.unplug(a.c, a.namespace) })

@@ -78,4 +78,9 @@ type Attached struct {
 	Internal   bool              `json:"internal,omitempty"` // the network leads nowhere
 	// Way is how it is linked to a parent interface; nil: it is on a bridge.
 	Way *parent.Way `json:"way,omitempty"`
+	// DHCP: a server is to give the address; Leased: it has, in this run.
+	DHCP   bool `json:"dhcp,omitempty"`
+	Leased bool `json:"leased,omitempty"`
+	// Had is the address of the run before, which the server is asked for.
+	Had netip.Addr `json:"had,omitzero"`
 }

@@ -52,7 +52,7 @@ type bridges struct{}
 
 func (bridges) complete(n *Network) error {
 	n.Device = cmp.Or(n.Options[optionName], "br-"+n.ID[:12])
-	return cmp.Or(checkOptions(n.Options), n.checkModes())
+	return cmp.Or(n.checkDHCP(), checkOptions(n.Options), n.checkModes())
 }
 
 func (bridges) fit(s *builder, c *netlink.Conn, n *Network) error {
@@ -136,7 +136,11 @@ func plug(c *netlink.Conn, links []link, namespace *os.File) error {
 		if err != nil {
 			return err
 		}
-		ends = append(ends, l.inside())
+		in := l.inside()
+		if l.DHCP { // its router comes with the address
+			in.Gateways = nil
+		}
+		ends = append(ends, in)
 	}
 	return parent.Patiently(func() error { return bridge.Configure(ends, namespace) })
 }
@@ -183,7 +187,7 @@ func (a *Attached) inside() bridge.Inside {
 		gateway netip.Addr
 		leads   bool
 	}{{a.IPv4, a.Gateway, a.Default}, {a.IPv6, a.Gateway6, a.Default6}} {
-		if one.ip.IsValid() {
+		if one.ip.IsValid() && !a.DHCP { // who has leased it gives it to the device
 			in.Addresses = append(in.Addresses, one.ip)
 		}
 		switch {
@@ -206,6 +210,9 @@ func (parents) complete(n *Network) error {
 		return err
 	}
 	n.Device = w.Parent
+	if err := n.checkDHCP(); err != nil {
+		return err
+	}
 	return checkMTU(n.Options[optionMTU])
 }
 
@@ -257,7 +264,7 @@ func (parents) fit(s *builder, c *netlink.Conn, n *Network) error {
 	if err := parent.Check(c, w); err != nil {
 		return err
 	}
-	if err := n.checkFamilies(); err != nil {
+	if err := n.checkFamilies(); err != nil || n.DHCP {
 		return err
 	}
 	// The host is in the same network, perhaps, so its addresses are no obstacle where
@@ -325,7 +332,10 @@ func (s *firewall) place(c *netlink.Conn, container string, a *Attached, l *live
 	if err != nil {
 		return err
 	}
-	a.Way = &w
+	a.Way, a.DHCP = &w, l.Network.DHCP
+	if a.DHCP && a.MAC == "" && !w.Sole() {
+		a.MAC = ownMAC(container, a.NetworkID)
+	}
 	if o, _ := option.ReadEndpoint(a.Options); o.Limit != (bridge.Limit{}) {
 		return fault.New(fault.Unsupported, "connect to network %s: what goes through %s links is not limited", l.Network.Name, w.Driver)
 	}

@@ -95,6 +95,8 @@ type Network struct {
 	// device that the host's default route leads through, as podman does, not one that
 	// leads nowhere.
 	DefaultParent bool `json:"-"`
+	// DHCP: a server on the wire gives the addresses.
+	DHCP bool `json:"dhcp,omitempty"`
 }
 
 // Subnet is one range of addresses of a network.

@@ -209,7 +209,7 @@ func (e *endpointFile) lead() {
 		}
 		return first
 	}
-	v4 := best(func(a *Attached) bool { return a.Gateway.IsValid() || a.IPv4.IsValid() && a.straight() })
+	v4 := best(func(a *Attached) bool { return a.Gateway.IsValid() || a.DHCP || a.IPv4.IsValid() && a.straight() })
 	v6 := best(func(a *Attached) bool { return a.Gateway6.IsValid() || a.IPv6.IsValid() && a.straight() })
 	if v6 != nil {
 		v6.Default6 = true

@@ -3,7 +3,8 @@
 // starts it so, as "berth-helper init SOCKET", and package monitor starts
 // a container's monitor, as "berth-helper monitor SOCKET". Package rootless starts
 // a user's holder, as "berth-helper hold SOCKET", and package network the resolver of
-// a network's names, as "berth-helper names SOCKET". With --init it is also what the
+// a network's names, as "berth-helper names SOCKET", and who leases a container's
+// address, as "berth-helper dhcp SOCKET". With --init it is also what the
 // user's program is a child of, as "/sbin/docker-init -- PROGRAM". Row 7.
 package main
 
@@ -13,6 +14,7 @@ import (
 	"strconv"
 
 	"berth/monitor/serve"
+	"berth/network/dhcp"
 	"berth/network/names"
 	"berth/rootless/hold"
 	"berth/runtime/initproc"
@@ -29,7 +31,7 @@ func main() {
 	if len(os.Args) > 2 && os.Args[1] == "--" {
 		os.Exit(reaper.Main(os.Args[2:]))
 	}
-	words := map[string]func(sock int) int{"init": initproc.Main, "monitor": serve.Main, "hold": hold.Main, "names": names.Main}
+	words := map[string]func(sock int) int{"init": initproc.Main, "monitor": serve.Main, "hold": hold.Main, "names": names.Main, "dhcp": dhcp.Main}
 	if len(os.Args) == 3 && words[os.Args[1]] != nil {
 		if sock, err := strconv.Atoi(os.Args[2]); err == nil && sock > 2 {
 			os.Exit(words[os.Args[1]](sock))

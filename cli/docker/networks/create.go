@@ -80,6 +80,7 @@ func (v *Create) request(podman bool, words []string) (Network, error) {
 	if err := v.unserved(); err != nil {
 		return n, err
 	}
+	n.DHCP = v.ipamDriver == "dhcp"
 	var err error
 	n.Subnets, err = v.plan()
 	return n, err
@@ -157,7 +158,7 @@ func (v *Create) unserved() error {
 		return not("--config-only is not served yet")
 	case v.configFrom != "":
 		return not("--config-from is not served yet")
-	case v.ipamDriver != "default" && v.ipamDriver != "" && v.ipamDriver != "host-local":
+	case v.ipamDriver != "default" && v.ipamDriver != "" && v.ipamDriver != "host-local" && v.ipamDriver != "dhcp":
 		return not("plugin %.40q not found", v.ipamDriver)
 	}
 	return nil

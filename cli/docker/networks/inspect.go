@@ -70,6 +70,9 @@ func document(c *command.Call, n *Network) any {
 	if n.NoIPv4 {
 		d.EnableIPv4 = new(bool)
 	}
+	if n.DHCP {
+		d.IPAM.Driver = "dhcp"
+	}
 	for _, s := range n.Subnets {
 		one := wire.IPAMConfig{Subnet: s.Prefix.String(), IPRange: text(s.Range), Gateway: text(s.Gateway)}
 		for name, a := range s.Aux {
@@ -136,6 +139,9 @@ func podmanDocument(n *Network) any {
 	d := &podmanNetwork{
 		Name: n.Name, ID: n.ID, Driver: n.Driver, Interface: n.Device, Created: n.Created, IPv6: n.IPv6, Internal: n.Internal,
 		Labels: n.Labels, Options: podmanOptions(n), IPAM: map[string]string{"driver": "host-local"}, Servers: n.DNS,
+	}
+	if n.DHCP {
+		d.IPAM["driver"] = "dhcp"
 	}
 	for _, s := range n.Subnets {
 		one := podmanSubnet{Subnet: s.Prefix, Gateway: text(s.Gateway)}

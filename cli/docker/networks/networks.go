@@ -27,6 +27,7 @@ type Network struct {
 	Users                      []string // ids of all containers that are to be on it
 	// DefaultParent asks for the parent that podman chooses where none is named.
 	DefaultParent bool
+	DHCP          bool // a server on the wire gives the addresses
 }
 
 // Subnet is one range of addresses.

@@ -1,0 +1,32 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"os"
+
+	"berth/container"
+	"berth/network"
+	"berth/sys/pidfd"
+)
+
+// leaseAddresses has DHCP servers give the container, whose first process waits, the
+// addresses that are theirs to give.
+func leaseAddresses(ctx context.Context, e *Engine, rec *container.Record, a *network.Attachment, pid int, ns *os.File) error {
+	if !a.Leased() {
+		return nil
+	}
+	process, err := pidfd.Open(pid)
+	if err != nil {
+		return err
+	}
+	defer process.Close()
+	name := cmp.Or(rec.Config.Hostname, string(rec.ID[:12]))
+	if err := network.Lease(e.Networks, a, name, ns, process, func() (*os.File, error) { return beginSibling(ctx, e, "dhcp") }); err != nil {
+		return err
+	}
+	if rec.Config.Network.NoHosts {
+		return nil
+	}
+	return rewriteHosts(ctx, e, rec.ID)
+}
