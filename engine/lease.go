@@ -21,8 +21,8 @@ func leaseAddresses(ctx context.Context, e *Engine, rec *container.Record, a *ne
 		return err
 	}
 	defer process.Close()
-	name := cmp.Or(rec.Config.Hostname, string(rec.ID[:12]))
-	if err := network.Lease(e.Networks, a, name, ns, process, func() (*os.File, error) { return beginSibling(ctx, e, "dhcp") }); err != nil {
+	by := network.Leaser{Hostname: cmp.Or(rec.Config.Hostname, string(rec.ID[:12])), Namespace: ns, Process: process}
+	if err := network.Lease(e.Networks, a, by, func() (*os.File, error) { return beginSibling(ctx, e, "dhcp") }); err != nil {
 		return err
 	}
 	if rec.Config.Network.NoHosts {

@@ -47,17 +47,24 @@ func (a *Attachment) Leased() bool {
 	return slices.ContainsFunc(a.Endpoints, func(e Attached) bool { return e.DHCP })
 }
 
+// Leaser is a container for whom addresses are leased.
+type Leaser struct {
+	Hostname  string   // which the servers are told
+	Namespace *os.File // a file of nsfs
+	Process   *os.File // a pidfd of the first process
+}
+
 // Lease has DHCP servers give the addresses that are theirs to give, in a container's
-// namespace, and renewed until process, a pidfd, has ended. Begin starts a process of
+// namespace, and renewed until its first process has ended. Begin starts a process of
 // the helper's word "dhcp" and gives a socket to it. What is leased is left. Kind
 // Unavailable: nobody answers.
-func Lease(s *Store, a *Attachment, hostname string, namespace, process *os.File, begin func() (*os.File, error)) error {
+func Lease(s *Store, a *Attachment, by Leaser, begin func() (*os.File, error)) error {
 	for i := range a.Endpoints {
 		at := &a.Endpoints[i]
 		if !at.DHCP || at.Leased {
 			continue
 		}
-		l, err := s.lease(at, hostname, namespace, process, begin)
+		l, err := by.lease(at, begin)
 		if err != nil {
 			return fmt.Errorf("network %s: ask for an address by DHCP: %w", at.Network, err)
 		}
@@ -79,8 +86,8 @@ func Lease(s *Store, a *Attachment, hostname string, namespace, process *os.File
 	return nil
 }
 
-func (s *folder) lease(at *Attached, hostname string, namespace, process *os.File, begin func() (*os.File, error)) (l dhcp.Lease, err error) {
-	o := dhcp.Order{Host: hostname, Had: at.Had, Route: at.Default}
+func (by Leaser) lease(at *Attached, begin func() (*os.File, error)) (l dhcp.Lease, err error) {
+	o := dhcp.Order{Host: by.Hostname, Had: at.Had, Route: at.Default}
 	mac, _ := net.ParseMAC(at.MAC)
 	copy(o.MAC[:], mac)
 	fds := []int{-1, -1}
@@ -91,7 +98,7 @@ func (s *folder) lease(at *Attached, hostname string, namespace, process *os.Fil
 			}
 		}
 	}()
-	err = netlink.Inside(namespace, func() error {
+	err = netlink.Inside(by.Namespace, func() error {
 		c, err := netlink.Open()
 		if err != nil {
 			return err
@@ -116,7 +123,7 @@ func (s *folder) lease(at *Attached, hostname string, namespace, process *os.Fil
 		return l, err
 	}
 	defer sock.Close()
-	if err := fdpass.Send(int(sock.Fd()), o.Text(), fds[0], fds[1], int(process.Fd())); err != nil {
+	if err := fdpass.Send(int(sock.Fd()), o.Text(), fds[0], fds[1], int(by.Process.Fd())); err != nil {
 		return l, err
 	}
 	tv := unix.NsecToTimeval(int64(leasePatience))
