@@ -2,23 +2,15 @@ package network
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"net"
 	"os"
 	"slices"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
 	"berth/network/dhcp"
-	"berth/sys/fdpass"
-	"berth/sys/netlink"
+	"berth/network/lease"
 )
-
-// leasePatience is more than asking all the servers takes.
-const leasePatience = 2 * time.Minute
 
 // checkDHCP refuses what a network whose addresses are the wire's cannot be.
 func (n *Network) checkDHCP() error {
@@ -48,11 +40,7 @@ func (a *Attachment) Leased() bool {
 }
 
 // Leaser is a container for whom addresses are leased.
-type Leaser struct {
-	Hostname  string   // which the servers are told
-	Namespace *os.File // a file of nsfs
-	Process   *os.File // a pidfd of the first process
-}
+type Leaser = lease.Container
 
 // Lease has DHCP servers give the addresses that are theirs to give, in a container's
 // namespace, and renewed until its first process has ended. Begin starts a process of
@@ -64,7 +52,10 @@ func Lease(s *Store, a *Attachment, by Leaser, begin func() (*os.File, error)) e
 		if !at.DHCP || at.Leased {
 			continue
 		}
-		l, err := by.lease(at, begin)
+		o := dhcp.Order{Host: by.Hostname, Had: at.Had, Route: at.Default}
+		mac, _ := net.ParseMAC(at.MAC)
+		copy(o.MAC[:], mac)
+		l, err := by.Ask(at.Interface, o, begin)
 		if err != nil {
 			return fmt.Errorf("network %s: ask for an address by DHCP: %w", at.Network, err)
 		}
@@ -84,59 +75,4 @@ func Lease(s *Store, a *Attachment, by Leaser, begin func() (*os.File, error)) e
 		}
 	}
 	return nil
-}
-
-func (by Leaser) lease(at *Attached, begin func() (*os.File, error)) (l dhcp.Lease, err error) {
-	o := dhcp.Order{Host: by.Hostname, Had: at.Had, Route: at.Default}
-	mac, _ := net.ParseMAC(at.MAC)
-	copy(o.MAC[:], mac)
-	fds := []int{-1, -1}
-	defer func() {
-		for _, fd := range fds {
-			if fd >= 0 {
-				unix.Close(fd)
-			}
-		}
-	}()
-	err = netlink.Inside(by.Namespace, func() error {
-		c, err := netlink.Open()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		link, err := c.LinkByName(at.Interface)
-		if err != nil {
-			return fmt.Errorf("look for %s in the container: %w", at.Interface, err)
-		}
-		o.Index = link.Index
-		if fds[0], err = dhcp.Listen(link.Index); err != nil {
-			return os.NewSyscallError("socket", err)
-		}
-		fds[1], err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-		return os.NewSyscallError("socket", err)
-	})
-	if err != nil {
-		return l, err
-	}
-	sock, err := begin()
-	if err != nil {
-		return l, err
-	}
-	defer sock.Close()
-	if err := fdpass.Send(int(sock.Fd()), o.Text(), fds[0], fds[1], int(by.Process.Fd())); err != nil {
-		return l, err
-	}
-	tv := unix.NsecToTimeval(int64(leasePatience))
-	_ = unix.SetsockoptTimeval(int(sock.Fd()), unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
-	text, _, err := fdpass.ReceiveAny(int(sock.Fd()))
-	if errors.Is(err, unix.EAGAIN) || err == nil && len(text) == 0 {
-		return l, fault.New(fault.Unavailable, "the helper says nothing")
-	}
-	if err != nil {
-		return l, err
-	}
-	if l, err = dhcp.Answer(text); err != nil {
-		return l, fault.Wrap(fault.Unavailable, err)
-	}
-	return l, nil
 }
