@@ -213,7 +213,17 @@ func resolvConf(e *Engine, n *config.Network, named bool) (string, error) {
 		text, _, err := container.ResolvConfNamed(host, asksOf(n), network.NameServer)
 		return text, err
 	}
-	return container.ResolvConf(host, asksOf(n), as)
+	asked := asksOf(n)
+	if len(asked.Servers) == 0 {
+		servers, err := networkServers(e, n)
+		if err != nil {
+			return "", err
+		}
+		for _, s := range servers {
+			asked.Servers = append(asked.Servers, s.String())
+		}
+	}
+	return container.ResolvConf(host, asked, as)
 }
 
 func asksOf(n *config.Network) container.Resolver {

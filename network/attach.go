@@ -76,6 +76,7 @@ type Attached struct {
 	Ways6      Ways              `json:"ways6"`
 	Trusted    bool              `json:"trusted,omitempty"`
 	Internal   bool              `json:"internal,omitempty"` // the network leads nowhere
+	NoNames    bool              `json:"noNames,omitempty"`  // and has no names
 	// Way is how it is linked to a parent interface; nil: it is on a bridge.
 	Way *parent.Way `json:"way,omitempty"`
 	// DHCP: a server is to give the address; Leased: it has, in this run.

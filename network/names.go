@@ -30,8 +30,8 @@ type Naming struct {
 }
 
 // Named reports whether containers have names on the network: on all that people
-// made, as with Docker.
-func (a *Attached) Named() bool { return a.Network != Default }
+// made, as with Docker, unless they said otherwise.
+func (a *Attached) Named() bool { return a.Network != Default && !a.NoNames }
 
 // Named reports whether any of the container's networks has names.
 func (a *Attachment) Named() bool { return named(a.Endpoints) }

@@ -80,7 +80,8 @@ type Network struct {
 	Created  time.Time         `json:"created"`
 	Internal bool              `json:"internal,omitempty"`
 	IPv6     bool              `json:"ipv6,omitempty"`
-	NoIPv4   bool              `json:"noIPv4,omitempty"` // of IPv6 alone
+	NoIPv4   bool              `json:"noIPv4,omitempty"`  // of IPv6 alone
+	NoNames  bool              `json:"noNames,omitempty"` // its containers do not find each other by name
 	Subnets  []Subnet          `json:"subnets,omitempty"`
 	Options  map[string]string `json:"options,omitempty"` // -o, docker's keys
 	IPAM     map[string]string `json:"ipam,omitempty"`    // --ipam-opt

@@ -177,7 +177,7 @@ func (s *builder) endpoints(c *netlink.Conn, e *endpointFile, r Request, old, ke
 			Network: n.Name, NetworkID: n.ID, EndpointID: ids.Hex(32),
 			Interface: cmp.Or(want.Interface, o.Name), MAC: want.MAC, MTU: l.MTU,
 			Aliases: want.Aliases, Links: want.Links, Options: want.Options, Priority: want.Priority, Trusted: r.Trusted,
-			Internal: l.Network.Internal, Ways4: n.ways(false), Ways6: n.ways(true),
+			Internal: l.Network.Internal, NoNames: n.NoNames, Ways4: n.ways(false), Ways6: n.ways(true),
 		})
 		a := &e.Endpoints[i]
 		if a.Interface == "" {

@@ -19,7 +19,7 @@ import (
 type Create struct {
 	driver, scope, configFrom, ipamDriver string
 	internal, ipv4, ipv6, attachable      bool
-	ingress, configOnly, ignore           bool
+	ingress, configOnly, ignore, noNames  bool
 	subnets, gateways, ranges, dns        []string
 	device                                string
 	aux, options, ipam                    command.Pairs
@@ -59,14 +59,14 @@ func (v *Create) Flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&v.dns, "dns", nil, "DNS servers that the network's containers ask")
 	f.BoolVar(&v.ignore, "ignore", false, "Do not fail if the network is there already")
 	f.StringVar(&v.device, "interface-name", "", "Name of the bridge, or of the device that is the parent")
-	f.Bool("disable-dns", false, "Taken for podman's sake: names are not resolved on networks yet")
+	f.BoolVar(&v.noNames, "disable-dns", false, "Do not resolve names of containers on this network")
 	command.Extra(f, "ignore", "disable-dns", "ipv4", "dns", "interface-name")
 }
 
 // request has no effects.
 func (v *Create) request(podman bool, words []string) (Network, error) {
 	n := Network{Driver: v.driver, Internal: v.internal, IPv6: v.ipv6, Attachable: v.attachable, Options: v.options, IPAM: v.ipam,
-		Labels: v.labels.Pairs, NoIPv4: !v.ipv4, DNS: v.dns}
+		Labels: v.labels.Pairs, NoIPv4: !v.ipv4, NoNames: v.noNames, DNS: v.dns}
 	if len(words) == 1 {
 		n.Name = words[0]
 	}

@@ -138,7 +138,7 @@ type (
 func podmanDocument(n *Network) any {
 	d := &podmanNetwork{
 		Name: n.Name, ID: n.ID, Driver: n.Driver, Interface: n.Device, Created: n.Created, IPv6: n.IPv6, Internal: n.Internal,
-		Labels: n.Labels, Options: podmanOptions(n), IPAM: map[string]string{"driver": "host-local"}, Servers: n.DNS,
+		DNS: n.Name != "bridge" && !n.NoNames, Labels: n.Labels, Options: podmanOptions(n), IPAM: map[string]string{"driver": "host-local"}, Servers: n.DNS,
 	}
 	if n.DHCP {
 		d.IPAM["driver"] = "dhcp"

@@ -15,7 +15,7 @@ type live struct{ e *engine.Engine }
 func (l live) NetworkCreate(ctx context.Context, n Network) (Network, error) {
 	r := network.CreateRequest{Network: network.Network{
 		Name: n.Name, Driver: n.Driver, Internal: n.Internal, IPv6: n.IPv6, Attachable: n.Attachable, Options: n.Options, IPAM: n.IPAM, Labels: n.Labels,
-		NoIPv4: n.NoIPv4, DNS: n.DNS, DefaultParent: n.DefaultParent, DHCP: n.DHCP,
+		NoIPv4: n.NoIPv4, NoNames: n.NoNames, DNS: n.DNS, DefaultParent: n.DefaultParent, DHCP: n.DHCP,
 	}}
 	for _, s := range n.Subnets {
 		r.Subnets = append(r.Subnets, network.Subnet{Prefix: s.Prefix, Gateway: s.Gateway, Range: s.Range, Aux: s.Aux})
@@ -51,7 +51,7 @@ func networkOf(n *engine.NetworkInfo) Network {
 	out := Network{
 		ID: n.ID, Name: n.Name, Driver: n.Driver, Created: n.Created, Device: n.Device, Internal: n.Internal, IPv6: n.IPv6, Attachable: n.Attachable,
 		Options: n.Options, IPAM: n.IPAM, Labels: n.Labels, Users: n.Users,
-		NoIPv4: n.NoIPv4, DNS: n.DNS, DHCP: n.DHCP,
+		NoIPv4: n.NoIPv4, NoNames: n.NoNames, DNS: n.DNS, DHCP: n.DHCP,
 	}
 	for _, s := range n.Subnets {
 		out.Subnets = append(out.Subnets, Subnet{Prefix: s.Prefix, Gateway: s.Gateway, Range: s.Range, Aux: s.Aux})

@@ -19,7 +19,7 @@ type Network struct {
 	Created                    time.Time
 	Device                     string
 	Internal, IPv6, Attachable bool
-	NoIPv4                     bool
+	NoIPv4, NoNames            bool
 	DNS                        []string
 	Subnets                    []Subnet
 	Options, IPAM, Labels      map[string]string
