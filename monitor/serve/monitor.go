@@ -150,6 +150,7 @@ func (m *monitor) tidy() {
 			}
 		}
 		rest()
+		forgetProgram()
 	})
 }
 

@@ -17,13 +17,21 @@ import (
 
 // Create is network create: it prints the id, in podman's words the name.
 type Create struct {
-	driver, scope, configFrom, ipamDriver string
-	internal, ipv4, ipv6, attachable      bool
-	ingress, configOnly, ignore, noNames  bool
-	subnets, gateways, ranges, dns        []string
-	device                                string
-	aux, options, ipam                    command.Pairs
-	labels                                labels
+	driver, scope, configFrom            string
+	device                               string
+	internal, ipv4, ipv6, attachable     bool
+	ingress, configOnly, ignore, noNames bool
+	dns                                  []string
+	options                              command.Pairs
+	labels                               labels
+	addressing
+}
+
+// addressing is whence the addresses of a network come.
+type addressing struct {
+	ipamDriver                string
+	subnets, gateways, ranges []string
+	aux, ipam                 command.Pairs
 }
 
 // labels is --label, whose key must not be empty.
