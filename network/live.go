@@ -145,7 +145,7 @@ func (bridges) settle(s *builder, c *netlink.Conn, l *live) error {
 // names, also if it is his own; else docker0, unless dockerd has that.
 func (s *builder) defaultDevice(c *netlink.Conn, l *live) error {
 	names := []string{"docker0"}
-	for i := range 10 {
+	for i := range 100 {
 		names = append(names, fmt.Sprintf("berth%d", i))
 	}
 	if s.settings.Bridge != "" {

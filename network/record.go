@@ -148,6 +148,9 @@ func (s *Store) settled(n *Network) *Network {
 	var l live
 	if found, err := s.get("nets", n.ID, &l); err == nil && found {
 		n.Device, n.Subnets = l.Network.Device, l.Network.Subnets
+		if n.Name == Default {
+			n.Options[optionName] = n.Device // docker0 may have been another's
+		}
 	}
 	if n.Created.IsZero() {
 		if at, err := clock.BootTime(); err == nil {

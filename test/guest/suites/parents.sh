@@ -17,7 +17,12 @@ modprobe -a macvlan ipvlan 8021q dummy veth bridge overlay nf_tables || failed=1
 tests=/payload/tests/network.test
 [[ -x $tests ]] || tests=/payload/add/network.test
 cd "$GUEST_TOP/network" 2>/dev/null || cd /payload/add || exit 125
-for test in TestMacvlan TestMacvlanModes TestMacvlanPassthru TestParentAlter TestParentGone TestStandIn TestParentRefused TestParentSubnets TestDefaultParent TestIPvlan TestVLAN; do
+# All of it in a sweep; else two tests and one kind, by BERTH_SEED: emulated, each takes long.
+some() {
+	if [[ -n ${BERTH_SWEEP:-} || -z ${BERTH_SEED:-} ]]; then printf '%s\n' "${@:2}"; else printf '%s\n' "${@:2}" | sort -R --random-source=<(yes "$BERTH_SEED") | head -n "$1"; fi
+}
+mapfile -t tests_of < <(some 2 TestMacvlan TestMacvlanModes TestMacvlanPassthru TestParentAlter TestParentGone TestStandIn TestParentRefused TestParentSubnets TestDefaultParent TestIPvlan TestVLAN)
+for test in "${tests_of[@]}"; do
 	if "$tests" -test.v -test.timeout=2m -test.run "^$test\$" >"$dir/log" 2>&1 && grep -q "^--- PASS: $test" "$dir/log"; then
 		echo "ok    $test"
 	else
@@ -32,7 +37,8 @@ if [[ -x $GUEST_TOP/bin/berth ]]; then
 	ip link add wire0 type veth peer name wire1
 	ip link set wire0 up
 	ip link set wire1 up
-	for way in "macvlan 51 macvlan_mode=bridge" "ipvlan 52 ipvlan_mode=l2" "ipvlan 53 ipvlan_mode=l3"; do
+	mapfile -t ways < <(some 1 "macvlan 51 macvlan_mode=bridge" "ipvlan 52 ipvlan_mode=l2" "ipvlan 53 ipvlan_mode=l3")
+	for way in "${ways[@]}"; do
 		read -r driver id option <<<"$way"
 		check "a network of $driver, $option, on a VLAN" berth network create -d "$driver" -o "parent=wire0.$id" -o "$option" --subnet "10.9.$id.0/24" --ipv6 --subnet "fd00:$id::/64" lan
 		check "the VLAN is there" says "vlan protocol 802.1Q id $id" ip -d link show dev "wire0.$id"
