@@ -19,7 +19,7 @@ tests=/payload/tests/network.test
 cd "$GUEST_TOP/network" 2>/dev/null || cd /payload/add || exit 125
 # All of it in a sweep; else two tests and one kind, by BERTH_SEED: emulated, each takes long.
 some() {
-	if [[ -n ${BERTH_SWEEP:-} || -z ${BERTH_SEED:-} ]]; then printf '%s\n' "${@:2}"; else printf '%s\n' "${@:2}" | sort -R --random-source=<(yes "$BERTH_SEED") | head -n "$1"; fi
+	if [[ -n ${BERTH_SWEEP:-} || -z ${BERTH_SEED:-} ]]; then printf '%s\n' "${@:2}"; else printf '%s\n' "${@:2}" | sort -R --random-source=<(yes "$BERTH_SEED" 2>/dev/null) | head -n "$1"; fi
 }
 mapfile -t tests_of < <(some 2 TestMacvlan TestMacvlanModes TestMacvlanPassthru TestParentAlter TestParentGone TestStandIn TestParentRefused TestParentSubnets TestDefaultParent TestIPvlan TestVLAN)
 for test in "${tests_of[@]}"; do

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 }
 
 // store is an empty store that has been used once, so that what is made for all
-// and kept is there: the image, the default bridge, the folder of networks, the firewall. The test fails
+// and kept is there: the image, the default bridge, the folders of networks and their names, the firewall. The test fails
 // if it leaves more behind.
 func store(t *testing.T) *berth.Berth {
 	t.Helper()
@@ -46,6 +46,7 @@ func store(t *testing.T) *berth.Berth {
 	b := berth.New(t)
 	b.Must(t, "run", "--rm", "-v", "/bin/busybox:/busybox:ro", "-p", "127.0.0.1::80", "berth/base", "true")
 	b.Must(t, "network", "create", "used")
+	b.Must(t, "run", "--rm", "--network", "used", "berth/base", "true")
 	b.Must(t, "network", "rm", "used")
 	cfg := leak.Config{Folders: []string{b.Dir, b.Run}}
 	before, err := leak.Take(cfg)
