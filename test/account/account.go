@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Account is a user of the host, root too.
@@ -83,8 +84,15 @@ func Make(name string) (Account, error) {
 	return a, err
 }
 
-// Remove removes a user whom Make made.
-func (a Account) Remove() error { return run("userdel", a.name) }
+// Remove removes a user whom Make made, when the last of the processes has ended.
+func (a Account) Remove() (err error) {
+	for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(100 * time.Millisecond) {
+		if err = run("userdel", a.name); err == nil || !strings.Contains(err.Error(), "currently used") {
+			return err
+		}
+	}
+	return err
+}
 
 func run(words ...string) error {
 	if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {

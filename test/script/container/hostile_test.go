@@ -38,12 +38,18 @@ func newStore(t *testing.T) *store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &store{t: t, bin: bin, env: append(os.Environ(), "BERTH_ROOT="+t.TempDir(), "BERTH_RUN="+run, "BERTH_ETC="+t.TempDir(), "HOME="+t.TempDir())}
+	root := t.TempDir()
+	s := &store{t: t, bin: bin, env: append(os.Environ(), "BERTH_ROOT="+root, "BERTH_RUN="+run, "BERTH_ETC="+t.TempDir(), "HOME="+t.TempDir())}
 	t.Cleanup(func() {
 		for _, id := range strings.Fields(s.must("ps", "-aq")) {
 			s.must("rm", "-f", id)
 		}
 		_ = os.RemoveAll(run)
+		// What follows the end of a container, and the next one's layer that is made
+		// ahead, may be under way.
+		for begin := time.Now(); os.RemoveAll(root) != nil && time.Since(begin) < 20*time.Second; {
+			time.Sleep(50 * time.Millisecond)
+		}
 	})
 	return s
 }
