@@ -9,6 +9,7 @@ import (
 
 	"berth/monitor/wire"
 	"berth/sys/clone"
+	"berth/sys/oom"
 )
 
 // family are the children that are reaped when they end; changed is called then.
@@ -43,8 +44,8 @@ func (c *conn) clone(q *wire.Clone, fds []int) (wire.Message, error) {
 	cfg := c.m.cfg
 	if cfg.OOMScoreAdj != cfg.ChildOOMScoreAdj {
 		// It is inherited, by the second stage too, so it must be right before.
-		setOOMScoreAdj(cfg.ChildOOMScoreAdj)
-		defer setOOMScoreAdj(cfg.OOMScoreAdj)
+		oom.TryAdjust(cfg.ChildOOMScoreAdj)
+		defer oom.TryAdjust(cfg.OOMScoreAdj)
 	}
 	pid, twoStage, err := clone.Start(a)
 	if err != nil {
@@ -174,16 +175,6 @@ func (f *family) reap(k *kid) {
 		k.gone(ws)
 	}
 	f.changed()
-}
-
-// setOOMScoreAdj is best effort: lowering takes CAP_SYS_RESOURCE.
-func setOOMScoreAdj(v int) {
-	fd, err := unix.Open("/proc/self/oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	_, _ = unix.Write(fd, []byte(strconv.Itoa(v)))
-	unix.Close(fd)
 }
 
 // adopt makes the newest child the container's first process. On success the

@@ -10,6 +10,7 @@ import (
 
 	"berth/monitor/logfile"
 	"berth/monitor/wire"
+	"berth/sys/oom"
 )
 
 // monitor is all that one monitor knows.
@@ -95,7 +96,7 @@ func (m *monitor) configure(cfg *wire.Config) error {
 	}
 	m.dir = fd
 	if cfg.OOMScoreAdj != cfg.ChildOOMScoreAdj {
-		setOOMScoreAdj(cfg.OOMScoreAdj) // where allowed
+		oom.TryAdjust(cfg.OOMScoreAdj) // where allowed
 	}
 	m.words = words{family: &m.family, cfg: cfg, dir: fd}
 	pack := func(path string) bool { return m.words.compress(path, m.log.Packed) }

@@ -11,6 +11,7 @@ import (
 
 	"berth/monitor/logfile"
 	"berth/monitor/wire"
+	"berth/sys/oom"
 )
 
 // maxAnswer bounds what is read of a word's answer.
@@ -84,8 +85,8 @@ func (w *words) spawn(argv []string, stdin, stdout int) (pid int, err error) {
 	errors := w.errors()
 	defer unix.Close(errors)
 	if w.cfg.OOMScoreAdj != w.cfg.ChildOOMScoreAdj {
-		setOOMScoreAdj(w.cfg.ChildOOMScoreAdj)
-		defer setOOMScoreAdj(w.cfg.OOMScoreAdj)
+		oom.TryAdjust(w.cfg.ChildOOMScoreAdj)
+		defer oom.TryAdjust(w.cfg.OOMScoreAdj)
 	}
 	return syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(fd), argv, &syscall.ProcAttr{
 		Dir: "/", Env: w.cfg.Env, Files: []uintptr{uintptr(stdin), uintptr(stdout), uintptr(errors)},

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"berth/sys/confine"
 	"berth/sys/detach"
 	"berth/sys/fdpass"
+	"berth/sys/oom"
 )
 
 const serverFailure = dnsmessage.RCodeServerFailure
@@ -77,7 +77,7 @@ func begin(sock int) (*resolver, error) {
 // that others have sent: ids, rights, files but the host's resolv.conf and what it
 // was given, system calls.
 func giveUp(o *Order, dir int) error {
-	setOOMScoreAdj(o.OOMScoreAdj)
+	oom.TryAdjust(o.OOMScoreAdj)
 	for _, l := range []struct {
 		what  int
 		limit uint64
@@ -126,16 +126,6 @@ func giveUp(o *Order, dir int) error {
 
 // confFolders are where /etc/resolv.conf leads to, with those who write it.
 var confFolders = []string{"/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/run/connman", "/run/netconfig", "/mnt/wsl"}
-
-// setOOMScoreAdj is best effort: lowering it takes a right.
-func setOOMScoreAdj(v int) {
-	fd, err := unix.Open("/proc/self/oom_score_adj", unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return
-	}
-	_, _ = unix.Write(fd, []byte(strconv.Itoa(v)))
-	unix.Close(fd)
-}
 
 // resolver is the whole of one.
 type resolver struct {
