@@ -64,7 +64,7 @@ func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
 	}
 	for owner, path := range owners {
 		id, err := ids.Parse(owner)
-		if err != nil || s.live == nil || s.live(owner) {
+		if err != nil || s.live(owner) {
 			continue
 		}
 		if _, err := os.Lstat(path); err != nil {

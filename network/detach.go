@@ -202,21 +202,21 @@ func (s *Store) Hold(container ids.ID) ([]*os.File, error) {
 
 // Rename notes the container's new name.
 func (s *Store) Rename(container ids.ID, name string) error {
-	e, err := s.endpoint(container)
-	if err != nil || e == nil {
-		return err
-	}
-	e.Name = name
-	return s.write(e, nil)
+	return s.edit(container, func(e *endpointFile) { e.Name = name })
 }
 
 // SetNaming notes what the container is called by, and whom it asks, from now on.
 func (s *Store) SetNaming(container ids.ID, n Naming) error {
+	return s.edit(container, func(e *endpointFile) { e.Naming = n })
+}
+
+// edit changes what is written of a container's names, if it has endpoints.
+func (s *Store) edit(container ids.ID, change func(*endpointFile)) error {
 	e, err := s.endpoint(container)
 	if err != nil || e == nil {
 		return err
 	}
-	e.Naming = n
+	change(e)
 	return s.write(e, nil)
 }
 

@@ -365,7 +365,7 @@ func unshared(s *folder, container string, a *Attached) error {
 		return err
 	}
 	for _, e := range all {
-		if e.Container == container || e.State != stateUp || s.live != nil && !s.live(e.Container) {
+		if e.Container == container || e.State != stateUp || !s.live(e.Container) {
 			continue
 		}
 		for _, o := range e.Endpoints {

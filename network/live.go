@@ -75,17 +75,26 @@ func (s *builder) build(c *netlink.Conn, n *Network) (*live, error) {
 // rejoin puts the ports of a network's containers where they belong: those of a bridge
 // that somebody removed are left without one.
 func (s *builder) rejoin(c *netlink.Conn, l *live) error {
+	return eachOn(&s.folder, l.Network.ID, func(e *endpointFile, a *Attached) error {
+		err := a.rejoin(c, l, a.hairpin(e.Ports))
+		if errors.Is(err, unix.ENODEV) { // it went meanwhile
+			return nil
+		}
+		return err
+	})
+}
+
+// eachOn calls do for what containers have on a network now, until an error.
+func eachOn(s *folder, network string, do func(*endpointFile, *Attached) error) error {
 	all, err := s.endpointFiles()
 	if err != nil {
 		return err
 	}
 	for _, e := range all {
-		a := e.on(l.Network.ID)
-		if a == nil || e.State != stateUp {
-			continue
-		}
-		if err := a.rejoin(c, l, a.hairpin(e.Ports)); err != nil && !errors.Is(err, unix.ENODEV) { // it went meanwhile
-			return err
+		if a := e.on(network); a != nil && e.State == stateUp {
+			if err := do(e, a); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -87,7 +87,7 @@ func (s *folder) others(kind, except string) ([]Port, error) {
 		if err != nil {
 			return nil, err
 		}
-		if found && name != except && e.State == stateUp && (s.live == nil || s.live(name)) {
+		if found && name != except && e.State == stateUp && s.live(name) {
 			list = append(list, e.Ports...)
 		}
 	}

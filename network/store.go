@@ -47,7 +47,7 @@ type records struct {
 // folder is what is true in this boot: the room's files in the run folder.
 type folder struct {
 	run, boot string
-	live      func(container string) bool // nil: all are
+	live      func(container string) bool
 }
 
 // fileLimit is more than any file of ours has, in bytes: 65,535 single ports.
@@ -62,6 +62,9 @@ func Open(o Options) (*Store, error) {
 	boot, err := clock.BootID()
 	if err != nil {
 		return nil, err
+	}
+	if o.Live == nil {
+		o.Live = func(string) bool { return true }
 	}
 	s := &Store{builder{
 		firewall{folder{filepath.Join(o.Run, "network"), boot, o.Live}, nft.Table, nft.Ports, o.Settings.NoIntegrate},

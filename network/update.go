@@ -151,16 +151,7 @@ func isolate(s *builder, l *live) error {
 		return err
 	}
 	defer c.Close()
-	all, err := s.endpointFiles()
-	if err != nil {
-		return err
-	}
-	for _, e := range all {
-		if a := e.on(l.Network.ID); a != nil && e.State == stateUp {
-			if err := bridge.Isolate(c, a.Device, l.Network.apart()); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return eachOn(&s.folder, l.Network.ID, func(_ *endpointFile, a *Attached) error {
+		return bridge.Isolate(c, a.Device, l.Network.apart())
+	})
 }
