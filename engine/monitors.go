@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 	"time"
@@ -129,18 +130,36 @@ func startMonitor(ctx context.Context, e *Engine, cfg monitor.Config, ahead *Ahe
 	return conn, nil
 }
 
-func beginMonitor(ctx context.Context, e *Engine) (*monitor.Conn, error) {
+func beginMonitor(ctx context.Context, e *Engine) (conn *monitor.Conn, err error) {
+	err = outside(ctx, e, func(program *os.File, place monitor.Place) error {
+		conn, err = monitor.Begin(program, place)
+		return err
+	})
+	return conn, err
+}
+
+// beginSibling starts another word of the helper where monitors are.
+func beginSibling(ctx context.Context, e *Engine, word string) (sock *os.File, err error) {
+	err = outside(ctx, e, func(program *os.File, place monitor.Place) error {
+		sock, err = monitor.Sibling(program, place, word)
+		return err
+	})
+	return sock, err
+}
+
+// outside calls begin with the helper program and the place outside of all containers.
+func outside(ctx context.Context, e *Engine, begin func(program *os.File, place monitor.Place) error) error {
 	helper, err := runtime.Helper()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer helper.Close()
 	place, err := runtime.MonitorPlace(ctx, e.Runtime)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer place.Close()
-	return monitor.Begin(helper, monitor.Place{Tasks: place.Tasks, Dir: place.Dir})
+	return begin(helper, monitor.Place{Tasks: place.Tasks, Dir: place.Dir})
 }
 
 func logOf(l *config.Log, rec *container.Record) monitor.Log {

@@ -19,7 +19,6 @@ import (
 	"berth/container/config"
 	"berth/monitor"
 	"berth/network"
-	"berth/runtime"
 	"berth/sys/pidfd"
 )
 
@@ -90,44 +89,29 @@ func serveNames(ctx context.Context, e *Engine, id container.ID, pid int, ns *os
 	return monitor.Beside(conn, beside)
 }
 
-func beginSibling(ctx context.Context, e *Engine, word string) (*os.File, error) {
-	helper, err := runtime.Helper()
-	if err != nil {
-		return nil, err
-	}
-	defer helper.Close()
-	place, err := runtime.MonitorPlace(ctx, e.Runtime)
-	if err != nil {
-		return nil, err
-	}
-	defer place.Close()
-	return monitor.Sibling(helper, monitor.Place{Tasks: place.Tasks, Dir: place.Dir}, word)
-}
-
-// NamesDue has a container's names served again after their resolver was lost. It
-// tells when it is to be called again, if it could not.
-func NamesDue(ctx context.Context, e *Engine, id container.ID) (*Again, error) {
+// NamesDue has a container's names served again after their resolver was lost.
+func NamesDue(ctx context.Context, e *Engine, id container.ID) error {
 	l, err := e.Containers.Lock(ctx, id)
 	if fault.Is(err, fault.NotFound) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer l.Unlock()
 	f, err := l.Facts()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !f.State().Live() || f.Started == nil {
-		return nil, nil
+		return nil
 	}
 	conn, err := monitor.Dial(e.Containers.RunDir(id))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer conn.Close()
-	return nil, renewNames(ctx, e, id, f.Started.PID, conn)
+	return renewNames(ctx, e, id, f.Started.PID, conn)
 }
 
 // renewNames is serveNames for a container that runs.

@@ -99,11 +99,7 @@ func rewire(ctx context.Context, e *Engine, l *container.Locked, rec *container.
 		rec.Config.Network = want
 		if err := rewireLive(ctx, e, l, rec, f); err != nil {
 			rec.Config.Network = had
-			back := rewireLive(context.WithoutCancel(ctx), e, l, rec, f)
-			if back == nil {
-				back = e.Networks.Confirm(rec.ID)
-			}
-			return cmp.Or(err, back)
+			return cmp.Or(err, settleLive(context.WithoutCancel(ctx), e, l, rec, f))
 		}
 		defer func() {
 			if err != nil {
@@ -117,6 +113,14 @@ func rewire(ctx context.Context, e *Engine, l *container.Locked, rec *container.
 		now.Config.Network = want
 		return nil
 	})
+}
+
+// settleLive gives a running container the networks of rec, which are written down.
+func settleLive(ctx context.Context, e *Engine, l *container.Locked, rec *container.Record, f *container.Facts) error {
+	if err := rewireLive(ctx, e, l, rec, f); err != nil {
+		return err
+	}
+	return e.Networks.Confirm(rec.ID)
 }
 
 // asWritten gives a running container the networks of its record after that may have been

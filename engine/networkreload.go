@@ -97,10 +97,7 @@ func plugged(ctx context.Context, e *Engine, id container.ID) (mended bool, err 
 			return err
 		}
 		mended = true
-		if err := rewireLive(ctx, e, l, rec, f); err != nil {
-			return err
-		}
-		return e.Networks.Confirm(id)
+		return settleLive(ctx, e, l, rec, f)
 	})
 	if fault.Is(err, fault.NotFound) { // it went
 		err = nil

@@ -164,9 +164,6 @@ func rewired(ctx context.Context, e *Engine, name string) error {
 		if !f.State().Live() || len(rec.Config.Network.Networks()) == 0 && !rec.Config.Network.Left {
 			return nil
 		}
-		if err := rewireLive(ctx, e, l, rec, f); err != nil {
-			return err
-		}
-		return e.Networks.Confirm(rec.ID)
+		return settleLive(ctx, e, l, rec, f)
 	})
 }

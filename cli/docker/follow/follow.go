@@ -96,7 +96,7 @@ func (*Health) Run(ctx context.Context, c *command.Call, words []string) error {
 }
 
 // Names is container-names ID: a container's names resolved again after the resolver
-// was lost. It answers "end", or "again MS" if that is to be tried again.
+// was lost. It answers "end".
 type Names struct{}
 
 // Flags has none.
@@ -108,11 +108,10 @@ func (*Names) Run(ctx context.Context, c *command.Call, words []string) error {
 	if err != nil {
 		return err
 	}
-	again, err := engine.NamesDue(context.WithoutCancel(ctx), e, id)
-	if err != nil {
+	if err := engine.NamesDue(context.WithoutCancel(ctx), e, id); err != nil {
 		return err
 	}
-	answer(c.Out, again)
+	answer(c.Out, nil)
 	return nil
 }
 

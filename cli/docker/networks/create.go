@@ -121,9 +121,9 @@ func withOption(options command.Pairs, key, value string) command.Pairs {
 
 // dockerOptions are podman's options in docker's words.
 func dockerOptions(driver string, options map[string]string) map[string]string {
-	out := map[string]string{}
+	out, words := map[string]string{}, podmanWords(driver)
 	for k, value := range options {
-		if word := podmanWords(driver)[k]; word != "" {
+		if word := words[k]; word != "" {
 			k = word
 		}
 		out[k] = value
@@ -136,9 +136,9 @@ func dockerOptions(driver string, options map[string]string) map[string]string {
 
 // podmanOptions are a network's options in podman's words, without its device.
 func podmanOptions(n *Network) map[string]string {
-	out := map[string]string{}
+	out, words := map[string]string{}, podmanWords(n.Driver)
 	for k, value := range n.Options {
-		for podman, docker := range podmanWords(n.Driver) {
+		for podman, docker := range words {
 			if k == docker {
 				k = podman
 			}
