@@ -62,11 +62,24 @@ bounded() {
 	wait $group 2>/dev/null
 }
 
-# compare NAME… runs the cases (all without names) with both runtimes, prints a
-# line for each, and returns 1 if one differs.
+# sampled prints the cases to run: all in a sweep and without a seed, else the
+# half that BERTH_SEED draws for docker, the other half for podman.
+sampled() {
+	local parity=0
+	[ "$ENGINE" = docker ] || parity=1
+	declare -F | sed -n 's/^declare -f case_//p' |
+		if [ "${BERTH_SWEEP:-}" = 1 ] || [ -z "${BERTH_SEED:-}" ]; then
+			cat
+		else
+			awk -v s="$BERTH_SEED" 'BEGIN {srand(s)} {print rand(), $1}' | sort -n | awk -v p=$parity 'NR % 2 == p {print $2}'
+		fi
+}
+
+# compare NAME… runs the cases (without names, as sampled says) with both
+# runtimes, prints a line for each, and returns 1 if one differs.
 compare() {
 	local name bad=0 start
-	[ $# -gt 0 ] || set -- $(declare -F | sed -n 's/^declare -f case_//p')
+	[ $# -gt 0 ] || set -- $(sampled)
 	use reference
 	PRIVILEGED=no
 	r --privileged "$IMAGE" true >/dev/null 2>&1 && PRIVILEGED=yes
