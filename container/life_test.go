@@ -217,7 +217,14 @@ func TestReboot(t *testing.T) {
 	if err := atomicfile.Write(filepath.Join(s.running(), bootFile), []byte("another boot\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	torn := filepath.Join(filepath.Dir(s.kept()), hidden+"0a") // an Open that was killed
+	if err := os.WriteFile(torn, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s = open(t, dir)
+	if _, err := os.Lstat(torn); !os.IsNotExist(err) {
+		t.Errorf("what a killed Open left: %v", err)
+	}
 	list, err := s.List(t.Context())
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%+v, %v", list, err)

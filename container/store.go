@@ -102,6 +102,9 @@ func (s *Store) begin() error {
 			return err
 		}
 	}
+	if err := dropUnmarked(filepath.Dir(s.kept())); err != nil {
+		return err
+	}
 	// A full disk is no reason to open nothing: the next Open tries again.
 	if err := mark(s.disk, filepath.Dir(s.kept()), s.opts.Run); !fault.Is(err, fault.NoSpace) {
 		return err
@@ -160,6 +163,23 @@ func elsewhere(s *disk) error {
 // mark writes the boot file in dir, which names a folder.
 func mark(s *disk, dir, path string) error {
 	return atomicfile.Write(filepath.Join(dir, bootFile), []byte(s.boot+" "+path+"\n"), 0o600)
+}
+
+// dropUnmarked removes the boot files that killed ones were writing in dir.
+func dropUnmarked(dir string) error {
+	names, err := atomicfile.Names(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if !atomicfile.IsStaged(name) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !gone(err) {
+			return fmt.Errorf("remove what a killed command left: %w", err)
+		}
+	}
+	return nil
 }
 
 // marked reads the folder that a boot file names, "" if it is of another boot.
