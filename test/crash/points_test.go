@@ -104,7 +104,7 @@ func (v verb) begin(t *testing.T, dir string) (store, *hub, error) {
 func (v verb) traced(s store, h *hub, what string, call int) (report, result, error) {
 	file := filepath.Join(s.dir, "report")
 	var rep report
-	r := s.under([]string{tracer, file, what, strconv.Itoa(call)}, v.words(s, h)...)
+	r := s.under([]string{tracer, "-ends", file, what, strconv.Itoa(call)}, v.words(s, h)...)
 	data, err := os.ReadFile(file)
 	if err == nil {
 		err = json.Unmarshal(data, &rep)

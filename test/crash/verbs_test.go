@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -86,13 +87,31 @@ func saved(s store, h *hub) error {
 	return errors.Join(pullBoth(other, h), other.must("save", "-o", filepath.Join(s.dir, "both.tar"), h.app(1), h.app(2)))
 }
 
+// shelf is an archive of both images, made once, and the registry that it was made
+// from, for the names.
+var shelf = sync.OnceValues(func() (*hub, error) {
+	h := newHub()
+	defer h.close()
+	return h, saved(store{filepath.Dir(tracer)}, h)
+})
+
+func fromShelf(store, *hub) error {
+	_, err := shelf()
+	return err
+}
+
+func bothOfShelf(*hub) names {
+	h, _ := shelf()
+	return both(h)
+}
+
 func verbs() []verb {
 	pull := func(_ store, h *hub) []string { return []string{"pull", h.app(1)} }
 	return []verb{
 		{name: "pull", words: pull, before: none, after: one},
 		{name: "pull-resumed", prepare: pullHanging, words: pull, before: none, after: one},
-		{name: "load", prepare: saved, before: none, after: both,
-			words: func(s store, _ *hub) []string { return []string{"load", "-i", filepath.Join(s.dir, "both.tar")} }},
+		{name: "load", prepare: fromShelf, before: none, after: bothOfShelf,
+			words: func(store, *hub) []string { return []string{"load", "-i", filepath.Join(filepath.Dir(tracer), "both.tar")} }},
 		{name: "rmi", prepare: pullBoth, before: both, after: one,
 			words: func(_ store, h *hub) []string { return []string{"rmi", h.app(2)} },
 			again: func(r result) bool { return r.code == 1 && strings.Contains(r.errors, "No such image") }},

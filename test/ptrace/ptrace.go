@@ -21,7 +21,7 @@ import (
 )
 
 const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK |
-	unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC
+	unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACESECCOMP
 
 // Start starts a command with this process's standard files. It is stopped
 // before its first instruction, until Go.
@@ -48,12 +48,13 @@ func Start(words []string) (pid int, err error) {
 	return pid, stopped(pid)
 }
 
-// Go lets the started command go to its first call.
-func Go(pid int) error {
+// Go lets the started command go: by unix.PtraceSyscall to its first call, by
+// unix.PtraceCont to the first one that its filter has.
+func Go(pid int, on func(tid, signal int) error) error {
 	if err := unix.Kill(pid, unix.SIGCONT); err != nil {
 		return err
 	}
-	return unix.PtraceSyscall(pid, 0)
+	return on(pid, 0)
 }
 
 // stopped waits for one of the first stops of the command.
@@ -139,13 +140,13 @@ type Call struct {
 	Args [6]uint64
 }
 
-// Entering asks for the call at whose beginning a thread has stopped; false at
-// its end. The layout is struct ptrace_syscall_info's of ptrace(2).
+// Entering asks for the call at whose beginning a thread has stopped, by itself
+// or by its filter; false at its end. The layout is struct ptrace_syscall_info's of ptrace(2).
 func Entering(tid int) (Call, bool) {
 	var info [88]byte
-	const getInfo, entry = 0x420e, 1
+	const getInfo, entry, filtered = 0x420e, 1, 3
 	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, getInfo, uintptr(tid), uintptr(len(info)), uintptr(unsafe.Pointer(&info)), 0, 0)
-	if errno != 0 || info[0] != entry {
+	if errno != 0 || info[0] != entry && info[0] != filtered {
 		return Call{}, false
 	}
 	c := Call{TID: tid, NR: binary.NativeEndian.Uint64(info[24:])}

@@ -3,7 +3,9 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +41,14 @@ var others = map[uint64]string{
 	unix.SYS_FSCONFIG: "fsconfig", unix.SYS_FSMOUNT: "fsmount", unix.SYS_OPEN_TREE: "open_tree", unix.SYS_MOUNT_SETATTR: "mount_setattr",
 	unix.SYS_PIVOT_ROOT: "pivot_root", unix.SYS_SENDMSG: "sendmsg", unix.SYS_CONNECT: "connect", unix.SYS_SOCKETPAIR: "socketpair",
 	unix.SYS_KILL: "kill", unix.SYS_PIDFD_SEND_SIGNAL: "pidfd_send_signal", unix.SYS_SECCOMP: "seccomp",
+}
+
+// stops are the numbers of all calls that changes and opened look at.
+func stops() []uint64 {
+	out := []uint64{unix.SYS_OPENAT, unix.SYS_OPENAT2, unix.SYS_IOCTL, unix.SYS_CLONE, unix.SYS_CLONE3}
+	out = slices.AppendSeq(out, maps.Keys(named))
+	out = slices.AppendSeq(out, maps.Keys(others))
+	return slices.AppendSeq(out, maps.Keys(writes))
 }
 
 // changes names a call that somebody outside of the process could see; "" is

@@ -24,3 +24,14 @@ func fail(tid int, errno unix.Errno) error {
 	regs.Rax = -uint64(errno)
 	return unix.PtraceSetRegs(tid, &regs)
 }
+
+// skip lets a call that begins, at which a filter stopped, have failed: seccomp(2)
+// has no call made whose number is -1.
+func skip(tid int, errno unix.Errno) error {
+	var regs unix.PtraceRegs
+	if err := unix.PtraceGetRegs(tid, &regs); err != nil {
+		return err
+	}
+	regs.Orig_rax, regs.Rax = ^uint64(0), -uint64(errno)
+	return unix.PtraceSetRegs(tid, &regs)
+}

@@ -8,3 +8,5 @@ import "golang.org/x/sys/unix"
 func divert(int) error { return unix.ENOSYS }
 
 func fail(int, unix.Errno) error { return unix.ENOSYS }
+
+func skip(int, unix.Errno) error { return unix.ENOSYS }

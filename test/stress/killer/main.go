@@ -89,7 +89,7 @@ func (t *tracer) start(words []string) error {
 	}
 	t.process(t.main)
 	t.stopped.Store(time.Now().UnixNano())
-	return ptrace.Go(t.main)
+	return ptrace.Go(t.main, unix.PtraceSyscall)
 }
 
 // process is who a thread belongs to, with a count of its own.
