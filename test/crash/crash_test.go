@@ -6,9 +6,9 @@
 // left.
 //
 // By default it takes a seeded sample of 200 calls; with BERTH_SWEEP=1 all, in
-// a random order, for at most BERTH_CRASH_MINUTES (20), from point
-// BERTH_CRASH_FROM (0) on. BERTH_SEED=n repeats a sample. The program is $BERTH, or bin/berth. It belongs to the tests,
-// outside the rows.
+// a random order, for at most BERTH_CRASH_MINUTES (20); those that the file
+// BERTH_LEDGER names were clean in an earlier run. BERTH_SEED=n repeats a sample.
+// The program is $BERTH, or bin/berth. It belongs to the tests, outside the rows.
 package crash
 
 import (
@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"berth/test/leak"
-	"berth/test/sample"
 )
 
 // berth and tracer are the programs, set by TestMain.
@@ -77,16 +76,6 @@ func budget() time.Duration {
 		return time.Duration(n) * time.Minute
 	}
 	return 20 * time.Minute
-}
-
-// start is the first point of a sweep, in its order: those before were tried
-// with the same seed by a run whose time was up.
-func start() int {
-	n, err := strconv.Atoi(os.Getenv("BERTH_CRASH_FROM"))
-	if err != nil || !sample.Whole() {
-		return 0
-	}
-	return n
 }
 
 // workers is how many stores are in work at the same time.

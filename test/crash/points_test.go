@@ -62,11 +62,16 @@ func TestDisturbed(t *testing.T) {
 		}
 	}
 	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	from, end := start(), time.Now().Add(budget())
-	var done atomic.Int64
+	end := time.Now().Add(budget())
+	before := sample.OpenLedger(t)
+	var done, known atomic.Int64
 	base := t.TempDir()
 	sample.Parallel(t, workers, len(all), func(i int) error {
-		if i < from || sample.Whole() && time.Now().After(end) {
+		if before.Has(all[i].String()) {
+			known.Add(1)
+			return nil
+		}
+		if sample.Whole() && time.Now().After(end) {
 			return nil
 		}
 		done.Add(1)
@@ -75,9 +80,9 @@ func TestDisturbed(t *testing.T) {
 		if err := all[i].try(t, dir, want, i%2 == 0); err != nil {
 			return fmt.Errorf("%s: %w", all[i], err)
 		}
-		return nil
+		return before.Clean(all[i].String())
 	})
-	t.Logf("%d of %d points, from point %d", done.Load(), len(all), from)
+	t.Logf("%d of %d points, %d were clean before", done.Load(), len(all), known.Load())
 }
 
 // report is the tracer's.

@@ -111,7 +111,9 @@ func verbs() []verb {
 		{name: "pull", words: pull, before: none, after: one},
 		{name: "pull-resumed", prepare: pullHanging, words: pull, before: none, after: one},
 		{name: "load", prepare: fromShelf, before: none, after: bothOfShelf,
-			words: func(store, *hub) []string { return []string{"load", "-i", filepath.Join(filepath.Dir(tracer), "both.tar")} }},
+			words: func(store, *hub) []string {
+				return []string{"load", "-i", filepath.Join(filepath.Dir(tracer), "both.tar")}
+			}},
 		{name: "rmi", prepare: pullBoth, before: both, after: one,
 			words: func(_ store, h *hub) []string { return []string{"rmi", h.app(2)} },
 			again: func(r result) bool { return r.code == 1 && strings.Contains(r.errors, "No such image") }},

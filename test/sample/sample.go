@@ -3,6 +3,7 @@
 package sample
 
 import (
+	"bufio"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -32,6 +33,53 @@ func Random(t *testing.T, stream uint64) *rand.Rand {
 	}
 	t.Logf("BERTH_SEED=%d", seed)
 	return rand.New(rand.NewPCG(seed, stream))
+}
+
+// Ledger names the parts of a sweep that were clean, over several runs: a sweep of
+// hours need not be sat through at once.
+type Ledger struct {
+	mu   sync.Mutex
+	seen map[string]bool
+	file *os.File // nil: nothing is kept
+}
+
+// OpenLedger reads the file that BERTH_LEDGER names, a part a line, and writes there
+// what comes. Without the variable there was nothing, and nothing is kept.
+func OpenLedger(t *testing.T) *Ledger {
+	t.Helper()
+	l := &Ledger{seen: map[string]bool{}}
+	name := os.Getenv("BERTH_LEDGER")
+	if name == "" {
+		return l
+	}
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { file.Close() })
+	l.file = file
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		l.seen[lines.Text()] = true
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// Has reports whether a part was clean before.
+func (l *Ledger) Has(part string) bool { return l.seen[part] }
+
+// Clean notes that a part was clean now.
+func (l *Ledger) Clean(part string) error {
+	if l.file == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, err := l.file.WriteString(part + "\n")
+	return err
 }
 
 // Parallel calls f for 0…n-1, some at a time, and tells the first few errors.

@@ -7,7 +7,8 @@
 // and `check` finds the store whole.
 //
 // By default it takes a seeded sample; with BERTH_SWEEP=1 all, in a random order,
-// for at most BERTH_CRASH_MINUTES (35). BERTH_SEED=n repeats a sample,
+// for at most BERTH_CRASH_MINUTES (35), without those that the file BERTH_LEDGER names:
+// they were clean in an earlier run. BERTH_SEED=n repeats a sample,
 // BERTH_CRASH_VERBS=create,stop takes these verbs alone, BERTH_CRASH_POINT="create
 // kill 5" one point, ten times. It runs as root in network namespaces of its own, with
 // $BERTH or bin/berth. It belongs to the tests, outside the rows.
