@@ -13,8 +13,8 @@ import (
 )
 
 // address reserves the addresses of an endpoint.
-func (s *folder) address(owner string, a *Attached, l *live, want Endpoint, old *endpointFile) error {
-	held, err := s.lock(a.NetworkID, flock.Lock)
+func (s *boot) address(owner string, a *Attached, l *live, want Endpoint, old *endpointFile) error {
+	held, err := s.files.Lock(a.NetworkID, flock.Lock)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (s *folder) address(owner string, a *Attached, l *live, want Endpoint, old 
 
 // addressOf reserves an address of one family: in the subnet of the one that was asked
 // for, or that the container had, else in the first that has one.
-func (s *folder) addressOf(owner string, l *live, asked, had netip.Addr, v6 bool) (ip netip.Addr, sub Subnet, err error) {
+func (s *boot) addressOf(owner string, l *live, asked, had netip.Addr, v6 bool) (ip netip.Addr, sub Subnet, err error) {
 	var list []Subnet
 	for _, one := range l.Network.Subnets {
 		switch {
@@ -116,7 +116,7 @@ func previous(old *endpointFile, network string, v6 bool) netip.Addr {
 
 // reserve reserves the address that was asked for, else the one that the
 // container had, else any.
-func (s *folder) reserve(owner string, r ipam.Range, asked, had netip.Addr) (netip.Addr, error) {
+func (s *boot) reserve(owner string, r ipam.Range, asked, had netip.Addr) (netip.Addr, error) {
 	if asked.IsValid() {
 		return asked, s.book().Take(owner, r, asked)
 	}
@@ -129,7 +129,7 @@ func (s *folder) reserve(owner string, r ipam.Range, asked, had netip.Addr) (net
 }
 
 // giveBack gives the addresses of e back that keep does not have.
-func (s *folder) giveBack(e, keep *endpointFile) error {
+func (s *boot) giveBack(e, keep *endpointFile) error {
 	kept := map[string]bool{}
 	if keep != nil {
 		for _, a := range keep.Endpoints {

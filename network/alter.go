@@ -51,7 +51,7 @@ func (s *Store) Alter(ctx context.Context, r Request, namespace *os.File) (_ *Al
 		return nil, err
 	}
 	if old == nil || old.State != stateUp {
-		old = &endpointFile{Version: endpointVersion, Boot: s.boot, Container: string(r.Container), Name: r.Name, State: stateUp}
+		old = &endpointFile{Version: endpointVersion, Boot: s.files.Boot, Container: string(r.Container), Name: r.Name, State: stateUp}
 	}
 	a := &altering{s: s, c: c, r: r, old: old, namespace: namespace}
 	defer a.u.Unwind(&err)
@@ -76,7 +76,7 @@ func (s *Store) Alter(ctx context.Context, r Request, namespace *os.File) (_ *Al
 		_ = s.giveBack(b, a.now)
 	}
 	if portmap.Count(a.now.Ports) <= portmap.MaxHeld {
-		_ = s.drop("ports", a.now.Container)
+		_ = s.files.Drop("ports", a.now.Container)
 	}
 	out := &Altered{a.now.attachment(), a.moved || a.republished}
 	out.Hold = a.held
@@ -104,7 +104,7 @@ func (a *altering) unsure() bool { return len(a.old.Was) > 0 }
 
 // decide finds out what the container is to have, and reserves addresses.
 func (a *altering) decide() (err error) {
-	a.now = &endpointFile{Version: endpointVersion, Boot: a.s.boot, Container: a.old.Container, Name: a.r.Name, State: stateUp,
+	a.now = &endpointFile{Version: endpointVersion, Boot: a.s.files.Boot, Container: a.old.Container, Name: a.r.Name, State: stateUp,
 		Naming: a.r.Naming, Resolver: a.old.Resolver}
 	a.lives, err = a.s.endpoints(a.c, a.now, a.r, a.old, a.old)
 	a.u.Push("give addresses back", func() error { return a.s.giveBack(a.now, a.old) })
@@ -129,9 +129,9 @@ func (a *altering) decide() (err error) {
 	a.u.Push("let go of ports", func() error {
 		portmap.CloseAll(a.held)
 		if portmap.Count(a.old.Ports) > portmap.MaxHeld {
-			return a.s.put("ports", a.old.Container, a.old)
+			return a.s.files.Put("ports", a.old.Container, a.old)
 		}
-		return a.s.drop("ports", a.old.Container)
+		return a.s.files.Drop("ports", a.old.Container)
 	})
 	return nil
 }
@@ -157,7 +157,7 @@ func (a *altering) leave() error {
 // again makes a device of what the container had.
 func (a *altering) again(e Attached) error {
 	var l live
-	if found, err := a.s.get("nets", e.NetworkID, &l); err != nil || !found {
+	if found, err := a.s.files.Get("nets", e.NetworkID, &l); err != nil || !found {
 		return err
 	}
 	if has := a.old.on(e.NetworkID); has != nil {
@@ -214,18 +214,18 @@ func (a *altering) forget() error {
 }
 
 // Confirm says that what the last Alter did is written down where it was asked for.
-func (s *folder) Confirm(container ids.ID) error {
+func (s *boot) Confirm(container ids.ID) error {
 	e, err := s.endpoint(container)
 	if err != nil || e == nil || len(e.Was) == 0 {
 		return err
 	}
 	e.Was = nil
-	return s.put("endpoints", e.Container, e)
+	return s.files.Put("endpoints", e.Container, e)
 }
 
 // Unconfirmed lists the containers whose last Alter was not confirmed: it is at work,
 // or who did it was killed.
-func (s *folder) Unconfirmed() ([]ids.ID, error) {
+func (s *boot) Unconfirmed() ([]ids.ID, error) {
 	all, err := s.endpointFiles()
 	if err != nil {
 		return nil, err

@@ -30,7 +30,7 @@ func (s *builder) Sweep() error { return s.dropGone() }
 // that goes.
 func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
 	var out []Finding
-	for _, dir := range []string{s.run, s.root} {
+	for _, dir := range []string{s.files.Run, s.root} {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !atomicfile.IsStaged(d.Name()) && !strings.HasPrefix(d.Name(), unlinked) {
 				return nil // what cannot be read is told by those who need it
@@ -50,12 +50,12 @@ func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
 		return out, err
 	}
 	owners := map[string]string{}
-	names, err := s.names("endpoints")
+	names, err := s.files.Names("endpoints")
 	if err != nil {
 		return out, err
 	}
 	for _, name := range names {
-		owners[name] = filepath.Join(s.run, "endpoints", name+".json")
+		owners[name] = filepath.Join(s.files.Run, "endpoints", name+".json")
 	}
 	if list, err := os.ReadDir(s.book().Owners()); err == nil {
 		for _, e := range list {
@@ -90,7 +90,7 @@ func goneNetworks(s *builder, repair bool) (out []Finding, err error) {
 	}
 	for _, l := range lives {
 		if err := s.still(l.Network); fault.Is(err, fault.NotFound) {
-			path := filepath.Join(s.run, "nets", l.Network.ID+".json")
+			path := filepath.Join(s.files.Run, "nets", l.Network.ID+".json")
 			out = append(out, Finding{path, "device of network " + l.Network.Name + ", which is gone", repair})
 		}
 	}
@@ -100,7 +100,7 @@ func goneNetworks(s *builder, repair bool) (out []Finding, err error) {
 		}
 	}
 	for _, kind := range []string{"addresses", "locks"} {
-		list, _ := os.ReadDir(filepath.Join(s.run, kind))
+		list, _ := os.ReadDir(filepath.Join(s.files.Run, kind))
 		for _, entry := range list {
 			if len(entry.Name()) != idLength {
 				continue // one of the locks for all
@@ -110,7 +110,7 @@ func goneNetworks(s *builder, repair bool) (out []Finding, err error) {
 				return out, err
 			}
 			if is {
-				out = append(out, Finding{filepath.Join(s.run, kind, entry.Name()), "left of a network that is gone", repaired})
+				out = append(out, Finding{filepath.Join(s.files.Run, kind, entry.Name()), "left of a network that is gone", repaired})
 			}
 		}
 	}
@@ -126,7 +126,7 @@ func leftOf(s *builder, id string, addresses, repair bool) (is, repaired bool, e
 	if s.isBuiltIn(id) || s.recorded(id) {
 		return false, false, nil
 	}
-	held, err := s.lock(id, flock.TryLock)
+	held, err := s.files.Lock(id, flock.TryLock)
 	if fault.Is(err, fault.Busy) {
 		return false, false, nil // somebody is at it
 	}

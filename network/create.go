@@ -67,7 +67,7 @@ func (s *Store) Create(ctx context.Context, r CreateRequest) (*Network, error) {
 
 // record completes a new network and writes it down.
 func record(s *builder, c *netlink.Conn, n *Network) error {
-	held, err := s.lock("choose", flock.Lock)
+	held, err := s.files.Lock("choose", flock.Lock)
 	if err != nil {
 		return err
 	}
@@ -260,7 +260,7 @@ func (s *builder) defaults(taken []netip.Prefix) []netip.Prefix {
 		return []netip.Prefix{a.Masked()}
 	}
 	var l live
-	if found, err := s.get("nets", s.builtIn()[0].ID, &l); err != nil || found || s.settings.Bridge != "" {
+	if found, err := s.files.Get("nets", s.builtIn()[0].ID, &l); err != nil || found || s.settings.Bridge != "" {
 		return nil
 	}
 	p, err := ipam.Choose(s.pools(), taken, false)

@@ -30,7 +30,7 @@ func (s *Store) Connect(ctx context.Context, a *Attachment, namespace *os.File) 
 	var links []link
 	for _, e := range a.Endpoints {
 		var l live
-		if found, err := s.get("nets", e.NetworkID, &l); err != nil {
+		if found, err := s.files.Get("nets", e.NetworkID, &l); err != nil {
 			return err
 		} else if !found {
 			return fault.New(fault.NotFound, "connect container %s to network %s: somebody removed the network", a.Container, e.Network)
@@ -88,7 +88,7 @@ func (s *Store) leave(container ids.ID, release bool) error {
 			return err
 		}
 		for _, kind := range []string{"ports", "endpoints"} {
-			if err := s.drop(kind, string(container)); err != nil {
+			if err := s.files.Drop(kind, string(container)); err != nil {
 				return err
 			}
 		}
@@ -112,14 +112,14 @@ func (s *Store) leave(container ids.ID, release bool) error {
 	if err := s.giveBack(e, nil); err != nil {
 		return err
 	}
-	return s.drop("endpoints", e.Container)
+	return s.files.Drop("endpoints", e.Container)
 }
 
 // takeAway removes devices and elements of a container; what remains of it is
 // the file of its addresses, keep, or nothing if that is nil.
 func (s *Store) takeAway(c *netlink.Conn, e, keep *endpointFile) error {
 	e.State = stateLeaving
-	err := s.put("endpoints", e.Container, e)
+	err := s.files.Put("endpoints", e.Container, e)
 	if err != nil && (keep != nil || !errors.Is(err, unix.ENOSPC)) { // all that goes gives room
 		return fmt.Errorf("write the endpoints of %s: %w", e.Container, err)
 	}
@@ -133,7 +133,7 @@ func (s *Store) takeAway(c *netlink.Conn, e, keep *endpointFile) error {
 	if len(ports) == 0 && len(e.Endpoints) > 0 && e.walled() {
 		// What a port that is no more may claim can wait: a removal keeps the
 		// kernel's firewall busy for some 10 ms.
-		err = s.put("gone", e.Endpoints[0].EndpointID, e)
+		err = s.files.Put("gone", e.Endpoints[0].EndpointID, e)
 	}
 	if len(ports) > 0 || len(e.Endpoints) == 0 && len(before) > 0 || errors.Is(err, unix.ENOSPC) {
 		err = s.change(nil, e.leavings())
@@ -157,14 +157,14 @@ func (s *Store) takeAway(c *netlink.Conn, e, keep *endpointFile) error {
 	if err := conntrack.Flush(published(ports)); err != nil {
 		return err
 	}
-	if err := s.drop("ports", e.Container); err != nil {
+	if err := s.files.Drop("ports", e.Container); err != nil {
 		return err
 	}
 	if keep == nil {
 		if err := s.giveBack(e, nil); err != nil {
 			return err
 		}
-		return s.drop("endpoints", e.Container)
+		return s.files.Drop("endpoints", e.Container)
 	}
 	for _, b := range before {
 		if err := s.giveBack(b, keep); err != nil {
@@ -173,7 +173,7 @@ func (s *Store) takeAway(c *netlink.Conn, e, keep *endpointFile) error {
 	}
 	rest := *keep
 	rest.State, rest.Ports, rest.Resolver, rest.Was = stateDown, nil, "", nil
-	return s.put("endpoints", e.Container, &rest)
+	return s.files.Put("endpoints", e.Container, &rest)
 }
 
 // Endpoints tells what a container has now: kind NotFound if nothing. Hold is

@@ -46,15 +46,15 @@ type earlier struct {
 	Ports     []Port     `json:"ports,omitempty"`
 }
 
-func (e *endpointFile) bootID() string { return e.Boot }
+func (e *endpointFile) BootID() string { return e.Boot }
 
 // endpointVersion is of the form above.
 const endpointVersion = 1
 
 // endpoint reads the file of a container; nil if there is none of this boot.
-func (s *folder) endpoint(container ids.ID) (*endpointFile, error) {
+func (s *boot) endpoint(container ids.ID) (*endpointFile, error) {
 	var e endpointFile
-	found, err := s.get("endpoints", string(container), &e)
+	found, err := s.files.Get("endpoints", string(container), &e)
 	if err != nil || !found {
 		return nil, err
 	}
@@ -66,8 +66,8 @@ func (s *folder) endpoint(container ids.ID) (*endpointFile, error) {
 
 // endpointFiles reads those of all containers. One that cannot be read is one
 // container whose rules are missing, not a dead network.
-func (s *folder) endpointFiles() ([]*endpointFile, error) {
-	names, err := s.names("endpoints")
+func (s *boot) endpointFiles() ([]*endpointFile, error) {
+	names, err := s.files.Names("endpoints")
 	if err != nil {
 		return nil, err
 	}

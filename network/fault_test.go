@@ -110,7 +110,7 @@ func TestKilled(t *testing.T) {
 	files := func() string {
 		out := ""
 		for _, kind := range []string{"endpoints", "addresses", "ports"} {
-			_ = filepath.WalkDir(filepath.Join(w.s.run, kind), func(path string, d os.DirEntry, err error) error {
+			_ = filepath.WalkDir(filepath.Join(w.s.files.Run, kind), func(path string, d os.DirEntry, err error) error {
 				if err == nil && !d.IsDir() && !strings.Contains(path, ".stage-") {
 					out += path + "\n"
 				}

@@ -25,7 +25,7 @@ type wall struct {
 	Fingerprint string `json:"fingerprint"`
 }
 
-func (w *wall) bootID() string { return w.Boot }
+func (w *wall) BootID() string { return w.Boot }
 
 // change adds and removes elements, each list in one transaction. If the table
 // is not as it was left, all of it is made anew from the records.
@@ -35,7 +35,7 @@ func (s *firewall) change(add, remove []nft.Element) error {
 		return err
 	}
 	defer closeLater(f)
-	held, err := s.lock("firewall", flock.Shared)
+	held, err := s.files.Lock("firewall", flock.Shared)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func closeLater(f *nft.Conn) { time.AfterFunc(50*time.Millisecond, func() { f.Cl
 // generation if nobody else changed anything, else by looking.
 func (s *firewall) intact(f *nft.Conn) (generation uint32, intact bool, err error) {
 	var w wall
-	found, err := s.get("", "firewall", &w)
+	found, err := s.files.Get("", "firewall", &w)
 	if err != nil || !found {
 		return 0, false, err
 	}
@@ -114,22 +114,22 @@ func (s *firewall) intact(f *nft.Conn) (generation uint32, intact bool, err erro
 func (s *firewall) note(f *nft.Conn, before, commits uint32) {
 	var w wall
 	now, err := f.Generation()
-	if found, getErr := s.get("", "firewall", &w); err != nil || getErr != nil || !found || now != before+commits {
+	if found, getErr := s.files.Get("", "firewall", &w); err != nil || getErr != nil || !found || now != before+commits {
 		return
 	}
 	w.Generation = now
-	_ = s.put("", "firewall", &w)
+	_ = s.files.Put("", "firewall", &w)
 }
 
 // mend makes the table anew from the records, and besides with what the caller
 // is about to add and without what it removes.
 func (s *firewall) mend(f *nft.Conn, add, remove []nft.Element) error {
-	held, err := s.lock("firewall", flock.Lock)
+	held, err := s.files.Lock("firewall", flock.Lock)
 	if err != nil {
 		return err
 	}
 	defer held.Unlock()
-	gone, err := s.names("gone") // what is left of them goes with the old table
+	gone, err := s.files.Names("gone") // what is left of them goes with the old table
 	if err != nil {
 		return err
 	}
@@ -143,17 +143,17 @@ func (s *firewall) mend(f *nft.Conn, add, remove []nft.Element) error {
 	if err := f.Install(append(nft.Without(elements, add, remove), add...)); err != nil {
 		return err
 	}
-	w := wall{Boot: s.boot}
+	w := wall{Boot: s.files.Boot}
 	if w.Generation, err = f.Generation(); err != nil {
 		return err
 	}
 	if w.Fingerprint, err = f.Fingerprint(); err != nil {
 		return err
 	}
-	if err := s.put("", "firewall", &w); err != nil {
+	if err := s.files.Put("", "firewall", &w); err != nil {
 		return err
 	}
-	return s.dropAll("gone", gone)
+	return s.files.DropAll("gone", gone)
 }
 
 // pass lets the networks that lead out through the firewalls of others.
@@ -197,7 +197,7 @@ func (s *firewall) elements() ([]nft.Element, error) {
 		list = append(list, l.elements()...)
 	}
 	var w ways
-	if found, err := s.get("", "forwarding", &w); err != nil {
+	if found, err := s.files.Get("", "forwarding", &w); err != nil {
 		return nil, err
 	} else if found {
 		list = append(list, w.Elements()...)
@@ -220,11 +220,11 @@ const maxGone = 50
 // sweep removes what is left in the firewall of containers that are gone, once
 // it is worth a transaction.
 func (s *firewall) sweep() error {
-	names, err := s.names("gone")
+	names, err := s.files.Names("gone")
 	if err != nil || len(names) < maxGone {
 		return err
 	}
-	held, err := s.lock("sweep", flock.TryLock)
+	held, err := s.files.Lock("sweep", flock.TryLock)
 	if err != nil {
 		if fault.Is(err, fault.Busy) {
 			return nil // another does it
@@ -235,7 +235,7 @@ func (s *firewall) sweep() error {
 	var list []nft.Element
 	for _, name := range names {
 		var e endpointFile
-		found, err := s.get("gone", name, &e)
+		found, err := s.files.Get("gone", name, &e)
 		if err != nil {
 			return err
 		}
@@ -246,32 +246,23 @@ func (s *firewall) sweep() error {
 	if err := s.change(nil, list); err != nil {
 		return err
 	}
-	return s.dropAll("gone", names)
-}
-
-func (s *folder) dropAll(kind string, names []string) error {
-	for _, name := range names {
-		if err := s.drop(kind, name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.files.DropAll("gone", names)
 }
 
 // ways is what is known of the devices by which packets leave the host.
 type ways struct{ forward.Ways }
 
-func (w *ways) bootID() string { return w.Boot }
+func (w *ways) BootID() string { return w.Boot }
 
 // unsee has the next forward look at all devices again.
 func (s *firewall) unsee() error {
 	var w ways
-	found, err := s.get("", "forwarding", &w)
+	found, err := s.files.Get("", "forwarding", &w)
 	if err != nil || !found || len(w.Seen)+len(w.Seen6) == 0 {
 		return err
 	}
 	w.Seen, w.Seen6 = nil, nil
-	return s.put("", "forwarding", &w)
+	return s.files.Put("", "forwarding", &w)
 }
 
 // forward lets packets through the host's devices that have addresses, for
@@ -280,10 +271,10 @@ func (s *firewall) unsee() error {
 // for us, is dropped. IPv4 and IPv6 are apart in this.
 func (s *firewall) forward(c *netlink.Conn, v6 bool) error {
 	var old ways
-	if found, err := s.get("", "forwarding", &old); err != nil {
+	if found, err := s.files.Get("", "forwarding", &old); err != nil {
 		return err
 	} else if !found {
-		old.Boot = s.boot
+		old.Boot = s.files.Boot
 	}
 	now := ways{old.Clone()}
 	router4, router6 := bridge.Router()
@@ -301,7 +292,7 @@ func (s *firewall) forward(c *netlink.Conn, v6 bool) error {
 	// First the guard, then what it guards; a device counts as seen when all is done.
 	guarded := ways{now.Clone()}
 	guarded.Seen, guarded.Seen6 = old.Seen, old.Seen6
-	if err := s.put("", "forwarding", &guarded); err != nil {
+	if err := s.files.Put("", "forwarding", &guarded); err != nil {
 		return err
 	}
 	var gone []nft.Element
@@ -323,5 +314,5 @@ func (s *firewall) forward(c *netlink.Conn, v6 bool) error {
 			return err
 		}
 	}
-	return s.put("", "forwarding", &now)
+	return s.files.Put("", "forwarding", &now)
 }

@@ -415,8 +415,8 @@ func TestCheckFindsNetworks(t *testing.T) {
 		case "device":
 			host(t, "rm "+w.s.file("net"))
 		case "lock":
-			host(t, "touch "+w.s.run+"/locks/"+n.ID)
-			host(t, "mkdir "+w.s.run+"/addresses/"+n.ID)
+			host(t, "touch "+w.s.files.Run+"/locks/"+n.ID)
+			host(t, "mkdir "+w.s.files.Run+"/addresses/"+n.ID)
 		}
 		found, err := w.s.Check(ctx, false)
 		if err != nil || (len(found) > 0) != (left != "none") {

@@ -351,12 +351,12 @@ func (s *firewall) place(c *netlink.Conn, container string, a *Attached, l *live
 			a.MAC = net.HardwareAddr(link.Address).String()
 		}
 	}
-	return unshared(&s.folder, container, a)
+	return unshared(&s.boot, container, a)
 }
 
 // unshared refuses what another container has on the parent: its link address, or all of
 // it in mode passthru.
-func unshared(s *folder, container string, a *Attached) error {
+func unshared(s *boot, container string, a *Attached) error {
 	if !a.Way.Sole() && a.MAC == "" {
 		return nil
 	}

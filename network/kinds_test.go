@@ -256,7 +256,7 @@ func TestSettings(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 	other := w.open(Settings{Address: netip.MustParsePrefix("10.8.0.1/24"), FixedCIDR: netip.MustParsePrefix("10.8.0.128/25")})
-	other.run, other.ports, other.table = w.root+"/other", "ve-o-", "berth-o"
+	other.files.Run, other.ports, other.table = w.root+"/other", "ve-o-", "berth-o"
 	w.s, other = other, w.s
 	b := w.run(Request{})
 	if b.ip() != "10.8.0.128" {

@@ -31,7 +31,7 @@ type live struct {
 	Ready bool `json:"ready,omitempty"`
 }
 
-func (l *live) bootID() string { return l.Boot }
+func (l *live) BootID() string { return l.Boot }
 
 // defaultMTU is Ethernet's.
 const defaultMTU = 1500
@@ -40,7 +40,7 @@ const defaultMTU = 1500
 // firewall. It says what the network is now.
 func (s *builder) up(c *netlink.Conn, n *Network) (*live, error) {
 	var l live
-	if found, err := s.get("nets", n.ID, &l); err != nil {
+	if found, err := s.files.Get("nets", n.ID, &l); err != nil {
 		return nil, err
 	} else if found && l.Ready {
 		there, err := n.kind().there(c, &l)
@@ -48,7 +48,7 @@ func (s *builder) up(c *netlink.Conn, n *Network) (*live, error) {
 			return &l, err
 		}
 	}
-	held, err := s.lock(n.ID, flock.Lock)
+	held, err := s.files.Lock(n.ID, flock.Lock)
 	if err != nil {
 		return nil, err
 	}
@@ -69,13 +69,13 @@ func (s *builder) build(c *netlink.Conn, n *Network) (*live, error) {
 		return nil, err
 	}
 	l.Ready = true
-	return l, s.put("nets", n.ID, l)
+	return l, s.files.Put("nets", n.ID, l)
 }
 
 // rejoin puts the ports of a network's containers where they belong: those of a bridge
 // that somebody removed are left without one.
 func (s *builder) rejoin(c *netlink.Conn, l *live) error {
-	return eachOn(&s.folder, l.Network.ID, func(e *endpointFile, a *Attached) error {
+	return eachOn(&s.boot, l.Network.ID, func(e *endpointFile, a *Attached) error {
 		err := a.rejoin(c, l, a.hairpin(e.Ports))
 		if errors.Is(err, unix.ENODEV) { // it went meanwhile
 			return nil
@@ -85,7 +85,7 @@ func (s *builder) rejoin(c *netlink.Conn, l *live) error {
 }
 
 // eachOn calls do for what containers have on a network now, until an error.
-func eachOn(s *folder, network string, do func(*endpointFile, *Attached) error) error {
+func eachOn(s *boot, network string, do func(*endpointFile, *Attached) error) error {
 	all, err := s.endpointFiles()
 	if err != nil {
 		return err
@@ -104,20 +104,20 @@ func eachOn(s *folder, network string, do func(*endpointFile, *Attached) error) 
 // The caller holds its lock.
 func (s *builder) decided(c *netlink.Conn, n *Network) (*live, error) {
 	var l live
-	if found, err := s.get("nets", n.ID, &l); err != nil || found {
+	if found, err := s.files.Get("nets", n.ID, &l); err != nil || found {
 		return &l, err
 	}
-	choose, err := s.lock("choose", flock.Lock) // one chooses a subnet and a name at a time
+	choose, err := s.files.Lock("choose", flock.Lock) // one chooses a subnet and a name at a time
 	if err != nil {
 		return nil, err
 	}
 	defer choose.Unlock()
-	fresh := &live{Boot: s.boot, MTU: s.mtu(n), Network: new(*n)}
+	fresh := &live{Boot: s.files.Boot, MTU: s.mtu(n), Network: new(*n)}
 	if err := n.kind().settle(s, c, fresh); err != nil {
 		return nil, err
 	}
 	// Before the device: who finds one knows then that it is ours.
-	return fresh, s.put("nets", n.ID, fresh)
+	return fresh, s.files.Put("nets", n.ID, fresh)
 }
 
 // settle decides device, subnets and the rest of a network that was not up in
@@ -277,15 +277,15 @@ func (s *builder) takenSubnets(c *netlink.Conn, except string) ([]netip.Prefix, 
 }
 
 // lives lists the networks that are up.
-func (s *folder) lives() ([]*live, error) {
-	names, err := s.names("nets")
+func (s *boot) lives() ([]*live, error) {
+	names, err := s.files.Names("nets")
 	if err != nil {
 		return nil, err
 	}
 	var list []*live
 	for _, name := range names {
 		var l live
-		if found, err := s.get("nets", name, &l); err != nil {
+		if found, err := s.files.Get("nets", name, &l); err != nil {
 			return nil, err
 		} else if found {
 			list = append(list, &l)

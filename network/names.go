@@ -40,11 +40,13 @@ func named(list []Attached) bool {
 	return slices.ContainsFunc(list, func(a Attached) bool { return a.Named() })
 }
 
-func (s *folder) resolvers() resolver.Files { return resolver.Files{Run: s.run, Boot: s.boot} }
+func (s *boot) resolvers() resolver.Files {
+	return resolver.Files{Run: s.files.Run, Boot: s.files.Boot}
+}
 
 // write writes a container's endpoint file and its files of names; was is what it had
 // before, may be nil. Killed in the middle, it leaves no name that nobody takes away.
-func (s *folder) write(e, was *endpointFile) error {
+func (s *boot) write(e, was *endpointFile) error {
 	if was != nil {
 		for _, a := range was.Endpoints {
 			if a.Named() && e.on(a.NetworkID) == nil {
@@ -54,7 +56,7 @@ func (s *folder) write(e, was *endpointFile) error {
 			}
 		}
 	}
-	if err := s.put("endpoints", e.Container, e); err != nil {
+	if err := s.files.Put("endpoints", e.Container, e); err != nil {
 		return fmt.Errorf("write the endpoints of %s: %w", e.Container, err)
 	}
 	if e.State != stateUp {
@@ -77,7 +79,7 @@ func (s *folder) write(e, was *endpointFile) error {
 }
 
 // retract removes the files of names of a container.
-func (s *folder) retract(e *endpointFile) error {
+func (s *boot) retract(e *endpointFile) error {
 	for _, a := range e.Endpoints {
 		if a.Named() {
 			if err := s.resolvers().Leave(a.NetworkID, e.Container); err != nil {
@@ -90,8 +92,8 @@ func (s *folder) retract(e *endpointFile) error {
 
 // entry is the container for others on a network, under the names that Docker gives
 // it.
-func (s *folder) entry(e *endpointFile, a *Attached) *names.Entry {
-	n := &names.Entry{Boot: s.boot}
+func (s *boot) entry(e *endpointFile, a *Attached) *names.Entry {
+	n := &names.Entry{Boot: s.files.Boot}
 	for _, p := range []netip.Prefix{a.IPv4, a.IPv6} {
 		if p.IsValid() {
 			n.Addresses = append(n.Addresses, p.Addr().String())
@@ -108,8 +110,8 @@ func (s *folder) entry(e *endpointFile, a *Attached) *names.Entry {
 }
 
 // view is what the container may know of others.
-func (s *folder) view(e *endpointFile) *names.View {
-	v := &names.View{Boot: s.boot, Dotted: e.Naming.Dotted}
+func (s *boot) view(e *endpointFile) *names.View {
+	v := &names.View{Boot: s.files.Boot, Dotted: e.Naming.Dotted}
 	for _, a := range e.Naming.Servers {
 		v.Servers = append(v.Servers, a.String())
 	}
@@ -183,7 +185,7 @@ func Serve(s *Store, container ids.ID, namespace, process *os.File, begin func()
 	if err != nil {
 		return nil, fmt.Errorf("serve names to container %s: %w", container, err)
 	}
-	held, err := s.lock(home, flock.Lock) // or that one might leave meanwhile
+	held, err := s.files.Lock(home, flock.Lock) // or that one might leave meanwhile
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +198,7 @@ func Serve(s *Store, container ids.ID, namespace, process *os.File, begin func()
 		return beside, nil
 	}
 	e.Resolver = home
-	if err := s.put("endpoints", e.Container, e); err != nil {
+	if err := s.files.Put("endpoints", e.Container, e); err != nil {
 		beside.Close()
 		return nil, fmt.Errorf("write the endpoints of %s: %w", e.Container, err)
 	}

@@ -41,7 +41,7 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 		}
 		places = append(places, j)
 	}
-	held, err := s.lock("ports", flock.Lock)
+	held, err := s.files.Lock("ports", flock.Lock)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 	}
 	e.Ports = ports
 	if portmap.Count(decided) > portmap.MaxHeld {
-		err = s.put("ports", e.Container, e)
+		err = s.files.Put("ports", e.Container, e)
 	}
 	return files, err
 }
@@ -75,15 +75,15 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 // others are the published ports of other containers: of all, or only of those
 // that have too many to hold them by sockets; these have a file "ports" too, to
 // be found fast.
-func (s *folder) others(kind, except string) ([]Port, error) {
-	names, err := s.names(kind)
+func (s *boot) others(kind, except string) ([]Port, error) {
+	names, err := s.files.Names(kind)
 	if err != nil {
 		return nil, err
 	}
 	var list []Port
 	for _, name := range names {
 		var e endpointFile
-		found, err := s.get(kind, name, &e)
+		found, err := s.files.Get(kind, name, &e)
 		if err != nil {
 			return nil, err
 		}
@@ -95,7 +95,7 @@ func (s *folder) others(kind, except string) ([]Port, error) {
 }
 
 // explain says whose a port is, if it is a container's.
-func (s *folder) explain(err error, self string, ports []Port) error {
+func (s *boot) explain(err error, self string, ports []Port) error {
 	if !fault.Is(err, fault.Conflict) {
 		return err
 	}

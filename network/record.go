@@ -146,7 +146,7 @@ const podmanDefault = "podman"
 // old as that.
 func (s *Store) settled(n *Network) *Network {
 	var l live
-	if found, err := s.get("nets", n.ID, &l); err == nil && found {
+	if found, err := s.files.Get("nets", n.ID, &l); err == nil && found {
 		n.Device, n.Subnets = l.Network.Device, l.Network.Subnets
 		if n.Name == Default {
 			n.Options[optionName] = n.Device // docker0 may have been another's
@@ -171,7 +171,7 @@ func (s *Store) Settle(n *Network) (*Network, error) {
 		return nil, err
 	}
 	defer c.Close()
-	held, err := s.lock(n.ID, flock.Lock)
+	held, err := s.files.Lock(n.ID, flock.Lock)
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,7 @@ func (s *builder) Reload(ctx context.Context) error {
 }
 
 func (s *builder) rebuild(c *netlink.Conn, n *Network) error {
-	held, err := s.lock(n.ID, flock.Lock)
+	held, err := s.files.Lock(n.ID, flock.Lock)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (s *builder) rebuild(c *netlink.Conn, n *Network) error {
 // folder: devices, addresses, the firewall. The records of networks stay. It is
 // for a store that is removed; no container may be on a network.
 func (s *Store) TearDown(ctx context.Context) error {
-	names, err := s.names("endpoints")
+	names, err := s.files.Names("endpoints")
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (s *Store) TearDown(ctx context.Context) error {
 		return fmt.Errorf("take the networks down: %w", err)
 	}
 	for _, kind := range []string{"firewall.json", "forwarding.json", "nets", "endpoints", "gone", "ports", "addresses", resolver.Folder, resolver.Sockets, "locks"} {
-		if err := os.RemoveAll(filepath.Join(s.run, kind)); err != nil {
+		if err := os.RemoveAll(filepath.Join(s.files.Run, kind)); err != nil {
 			return err
 		}
 	}

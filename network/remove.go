@@ -19,7 +19,7 @@ func (s *Store) Remove(ctx context.Context, n *Network) error {
 	if s.isBuiltIn(n.ID) {
 		return fault.New(fault.Conflict, "%s is a pre-defined network and cannot be removed", n.Name)
 	}
-	held, err := s.lock(n.ID, flock.Lock)
+	held, err := s.files.Lock(n.ID, flock.Lock)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (s *builder) dropGone() error {
 		if err := s.still(l.Network); !fault.Is(err, fault.NotFound) {
 			continue
 		}
-		held, err := s.lock(l.Network.ID, flock.TryLock)
+		held, err := s.files.Lock(l.Network.ID, flock.TryLock)
 		if fault.Is(err, fault.Busy) {
 			continue // somebody is at it
 		}
@@ -84,7 +84,7 @@ func (s *builder) dropGone() error {
 // tearDown takes away what a network has in this boot.
 func (s *builder) tearDown(n *Network) error {
 	var l live
-	found, err := s.get("nets", n.ID, &l)
+	found, err := s.files.Get("nets", n.ID, &l)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (s *builder) tearDown(n *Network) error {
 			return err
 		}
 		// Last, so that a killed removal is found, and taken up again.
-		if err := s.drop("nets", n.ID); err != nil {
+		if err := s.files.Drop("nets", n.ID); err != nil {
 			return err
 		}
 		if l.bridged() && !l.Network.unmanaged() {

@@ -3,18 +3,10 @@ package network
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
-	"strings"
 
-	"berth/base/atomicfile"
 	"berth/base/clock"
-	"berth/base/fault"
-	"berth/base/flock"
+	"berth/network/folder"
 	"berth/network/ipam"
 	"berth/network/nft"
 )
@@ -32,7 +24,7 @@ type builder struct {
 
 // firewall keeps nft's table as the files say it shall be.
 type firewall struct {
-	folder
+	boot
 	table string
 	ports string // how our ports' names begin
 	alone bool   // others' firewalls are left as they are
@@ -44,14 +36,11 @@ type records struct {
 	settings Settings
 }
 
-// folder is what is true in this boot: the room's files in the run folder.
-type folder struct {
-	run, boot string
-	live      func(container string) bool
+// boot is what is true in this boot.
+type boot struct {
+	files folder.Folder
+	live  func(container string) bool
 }
-
-// fileLimit is more than any file of ours has, in bytes: 65,535 single ports.
-const fileLimit = 16 << 20
 
 // usualRun is the run folder whose store has the firewall table of the plain
 // name; others on the same host have their own.
@@ -59,7 +48,7 @@ const usualRun = "/run/berth"
 
 // Open opens a store; it makes folders when it first needs them.
 func Open(o Options) (*Store, error) {
-	boot, err := clock.BootID()
+	id, err := clock.BootID()
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +56,7 @@ func Open(o Options) (*Store, error) {
 		o.Live = func(string) bool { return true }
 	}
 	s := &Store{builder{
-		firewall{folder{filepath.Join(o.Run, "network"), boot, o.Live}, nft.Table, nft.Ports, o.Settings.NoIntegrate},
+		firewall{boot{folder.Folder{Run: filepath.Join(o.Run, "network"), Boot: id}, o.Live}, nft.Table, nft.Ports, o.Settings.NoIntegrate},
 		records{filepath.Join(o.Root, "networks"), o.Settings},
 	}}
 	if filepath.Clean(o.Run) != usualRun {
@@ -80,79 +69,6 @@ func Open(o Options) (*Store, error) {
 
 func (s *firewall) dial() (*nft.Conn, error) { return nft.Open(s.table, s.ports) }
 
-func (s *folder) book() *ipam.Book {
-	return &ipam.Book{Dir: filepath.Join(s.run, "addresses"), Boot: s.boot, Live: s.live}
-}
-
-// lock takes one of the room's locks.
-func (s *folder) lock(name string, how func(string) (*flock.Held, error)) (*flock.Held, error) {
-	path := filepath.Join(s.run, "locks", name)
-	held, err := how(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return held, err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
-	}
-	return how(path)
-}
-
-// put writes a file of the run folder.
-func (s *folder) put(kind, name string, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(s.run, kind, name+".json")
-	err = atomicfile.Write(path, data, 0o600)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	return atomicfile.Write(path, data, 0o600)
-}
-
-// get reads a file of the run folder; found is false if there is none, or none
-// of this boot.
-func (s *folder) get(kind, name string, v interface{ bootID() string }) (found bool, err error) {
-	path := filepath.Join(s.run, kind, name+".json")
-	data, err := atomicfile.ReadCapped(path, fileLimit)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	if err := json.Unmarshal(data, v); err != nil {
-		return false, fault.New(fault.Invalid, "read %s: %w", path, err)
-	}
-	return v.bootID() == s.boot, nil
-}
-
-func (s *folder) drop(kind, name string) error {
-	err := os.Remove(filepath.Join(s.run, kind, name+".json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// names lists the files of a folder of the run folder.
-func (s *folder) names(kind string) ([]string, error) {
-	list, err := os.ReadDir(filepath.Join(s.run, kind))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", kind, err)
-	}
-	var out []string
-	for _, e := range list {
-		if name, ok := strings.CutSuffix(e.Name(), ".json"); ok && !atomicfile.IsStaged(e.Name()) {
-			out = append(out, name)
-		}
-	}
-	return out, nil
+func (s *boot) book() *ipam.Book {
+	return &ipam.Book{Dir: filepath.Join(s.files.Run, "addresses"), Boot: s.files.Boot, Live: s.live}
 }

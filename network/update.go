@@ -42,7 +42,7 @@ func (s *Store) Update(ctx context.Context, r UpdateRequest) (*Network, error) {
 	if s.isBuiltIn(found.ID) {
 		return nil, fault.New(fault.Conflict, "%s is a pre-defined network and cannot be updated", found.Name)
 	}
-	held, err := s.lock(found.ID, flock.Lock)
+	held, err := s.files.Lock(found.ID, flock.Lock)
 	if err != nil {
 		return nil, err
 	}
@@ -120,13 +120,13 @@ func checkServers(list []string) error {
 // lock.
 func (s *builder) updateLive(n *Network) error {
 	var l live
-	if found, err := s.get("nets", n.ID, &l); err != nil || !found {
+	if found, err := s.files.Get("nets", n.ID, &l); err != nil || !found {
 		return err
 	}
 	old := l
 	l.Network, l.MTU = new(*n), s.mtu(n)
 	l.Network.Device, l.Network.Subnets = old.Network.Device, old.Network.Subnets
-	if err := s.put("nets", n.ID, &l); err != nil {
+	if err := s.files.Put("nets", n.ID, &l); err != nil {
 		return err
 	}
 	if !l.Ready {
@@ -151,7 +151,7 @@ func isolate(s *builder, l *live) error {
 		return err
 	}
 	defer c.Close()
-	return eachOn(&s.folder, l.Network.ID, func(_ *endpointFile, a *Attached) error {
+	return eachOn(&s.boot, l.Network.ID, func(_ *endpointFile, a *Attached) error {
 		return bridge.Isolate(c, a.Device, l.Network.apart())
 	})
 }

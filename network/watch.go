@@ -58,7 +58,7 @@ func (s *firewall) whole(c *netlink.Conn) (bool, error) {
 		return true, nil
 	}
 	var w ways
-	if _, err := s.get("", "forwarding", &w); err != nil {
+	if _, err := s.files.Get("", "forwarding", &w); err != nil {
 		return false, err
 	}
 	for _, name := range w.Opened {
@@ -71,7 +71,7 @@ func (s *firewall) whole(c *netlink.Conn) (bool, error) {
 		return false, err
 	}
 	defer f.Close()
-	held, err := s.lock("firewall", flock.Shared)
+	held, err := s.files.Lock("firewall", flock.Shared)
 	if err != nil {
 		return false, err
 	}
@@ -83,7 +83,7 @@ func (s *firewall) whole(c *netlink.Conn) (bool, error) {
 // Unplugged lists the containers of which a device is not there, or is no port of a
 // bridge: somebody took it away, or they just come or go. What is on a parent interface
 // is seen by nobody but the container.
-func (s *folder) Unplugged() ([]ids.ID, error) {
+func (s *boot) Unplugged() ([]ids.ID, error) {
 	all, err := s.endpointFiles()
 	if err != nil {
 		return nil, err
