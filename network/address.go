@@ -23,7 +23,7 @@ func (s *boot) address(owner string, a *Attached, l *live, want Endpoint, old *e
 		return err
 	}
 	for _, v6 := range []bool{false, true} {
-		if !l.Network.has(v6) {
+		if !l.Network.Has(v6) {
 			continue
 		}
 		asked := want.IPv4
@@ -39,7 +39,7 @@ func (s *boot) address(owner string, a *Attached, l *live, want Endpoint, old *e
 		}
 		whole := netip.PrefixFrom(ip, sub.Prefix.Bits())
 		gateway := sub.Gateway
-		if !l.Network.leads(sub) || a.Way != nil && a.Way.Routed() {
+		if !l.Network.Leads(sub) || a.Way != nil && a.Way.Routed() {
 			gateway = netip.Addr{}
 		}
 		if ip.Is4() {

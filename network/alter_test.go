@@ -242,7 +242,7 @@ func TestRemovalKilled(t *testing.T) {
 			}
 			break
 		}
-		host(t, fmt.Sprintf("rm %s", w.s.file("one")))
+		host(t, fmt.Sprintf("rm %s", w.s.records.File("one")))
 	}
 	if out := host(t, "ip -o link show type bridge"); out != "" {
 		t.Errorf("bridges are left:\n%s", out)

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"berth/base/fault"
 	"berth/base/flock"
 	"berth/base/ids"
+	"berth/network/record"
 )
 
 // Finding is something that a killed verb left: it only takes space.
@@ -30,9 +30,9 @@ func (s *builder) Sweep() error { return s.dropGone() }
 // that goes.
 func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
 	var out []Finding
-	for _, dir := range []string{s.files.Run, s.root} {
+	for _, dir := range []string{s.files.Run, s.records.Root} {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || !atomicfile.IsStaged(d.Name()) && !strings.HasPrefix(d.Name(), unlinked) {
+			if err != nil || d.IsDir() || !atomicfile.IsStaged(d.Name()) && !strings.HasPrefix(d.Name(), record.Unlinked) {
 				return nil // what cannot be read is told by those who need it
 			}
 			if info, err := d.Info(); err != nil || time.Since(info.ModTime()) < atomicfile.Stale {
@@ -89,7 +89,7 @@ func goneNetworks(s *builder, repair bool) (out []Finding, err error) {
 		return nil, err
 	}
 	for _, l := range lives {
-		if err := s.still(l.Network); fault.Is(err, fault.NotFound) {
+		if err := s.records.Still(l.Network); fault.Is(err, fault.NotFound) {
 			path := filepath.Join(s.files.Run, "nets", l.Network.ID+".json")
 			out = append(out, Finding{path, "device of network " + l.Network.Name + ", which is gone", repair})
 		}
@@ -123,7 +123,7 @@ const idLength = 64
 // leftOf reports whether there is no network of an id, of which something is there, and
 // with repair takes that away.
 func leftOf(s *builder, id string, addresses, repair bool) (is, repaired bool, err error) {
-	if s.isBuiltIn(id) || s.recorded(id) {
+	if s.records.IsBuiltIn(id) || s.records.Recorded(id) {
 		return false, false, nil
 	}
 	held, err := s.files.Lock(id, flock.TryLock)
@@ -134,7 +134,7 @@ func leftOf(s *builder, id string, addresses, repair bool) (is, repaired bool, e
 		return false, false, err
 	}
 	defer held.Unlock()
-	if s.recorded(id) { // meanwhile
+	if s.records.Recorded(id) { // meanwhile
 		return false, false, nil
 	}
 	if repair {
@@ -144,10 +144,4 @@ func leftOf(s *builder, id string, addresses, repair bool) (is, repaired bool, e
 		err = held.Remove()
 	}
 	return true, repair && err == nil, err
-}
-
-// recorded reports whether somebody made a network of that id.
-func (s *records) recorded(id string) bool {
-	made, err := s.made()
-	return err != nil || slices.ContainsFunc(made, func(n *Network) bool { return n.ID == id })
 }

@@ -209,7 +209,7 @@ func (a Attached) guard() []nft.Element {
 func (a Attached) port(l *live, hairpin bool) bridge.Port {
 	o, _ := option.ReadEndpoint(a.Options) // which Prepare has checked
 	return bridge.Port{
-		Bridge: l.Network.Device, Device: a.Device, Hairpin: hairpin, Isolated: l.Network.apart(), Limit: o.Limit, Inside: a.inside(),
+		Bridge: l.Network.Device, Device: a.Device, Hairpin: hairpin, Isolated: l.Network.Apart(), Limit: o.Limit, Inside: a.inside(),
 	}
 }
 

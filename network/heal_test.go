@@ -413,7 +413,7 @@ func TestCheckFindsNetworks(t *testing.T) {
 	for _, left := range []string{"device", "lock", "none"} {
 		switch left {
 		case "device":
-			host(t, "rm "+w.s.file("net"))
+			host(t, "rm "+w.s.records.File("net"))
 		case "lock":
 			host(t, "touch "+w.s.files.Run+"/locks/"+n.ID)
 			host(t, "mkdir "+w.s.files.Run+"/addresses/"+n.ID)

@@ -15,6 +15,7 @@ import (
 	"berth/network/nft"
 	"berth/network/option"
 	"berth/network/parent"
+	"berth/network/record"
 	"berth/sys/netlink"
 )
 
@@ -32,8 +33,8 @@ type kind interface {
 	remove(s *builder, c *netlink.Conn, l *live) error
 }
 
-// kind is the network's; host and null have none.
-func (n *Network) kind() kind {
+// kindOf is the network's kind; host and null have none.
+func kindOf(n *Network) kind {
 	switch {
 	case n.Driver == "bridge":
 		return bridges{}
@@ -43,16 +44,12 @@ func (n *Network) kind() kind {
 	return nil
 }
 
-// HasDevices reports whether a container on the network has a device for it: all but
-// host and none.
-func (n *Network) HasDevices() bool { return n.kind() != nil }
-
 // bridges are networks whose containers are on a bridge of the host.
 type bridges struct{}
 
 func (bridges) complete(n *Network) error {
-	n.Device = cmp.Or(n.Options[optionName], "br-"+n.ID[:12])
-	return cmp.Or(n.checkDHCP(), checkOptions(n.Options), n.checkModes())
+	n.Device = cmp.Or(n.Bridge(), "br-"+n.ID[:12])
+	return cmp.Or(n.CheckDHCP(), record.CheckOptions(n.Options), n.CheckModes())
 }
 
 func (bridges) fit(s *builder, c *netlink.Conn, n *Network) error {
@@ -98,14 +95,6 @@ func (l *live) elements() []nft.Element {
 		return nil
 	}
 	return l.firewall().Elements()
-}
-
-// prefix begins the names of devices inside.
-func (n *Network) prefix() string {
-	if n.Driver == "bridge" && n.Options[optionPrefix] != "" {
-		return n.Options[optionPrefix]
-	}
-	return "eth"
 }
 
 // bridged reports whether the endpoint is a port of a bridge.
@@ -205,19 +194,19 @@ func (a *Attached) inside() bridge.Inside {
 type parents struct{}
 
 func (parents) complete(n *Network) error {
-	w, err := n.way()
+	w, err := wayOf(n)
 	if err != nil {
 		return err
 	}
 	n.Device = w.Parent
-	if err := n.checkDHCP(); err != nil {
+	if err := n.CheckDHCP(); err != nil {
 		return err
 	}
-	return checkMTU(n.Options[optionMTU])
+	return record.CheckMTU(n.Options[record.OptionMTU])
 }
 
-// way is how the network's containers are linked to its parent.
-func (n *Network) way() (parent.Way, error) {
+// wayOf is how the network's containers are linked to its parent.
+func wayOf(n *Network) (parent.Way, error) {
 	w, err := parent.Read(n.Driver, n.Options, n.Internal)
 	w.Parent = cmp.Or(w.Parent, parent.StandIn(n.ID))
 	w.Straight = w.Routed() && !n.Internal
@@ -225,19 +214,19 @@ func (n *Network) way() (parent.Way, error) {
 }
 
 // checkChange refuses to change how containers are linked to the parent.
-func (n *Network) checkChange(options map[string]string) error {
+func checkChange(n *Network, options map[string]string) error {
 	then := *n
 	then.Options = merged(maps.Clone(n.Options), options)
-	was, _ := n.way()
-	now, err := then.way()
+	was, _ := wayOf(n)
+	now, err := wayOf(&then)
 	if err == nil && now != was {
 		err = fault.New(fault.Unsupported, "parent and mode of network %s cannot be changed: make another network", n.Name)
 	}
-	return cmp.Or(err, checkMTU(options[optionMTU]))
+	return cmp.Or(err, record.CheckMTU(options[record.OptionMTU]))
 }
 
 func (parents) fit(s *builder, c *netlink.Conn, n *Network) error {
-	w, err := n.way()
+	w, err := wayOf(n)
 	if err != nil {
 		return err
 	}
@@ -253,7 +242,7 @@ func (parents) fit(s *builder, c *netlink.Conn, n *Network) error {
 		if !parent.Is(o.Driver) {
 			continue
 		}
-		other, err := o.way()
+		other, err := wayOf(o)
 		if err != nil {
 			return err
 		}
@@ -264,7 +253,7 @@ func (parents) fit(s *builder, c *netlink.Conn, n *Network) error {
 	if err := parent.Check(c, w); err != nil {
 		return err
 	}
-	if err := n.checkFamilies(); err != nil || n.DHCP {
+	if err := n.CheckFamilies(); err != nil || n.DHCP {
 		return err
 	}
 	// The host is in the same network, perhaps, so its addresses are no obstacle where
@@ -291,12 +280,12 @@ func (p parents) lacks(c *netlink.Conn, l *live) (bool, error) {
 	if err != nil || there {
 		return false, err
 	}
-	w, err := l.Network.way()
+	w, err := wayOf(l.Network)
 	return err == nil && parent.Check(c, w) == nil, err
 }
 
 func (parents) make(s *builder, c *netlink.Conn, l *live) error {
-	w, err := l.Network.way()
+	w, err := wayOf(l.Network)
 	if err != nil {
 		return err
 	}
@@ -328,7 +317,7 @@ func (s *firewall) place(c *netlink.Conn, container string, a *Attached, l *live
 		a.Device = s.ports + ids.Hex(4)
 		return nil
 	}
-	w, err := l.Network.way()
+	w, err := wayOf(l.Network)
 	if err != nil {
 		return err
 	}

@@ -12,21 +12,6 @@ import (
 	"berth/network/lease"
 )
 
-// checkDHCP refuses what a network whose addresses are the wire's cannot be.
-func (n *Network) checkDHCP() error {
-	switch {
-	case !n.DHCP:
-		return nil
-	case n.Driver != "macvlan":
-		return fault.New(fault.Unsupported, "addresses by DHCP: they take a link address of each container's own on the wire, which a network of driver macvlan gives; %s is not served", n.Driver)
-	case n.Internal || n.Options["parent"] == "":
-		return fault.New(fault.Invalid, "addresses by DHCP: there is no server where the network leads nowhere, name its parent interface")
-	case n.IPv6 || len(n.Subnets) > 0:
-		return fault.New(fault.Invalid, "addresses by DHCP: the subnet is the server's, none can be named, nor --ipv6")
-	}
-	return nil
-}
-
 // ownMAC is the link address of a container on a network that gives no addresses itself:
 // the same for as long as there are both, so that a server knows it again.
 func ownMAC(container, network string) string {

@@ -13,6 +13,7 @@ import (
 	"berth/base/flock"
 	"berth/network/bridge"
 	"berth/network/ipam"
+	"berth/network/nft"
 	"berth/sys/netlink"
 )
 
@@ -33,9 +34,6 @@ type live struct {
 
 func (l *live) BootID() string { return l.Boot }
 
-// defaultMTU is Ethernet's.
-const defaultMTU = 1500
-
 // up makes the bridge of a network unless it is there, and its part of the
 // firewall. It says what the network is now.
 func (s *builder) up(c *netlink.Conn, n *Network) (*live, error) {
@@ -43,7 +41,7 @@ func (s *builder) up(c *netlink.Conn, n *Network) (*live, error) {
 	if found, err := s.files.Get("nets", n.ID, &l); err != nil {
 		return nil, err
 	} else if found && l.Ready {
-		there, err := n.kind().there(c, &l)
+		there, err := kindOf(n).there(c, &l)
 		if err != nil || there {
 			return &l, err
 		}
@@ -58,14 +56,14 @@ func (s *builder) up(c *netlink.Conn, n *Network) (*live, error) {
 
 // build is up with the network's lock held.
 func (s *builder) build(c *netlink.Conn, n *Network) (*live, error) {
-	if err := s.still(n); err != nil {
+	if err := s.records.Still(n); err != nil {
 		return nil, err
 	}
 	l, err := s.decided(c, n)
 	if err != nil {
 		return nil, err
 	}
-	if err := n.kind().make(s, c, l); err != nil {
+	if err := kindOf(n).make(s, c, l); err != nil {
 		return nil, err
 	}
 	l.Ready = true
@@ -112,8 +110,8 @@ func (s *builder) decided(c *netlink.Conn, n *Network) (*live, error) {
 		return nil, err
 	}
 	defer choose.Unlock()
-	fresh := &live{Boot: s.files.Boot, MTU: s.mtu(n), Network: new(*n)}
-	if err := n.kind().settle(s, c, fresh); err != nil {
+	fresh := &live{Boot: s.files.Boot, MTU: s.records.MTU(n), Network: new(*n)}
+	if err := kindOf(n).settle(s, c, fresh); err != nil {
 		return nil, err
 	}
 	// Before the device: who finds one knows then that it is ours.
@@ -132,7 +130,7 @@ func (bridges) settle(s *builder, c *netlink.Conn, l *live) error {
 		return err
 	} else if link != nil && bridge.Owner(link) != n.ID {
 		return foreign(c, l, link)
-	} else if link == nil && n.unmanaged() {
+	} else if link == nil && n.Unmanaged() {
 		return noBridge(n)
 	} else if link == nil {
 		if err := s.clear(c, n); err != nil {
@@ -157,8 +155,8 @@ func (s *builder) defaultDevice(c *netlink.Conn, l *live) error {
 	for i := range 100 {
 		names = append(names, fmt.Sprintf("berth%d", i))
 	}
-	if s.settings.Bridge != "" {
-		names = []string{s.settings.Bridge}
+	if s.records.Settings.Bridge != "" {
+		names = []string{s.records.Settings.Bridge}
 	}
 	for _, name := range names {
 		l.Network.Device = name
@@ -169,7 +167,7 @@ func (s *builder) defaultDevice(c *netlink.Conn, l *live) error {
 		if link == nil || bridge.Owner(link) == l.Network.ID {
 			return nil
 		}
-		if s.settings.Bridge != "" {
+		if s.records.Settings.Bridge != "" {
 			return foreign(c, l, link)
 		}
 	}
@@ -195,7 +193,7 @@ func foreign(c *netlink.Conn, l *live, link *netlink.Link) error {
 			continue
 		}
 		l.Taken = append(l.Taken, a.Prefix.Addr())
-		l.Network.adopt(Subnet{Prefix: a.Prefix.Masked(), Gateway: a.Prefix.Addr()})
+		l.Network.Adopt(Subnet{Prefix: a.Prefix.Masked(), Gateway: a.Prefix.Addr()})
 	}
 	if len(l.Network.Subnets) == 0 {
 		return fault.New(fault.Invalid, "use bridge %s: it has no address; name a subnet", link.Name)
@@ -203,29 +201,10 @@ func foreign(c *netlink.Conn, l *live, link *netlink.Link) error {
 	return nil
 }
 
-// adopt takes the subnet of a bridge of the administrator, unless the network has
-// one of that family already, or is to have none. Its gateway is that of a subnet
-// that was named without one.
-func (n *Network) adopt(sub Subnet) {
-	v6 := sub.Prefix.Addr().Is6()
-	if v6 && !n.IPv6 && n.Name != Default || !v6 && n.NoIPv4 {
-		return
-	}
-	for i := range n.Subnets {
-		if n.Subnets[i].Prefix.Addr().Is6() == v6 {
-			if !n.Subnets[i].Gateway.IsValid() && n.Subnets[i].Prefix.Contains(sub.Gateway) {
-				n.Subnets[i].Gateway = sub.Gateway
-			}
-			return
-		}
-	}
-	n.Subnets = append(n.Subnets, sub)
-}
-
 // defaultSubnet is the default bridge's: as set, else from the pools.
 func (s *builder) defaultSubnet(c *netlink.Conn, device string) (Subnet, error) {
-	if a := s.settings.Address; a.IsValid() {
-		return Subnet{Prefix: a.Masked(), Gateway: a.Addr(), Range: s.settings.FixedCIDR}, nil
+	if a := s.records.Settings.Address; a.IsValid() {
+		return Subnet{Prefix: a.Masked(), Gateway: a.Addr(), Range: s.records.Settings.FixedCIDR}, nil
 	}
 	taken, err := s.takenSubnets(c, device)
 	if err != nil {
@@ -235,15 +214,15 @@ func (s *builder) defaultSubnet(c *netlink.Conn, device string) (Subnet, error) 
 	if err != nil {
 		return Subnet{}, err
 	}
-	return Subnet{Prefix: p, Gateway: p.Addr().Next(), Range: s.settings.FixedCIDR}, nil
+	return Subnet{Prefix: p, Gateway: p.Addr().Next(), Range: s.records.Settings.FixedCIDR}, nil
 }
 
 func (s *builder) pools() []ipam.Pool {
-	if len(s.settings.Pools) == 0 {
+	if len(s.records.Settings.Pools) == 0 {
 		return ipam.DefaultPools()
 	}
 	var list []ipam.Pool
-	for _, p := range s.settings.Pools {
+	for _, p := range s.records.Settings.Pools {
 		list = append(list, ipam.Pool(p))
 	}
 	return list
@@ -298,9 +277,30 @@ func (l *live) bridge() bridge.Bridge {
 	mac, _ := net.ParseMAC(l.MAC)
 	b := bridge.Bridge{Name: l.Network.Device, Network: l.Network.ID, MAC: mac, MTU: l.MTU}
 	for _, sub := range l.Network.Subnets {
-		if l.Network.given(sub) {
+		if l.Network.Given(sub) {
 			b.Addresses = append(b.Addresses, netip.PrefixFrom(sub.Gateway, sub.Prefix.Bits()))
 		}
 	}
 	return b
+}
+
+// leadsOut reports whether its containers reach the world by way of this host.
+func (l *live) leadsOut() bool { return l.bridged() && !l.Network.Internal && !l.Network.Unmanaged() }
+
+// firewall is the network as the firewall sees it; an unmanaged one is none of its
+// business.
+func (l *live) firewall() nft.Network {
+	n := l.Network
+	if n.Unmanaged() {
+		return nft.Network{}
+	}
+	f := nft.Network{Device: n.Device, Internal: n.Internal, Apart: n.Apart(), Mingles: n.Mingles(), Trusted: n.Trusted()}
+	for _, sub := range n.Subnets {
+		v6 := sub.Prefix.Addr().Is6()
+		f.Subnets = append(f.Subnets, nft.Subnet{
+			Prefix: sub.Prefix, NAT: n.Masks(v6),
+			Routed: l.leadsOut() && n.Routed(v6), Open: l.leadsOut() && n.Open(v6),
+		})
+	}
+	return f
 }

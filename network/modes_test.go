@@ -147,7 +147,7 @@ func TestIsolatedMode(t *testing.T) {
 
 // A network without IPv4, and the default route of each family.
 func TestIPv6Only(t *testing.T) {
-	w := newWorld(t, Settings{Pools: []Pool{{netip.MustParsePrefix("10.64.0.0/16"), 24}, {netip.MustParsePrefix("fd00:64::/32"), 64}}})
+	w := newWorld(t, Settings{Pools: []Pool{{Base: netip.MustParsePrefix("10.64.0.0/16"), Size: 24}, {Base: netip.MustParsePrefix("fd00:64::/32"), Size: 64}}})
 	host(t, "ip address add 2001:db8::2/64 dev eth0 nodad")
 	w.in(w.outside, "ip address add 2001:db8::1/64 dev eth0 nodad")
 	six := w.create(Network{Name: "six", NoIPv4: true, IPv6: true})
@@ -453,7 +453,7 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", c.r, err, c.want)
 		}
 	}
-	if left, err := os.ReadDir(w.s.root); err != nil || len(left) != 2 {
+	if left, err := os.ReadDir(w.s.records.Root); err != nil || len(left) != 2 {
 		t.Errorf("%v, %v", left, err)
 	}
 }

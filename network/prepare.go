@@ -18,6 +18,7 @@ import (
 	"berth/network/conntrack"
 	"berth/network/option"
 	"berth/network/portmap"
+	"berth/network/record"
 	"berth/sys/netlink"
 )
 
@@ -134,7 +135,7 @@ func (r Request) check() error {
 		if err != nil {
 			return err
 		}
-		if name := cmp.Or(e.Interface, o.Name); name != "" && !isDevice(name) {
+		if name := cmp.Or(e.Interface, o.Name); name != "" && !record.IsDevice(name) {
 			return fault.New(fault.Invalid, "invalid interface name %.40q: 1 to 15 bytes without blanks, / and :", name)
 		}
 	}
@@ -177,11 +178,11 @@ func (s *builder) endpoints(c *netlink.Conn, e *endpointFile, r Request, old, ke
 			Network: n.Name, NetworkID: n.ID, EndpointID: ids.Hex(32),
 			Interface: cmp.Or(want.Interface, o.Name), MAC: want.MAC, MTU: l.MTU,
 			Aliases: want.Aliases, Links: want.Links, Options: want.Options, Priority: want.Priority, Trusted: r.Trusted,
-			Internal: l.Network.Internal, NoNames: n.NoNames, Ways4: n.ways(false), Ways6: n.ways(true),
+			Internal: l.Network.Internal, NoNames: n.NoNames, Ways4: n.Ways(false), Ways6: n.Ways(true),
 		})
 		a := &e.Endpoints[i]
 		if a.Interface == "" {
-			a.Interface = freeInterface(n.prefix(), e, keep)
+			a.Interface = freeInterface(n.Prefix(), e, keep)
 		}
 		if err := s.place(c, e.Container, a, l); err != nil {
 			return nil, err
@@ -222,7 +223,7 @@ func (e *endpointFile) lead() {
 
 // network finds a network that containers can be connected to, and makes it.
 func (s *builder) network(c *netlink.Conn, name string) (*Network, *live, error) {
-	n, err := s.find(name)
+	n, err := s.records.Find(name)
 	if err != nil {
 		return nil, nil, err
 	}

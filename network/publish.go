@@ -20,7 +20,7 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 		return nil, nil
 	}
 	n := lives[slices.IndexFunc(e.Endpoints, func(a Attached) bool { return a.Default })].Network
-	if n.unmanaged() {
+	if n.Unmanaged() {
 		return nil, fault.New(fault.Invalid, "publish ports on network %s: with mode=unmanaged containers are reached at their own addresses alone", n.Name)
 	}
 	four, six := v4.IPv4.IsValid(), v6.IPv6.IsValid()
@@ -33,7 +33,7 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 	for j := range ports {
 		p := &ports[j]
 		if !p.Address.IsValid() {
-			p.Address = s.publishAddress(n)
+			p.Address = s.records.PublishAddress(n)
 		}
 		if p.Address.Is4() && !four || p.Address.Is6() && !six || !four && !six {
 			p.Host, p.HostEnd = 0, 0

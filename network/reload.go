@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"berth/base/fault"
 	"berth/base/flock"
 	"berth/base/ids"
 	"berth/network/bridge"
@@ -127,16 +126,4 @@ func (s *builder) removePorts() error {
 		}
 	}
 	return nil
-}
-
-// still refuses a network whose record was removed meanwhile. The caller holds
-// its lock.
-func (s *records) still(n *Network) error {
-	if s.isBuiltIn(n.ID) {
-		return nil
-	}
-	if now, err := s.read(s.file(n.Name)); err == nil && now.ID == n.ID {
-		return nil
-	}
-	return fault.New(fault.NotFound, "network %s not found", n.Name)
 }

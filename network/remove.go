@@ -3,11 +3,7 @@ package network
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"os"
-	"slices"
 
-	"berth/base/atomicfile"
 	"berth/base/fault"
 	"berth/base/flock"
 	"berth/sys/netlink"
@@ -16,7 +12,7 @@ import (
 // Remove removes a network and its device: kind Conflict while a container is
 // on it or it is built in.
 func (s *Store) Remove(ctx context.Context, n *Network) error {
-	if s.isBuiltIn(n.ID) {
+	if s.records.IsBuiltIn(n.ID) {
 		return fault.New(fault.Conflict, "%s is a pre-defined network and cannot be removed", n.Name)
 	}
 	held, err := s.files.Lock(n.ID, flock.Lock)
@@ -31,24 +27,17 @@ func (s *Store) Remove(ctx context.Context, n *Network) error {
 	if len(on) > 0 {
 		return fault.New(fault.Conflict, "error while removing network: network %s id %s has active endpoints", n.Name, n.ID)
 	}
-	if err := s.still(n); err != nil { // another removed it, and one of its name may be there again
+	if err := s.records.Still(n); err != nil { // another removed it, and one of its name may be there again
 		return err
 	}
 	// The record first: without it nobody comes to the network any more.
-	if err := os.Remove(s.file(n.Name)); err != nil {
-		return fmt.Errorf("remove network %s: %w", n.Name, err)
-	}
-	if err := atomicfile.SyncDir(s.root); err != nil {
+	if err := s.records.Remove(n); err != nil {
 		return err
 	}
 	if err := s.tearDown(n); err != nil {
 		return err
 	}
 	return held.Remove()
-}
-
-func (s *records) isBuiltIn(id string) bool {
-	return slices.ContainsFunc(s.builtIn(), func(b *Network) bool { return b.ID == id })
 }
 
 // dropGone takes away what is left of networks whose removal was killed: no
@@ -59,7 +48,7 @@ func (s *builder) dropGone() error {
 		return err
 	}
 	for _, l := range lives {
-		if err := s.still(l.Network); !fault.Is(err, fault.NotFound) {
+		if err := s.records.Still(l.Network); !fault.Is(err, fault.NotFound) {
 			continue
 		}
 		held, err := s.files.Lock(l.Network.ID, flock.TryLock)
@@ -94,7 +83,7 @@ func (s *builder) tearDown(n *Network) error {
 			return err
 		}
 		defer c.Close()
-		if err := l.Network.kind().remove(s, c, &l); err != nil {
+		if err := kindOf(l.Network).remove(s, c, &l); err != nil {
 			return err
 		}
 		if err := cmp.Or(s.resolvers().Drop(n.ID), s.book().Clear(n.ID)); err != nil {
@@ -104,7 +93,7 @@ func (s *builder) tearDown(n *Network) error {
 		if err := s.files.Drop("nets", n.ID); err != nil {
 			return err
 		}
-		if l.bridged() && !l.Network.unmanaged() {
+		if l.bridged() && !l.Network.Unmanaged() {
 			if err := s.tellOthers(l.Network.Device); err != nil {
 				return err
 			}

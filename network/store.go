@@ -9,6 +9,7 @@ import (
 	"berth/network/folder"
 	"berth/network/ipam"
 	"berth/network/nft"
+	"berth/network/record"
 )
 
 // Store is the networks of one root and run folder.
@@ -19,7 +20,7 @@ type Store struct {
 // builder makes networks: it decides what was left open, and has it made.
 type builder struct {
 	firewall
-	records
+	records record.Records
 }
 
 // firewall keeps nft's table as the files say it shall be.
@@ -28,12 +29,6 @@ type firewall struct {
 	table string
 	ports string // how our ports' names begin
 	alone bool   // others' firewalls are left as they are
-}
-
-// records are the networks that somebody made, and those built in.
-type records struct {
-	root     string
-	settings Settings
 }
 
 // boot is what is true in this boot.
@@ -57,7 +52,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{builder{
 		firewall{boot{folder.Folder{Run: filepath.Join(o.Run, "network"), Boot: id}, o.Live}, nft.Table, nft.Ports, o.Settings.NoIntegrate},
-		records{filepath.Join(o.Root, "networks"), o.Settings},
+		record.Records{Root: filepath.Join(o.Root, "networks"), Settings: o.Settings},
 	}}
 	if filepath.Clean(o.Run) != usualRun {
 		sum := sha256.Sum256([]byte(filepath.Clean(o.Run)))

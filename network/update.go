@@ -3,18 +3,15 @@ package network
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 
-	"berth/base/atomicfile"
 	"berth/base/fault"
 	"berth/base/flock"
 	"berth/network/bridge"
 	"berth/network/nft"
 	"berth/network/parent"
+	"berth/network/record"
 	"berth/sys/netlink"
 )
 
@@ -28,18 +25,15 @@ type UpdateRequest struct {
 	Options    map[string]string
 }
 
-// fixed are the options that decide what was made long ago: they do not change.
-var fixed = []string{optionName, optionMode4, optionMode6, optionTrusted, optionNoAddress4, optionManaged}
-
 // Update changes a network, and what there is of it at once; size and names of
 // devices, and where ports are published, hold for those that come. Kinds: NotFound,
 // Invalid, Unsupported an option that cannot be changed.
 func (s *Store) Update(ctx context.Context, r UpdateRequest) (*Network, error) {
-	found, err := s.find(r.Network)
+	found, err := s.records.Find(r.Network)
 	if err != nil {
 		return nil, err
 	}
-	if s.isBuiltIn(found.ID) {
+	if s.records.IsBuiltIn(found.ID) {
 		return nil, fault.New(fault.Conflict, "%s is a pre-defined network and cannot be updated", found.Name)
 	}
 	held, err := s.files.Lock(found.ID, flock.Lock)
@@ -47,10 +41,10 @@ func (s *Store) Update(ctx context.Context, r UpdateRequest) (*Network, error) {
 		return nil, err
 	}
 	defer held.Unlock()
-	if err := s.still(found); err != nil {
+	if err := s.records.Still(found); err != nil {
 		return nil, err
 	}
-	n, err := s.read(s.file(found.Name))
+	n, err := s.records.Load(found.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -60,27 +54,23 @@ func (s *Store) Update(ctx context.Context, r UpdateRequest) (*Network, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	data, err := json.Marshal(n)
-	if err != nil {
+	if err := s.records.Rewrite(n); err != nil {
 		return nil, err
-	}
-	if err := atomicfile.Write(s.file(n.Name), data, 0o600, atomicfile.Sync); err != nil {
-		return nil, fmt.Errorf("write the record of network %s: %w", n.Name, err)
 	}
 	return s.settled(n), s.updateLive(n)
 }
 
 // apply changes a record.
 func (r *UpdateRequest) apply(n *Network) error {
-	check := checkOptions
+	check := record.CheckOptions
 	if parent.Is(n.Driver) {
-		check = n.checkChange
+		check = func(o map[string]string) error { return checkChange(n, o) }
 	}
-	if err := cmp.Or(checkServers(r.DNS), check(r.Options)); err != nil {
+	if err := cmp.Or(record.CheckServers(r.DNS), check(r.Options)); err != nil {
 		return err
 	}
 	for key, value := range r.Options {
-		if n.Driver == "bridge" && n.Options[key] != value && slices.Contains(fixed, key) {
+		if n.Driver == "bridge" && n.Options[key] != value && slices.Contains(record.Fixed, key) {
 			return fault.New(fault.Unsupported, "option %.80s of network %s cannot be changed: make another network", key, n.Name)
 		}
 	}
@@ -106,16 +96,6 @@ func merged(have, more map[string]string) map[string]string {
 	return have
 }
 
-// checkServers refuses DNS servers that are no addresses.
-func checkServers(list []string) error {
-	for _, d := range list {
-		if a, err := netip.ParseAddr(d); err != nil || a.IsUnspecified() || a.IsMulticast() {
-			return fault.New(fault.Invalid, "DNS server %.60q: it is not the address of a server", d)
-		}
-	}
-	return nil
-}
-
 // updateLive changes what there is of a network in this boot. The caller holds its
 // lock.
 func (s *builder) updateLive(n *Network) error {
@@ -124,7 +104,7 @@ func (s *builder) updateLive(n *Network) error {
 		return err
 	}
 	old := l
-	l.Network, l.MTU = new(*n), s.mtu(n)
+	l.Network, l.MTU = new(*n), s.records.MTU(n)
 	l.Network.Device, l.Network.Subnets = old.Network.Device, old.Network.Subnets
 	if err := s.files.Put("nets", n.ID, &l); err != nil {
 		return err
@@ -135,7 +115,7 @@ func (s *builder) updateLive(n *Network) error {
 	if !l.bridged() {
 		return nil
 	}
-	if l.Network.apart() != old.Network.apart() {
+	if l.Network.Apart() != old.Network.Apart() {
 		if err := isolate(s, &l); err != nil {
 			return err
 		}
@@ -152,6 +132,6 @@ func isolate(s *builder, l *live) error {
 	}
 	defer c.Close()
 	return eachOn(&s.boot, l.Network.ID, func(_ *endpointFile, a *Attached) error {
-		return bridge.Isolate(c, a.Device, l.Network.apart())
+		return bridge.Isolate(c, a.Device, l.Network.Apart())
 	})
 }

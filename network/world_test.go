@@ -240,3 +240,23 @@ func (w *world) refuse(n *netns.Namespace, network, address string) {
 func namespacePath(n *netns.Namespace) string {
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.File.Fd())
 }
+
+// Options of bridge networks, and gateway modes, in Docker's words.
+const (
+	optionName      = "com.docker.network.bridge.name"
+	optionICC       = "com.docker.network.bridge.enable_icc"
+	optionMasq      = "com.docker.network.bridge.enable_ip_masquerade"
+	optionMTU       = "com.docker.network.driver.mtu"
+	optionBinding   = "com.docker.network.bridge.host_binding_ipv4"
+	optionMode4     = "com.docker.network.bridge.gateway_mode_ipv4"
+	optionMode6     = "com.docker.network.bridge.gateway_mode_ipv6"
+	optionTrusted   = "com.docker.network.bridge.trusted_host_interfaces"
+	optionPrefix    = "com.docker.network.container_iface_prefix"
+	optionIsolate   = "isolate"
+	optionManaged   = "mode"
+	optionNoDefault = "no_default_route"
+
+	modeRouted      = "routed"
+	modeUnprotected = "nat-unprotected"
+	modeIsolated    = "isolated"
+)

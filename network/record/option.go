@@ -1,4 +1,4 @@
-package network
+package record
 
 import (
 	"maps"
@@ -15,7 +15,7 @@ const (
 	optionName       = "com.docker.network.bridge.name"
 	optionICC        = "com.docker.network.bridge.enable_icc"
 	optionMasq       = "com.docker.network.bridge.enable_ip_masquerade"
-	optionMTU        = "com.docker.network.driver.mtu"
+	OptionMTU        = "com.docker.network.driver.mtu"
 	optionBinding    = "com.docker.network.bridge.host_binding_ipv4"
 	optionMode4      = "com.docker.network.bridge.gateway_mode_ipv4"
 	optionMode6      = "com.docker.network.bridge.gateway_mode_ipv6"
@@ -27,9 +27,9 @@ const (
 	optionNoDefault  = "no_default_route"
 )
 
-// checkOptions refuses values that mean nothing, in Docker's words, and options
+// CheckOptions refuses values that mean nothing, in Docker's words, and options
 // of Docker's that would change nothing here. Others' are kept as they are.
-func checkOptions(options map[string]string) error {
+func CheckOptions(options map[string]string) error {
 	for _, key := range slices.Sorted(maps.Keys(options)) {
 		value := options[key]
 		var why string
@@ -42,8 +42,8 @@ func checkOptions(options map[string]string) error {
 			if _, err := strconv.ParseBool(value); err != nil && value != "strict" {
 				why = "true, false or strict"
 			}
-		case optionMTU:
-			if err := checkMTU(value); err != nil {
+		case OptionMTU:
+			if err := CheckMTU(value); err != nil {
 				return err
 			}
 		case optionBinding:
@@ -51,16 +51,16 @@ func checkOptions(options map[string]string) error {
 				why = "nil ip"
 			}
 		case optionName:
-			if !isDevice(value) {
+			if !IsDevice(value) {
 				why = "not the name of a device: 1 to 15 bytes"
 			}
 		case optionPrefix:
-			if !isDevice(value + "00") {
+			if !IsDevice(value + "00") {
 				why = "not the beginning of a device's name: at most 13 bytes"
 			}
 		case optionTrusted:
 			for _, name := range strings.Split(value, ":") {
-				if !isDevice(name) {
+				if !IsDevice(name) {
 					why = "names of devices, with colons between"
 				}
 			}
@@ -84,20 +84,20 @@ func checkOptions(options map[string]string) error {
 	return nil
 }
 
-// isDevice reports whether the kernel takes a name for a device.
-func isDevice(name string) bool {
+// IsDevice reports whether the kernel takes a name for a device.
+func IsDevice(name string) bool {
 	return name != "." && name != ".." && len(name) > 0 && len(name) < 16 && !strings.ContainsFunc(name, notInDevices)
 }
 
-func checkMTU(value string) error {
+func CheckMTU(value string) error {
 	mtu, err := strconv.Atoi(value)
 	switch {
 	case value == "":
 		return nil
 	case err != nil:
-		return fault.New(fault.Invalid, "failed to parse %s value: %.80s (%w)", optionMTU, value, err)
+		return fault.New(fault.Invalid, "failed to parse %s value: %.80s (%w)", OptionMTU, value, err)
 	case mtu != 0 && (mtu < 68 || mtu > 65535):
-		return fault.New(fault.Invalid, "failed to parse %s value: %.80s (the kernel takes 68 to 65535)", optionMTU, value)
+		return fault.New(fault.Invalid, "failed to parse %s value: %.80s (the kernel takes 68 to 65535)", OptionMTU, value)
 	}
 	return nil
 }
@@ -112,25 +112,32 @@ func flag(options map[string]string, key string, otherwise bool) bool {
 	return otherwise
 }
 
-// apart reports whether the network's containers do not reach each other.
-func (n *Network) apart() bool { return !flag(n.Options, optionICC, true) }
+// Apart reports whether the network's containers do not reach each other.
+func (n *Network) Apart() bool { return !flag(n.Options, optionICC, true) }
 
-func (s *builder) mtu(n *Network) int {
-	if v, err := strconv.Atoi(n.Options[optionMTU]); err == nil && v > 0 {
+// Fixed are the options that decide what was made long ago: they do not change.
+var Fixed = []string{optionName, optionMode4, optionMode6, optionTrusted, optionNoAddress4, optionManaged}
+
+// defaultMTU is Ethernet's.
+const defaultMTU = 1500
+
+// MTU is of the devices on a network; 0: the parent's.
+func (s *Records) MTU(n *Network) int {
+	if v, err := strconv.Atoi(n.Options[OptionMTU]); err == nil && v > 0 {
 		return v
 	}
 	if n.Driver != "bridge" {
 		return 0 // its parent's
 	}
-	if n.Name == Default && s.settings.MTU > 0 {
-		return s.settings.MTU
+	if n.Name == Default && s.Settings.MTU > 0 {
+		return s.Settings.MTU
 	}
 	return defaultMTU
 }
 
-// publishAddress is where ports without an address are published; zero: all.
-func (s *builder) publishAddress(n *Network) netip.Addr {
-	a := s.settings.PublishAddress
+// PublishAddress is where ports without an address are published; zero: all.
+func (s *Records) PublishAddress(n *Network) netip.Addr {
+	a := s.Settings.PublishAddress
 	if v, err := netip.ParseAddr(n.Options[optionBinding]); err == nil {
 		a = v
 	}
