@@ -181,17 +181,17 @@ func (a *altering) open() error {
 		if err := a.s.write(a.old, a.now); err != nil {
 			return err
 		}
-		return a.s.change(back, away)
+		return a.s.wall().Change(back, away)
 	})
 	if !a.now.walled() {
 		return nil
 	}
 	if slices.ContainsFunc(a.lives, (*live).leadsOut) {
-		if err := a.s.forward(a.c, a.now.routed6()); err != nil {
+		if err := a.s.wall().Forward(a.c, a.now.routed6()); err != nil {
 			return err
 		}
 	}
-	err := a.s.change(add, remove)
+	err := a.s.wall().Change(add, remove)
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST) {
 		return a.s.explain(fault.Wrap(fault.Conflict, err), a.now.Container, a.now.Ports)
 	}

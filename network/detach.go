@@ -15,6 +15,7 @@ import (
 	"berth/network/bridge"
 	"berth/network/conntrack"
 	"berth/network/portmap"
+	"berth/network/wall"
 	"berth/sys/netlink"
 )
 
@@ -133,10 +134,10 @@ func (s *Store) takeAway(c *netlink.Conn, e, keep *endpointFile) error {
 	if len(ports) == 0 && len(e.Endpoints) > 0 && e.walled() {
 		// What a port that is no more may claim can wait: a removal keeps the
 		// kernel's firewall busy for some 10 ms.
-		err = s.files.Put("gone", e.Endpoints[0].EndpointID, e)
+		err = s.files.Put(wall.Gone, e.Endpoints[0].EndpointID, e)
 	}
 	if len(ports) > 0 || len(e.Endpoints) == 0 && len(before) > 0 || errors.Is(err, unix.ENOSPC) {
-		err = s.change(nil, e.leavings())
+		err = s.wall().Change(nil, e.leavings())
 	}
 	if err != nil {
 		return err

@@ -73,14 +73,14 @@ func (bridges) make(s *builder, c *netlink.Conn, l *live) error {
 	if err := s.rejoin(c, l); err != nil {
 		return err
 	}
-	if err := s.tellOthers(); err != nil {
+	if err := s.wall().TellOthers(); err != nil {
 		return err
 	}
-	return s.change(l.firewall().Elements(), nil)
+	return s.wall().Change(l.firewall().Elements(), nil)
 }
 
 func (bridges) remove(s *builder, c *netlink.Conn, l *live) error {
-	if err := s.change(nil, l.firewall().Elements()); err != nil || l.Foreign {
+	if err := s.wall().Change(nil, l.firewall().Elements()); err != nil || l.Foreign {
 		return err
 	}
 	return bridge.Remove(c, l.Network.Device)

@@ -106,14 +106,14 @@ func (s *Store) open(c *netlink.Conn, e *endpointFile, r *Request, lives []*live
 		return held, nil
 	}
 	if slices.ContainsFunc(lives, (*live).leadsOut) {
-		if err := s.forward(c, e.routed6()); err != nil {
+		if err := s.wall().Forward(c, e.routed6()); err != nil {
 			return held, err
 		}
 	}
 	if err := s.sweep(); err != nil {
 		return held, err
 	}
-	err = s.change(e.elements(), nil)
+	err = s.wall().Change(e.elements(), nil)
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST) {
 		return held, s.explain(fault.Wrap(fault.Conflict, err), e.Container, e.Ports)
 	}

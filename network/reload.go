@@ -12,6 +12,7 @@ import (
 	"berth/base/ids"
 	"berth/network/bridge"
 	"berth/network/resolver"
+	"berth/network/wall"
 	"berth/sys/netlink"
 )
 
@@ -45,19 +46,11 @@ func (s *builder) Reload(ctx context.Context) error {
 		out = out || l.leadsOut()
 	}
 	if out {
-		if err := s.unsee(); err != nil {
-			return err
-		}
-		if err := s.forward(c, v6); err != nil {
+		if err := s.wall().Again(c, v6); err != nil {
 			return err
 		}
 	}
-	f, err := s.dial()
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return errors.Join(append(failed, s.mend(f, nil, nil))...)
+	return errors.Join(append(failed, s.wall().Mend())...)
 }
 
 func (s *builder) rebuild(c *netlink.Conn, n *Network) error {
@@ -90,16 +83,11 @@ func (s *Store) TearDown(ctx context.Context) error {
 		errs = append(errs, s.tearDown(l.Network))
 	}
 	errs = append(errs, s.removePorts())
-	f, err := s.dial()
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	errs = append(errs, f.Uninstall())
+	errs = append(errs, s.wall().Remove())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("take the networks down: %w", err)
 	}
-	for _, kind := range []string{"firewall.json", "forwarding.json", "nets", "endpoints", "gone", "ports", "addresses", resolver.Folder, resolver.Sockets, "locks"} {
+	for _, kind := range []string{"firewall.json", "forwarding.json", "nets", "endpoints", wall.Gone, "ports", "addresses", resolver.Folder, resolver.Sockets, "locks"} {
 		if err := os.RemoveAll(filepath.Join(s.files.Run, kind)); err != nil {
 			return err
 		}

@@ -94,7 +94,7 @@ func (s *builder) tearDown(n *Network) error {
 			return err
 		}
 		if l.bridged() && !l.Network.Unmanaged() {
-			if err := s.tellOthers(l.Network.Device); err != nil {
+			if err := s.wall().TellOthers(l.Network.Device); err != nil {
 				return err
 			}
 		}

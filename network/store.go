@@ -62,8 +62,6 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-func (s *firewall) dial() (*nft.Conn, error) { return nft.Open(s.table, s.ports) }
-
 func (s *boot) book() *ipam.Book {
 	return &ipam.Book{Dir: filepath.Join(s.files.Run, "addresses"), Boot: s.files.Boot, Live: s.live}
 }

@@ -121,7 +121,7 @@ func (s *builder) updateLive(n *Network) error {
 		}
 	}
 	add, remove := nft.Differences(old.elements(), l.elements())
-	return s.change(add, remove)
+	return s.wall().Change(add, remove)
 }
 
 // isolate keeps the ports of a network from each other, or lets them reach each other.

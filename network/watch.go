@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"berth/base/flock"
 	"berth/base/ids"
 	"berth/network/bridge"
 	"berth/sys/netlink"
@@ -57,27 +56,10 @@ func (s *firewall) whole(c *netlink.Conn) (bool, error) {
 	if !any {
 		return true, nil
 	}
-	var w ways
-	if _, err := s.files.Get("", "forwarding", &w); err != nil {
+	if opens, err := s.wall().Opens(c); err != nil || !opens {
 		return false, err
 	}
-	for _, name := range w.Opened {
-		if link, err := bridge.Find(c, name); err != nil || link != nil && !bridge.Forwards(name) {
-			return false, err
-		}
-	}
-	f, err := s.dial()
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	held, err := s.files.Lock("firewall", flock.Shared)
-	if err != nil {
-		return false, err
-	}
-	defer held.Unlock()
-	_, intact, err := s.intact(f)
-	return intact, err
+	return s.wall().Intact()
 }
 
 // Unplugged lists the containers of which a device is not there, or is no port of a
