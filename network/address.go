@@ -1,4 +1,3 @@
-//house:allow package the kinds of networks came to share a door in one day; those on a parent interface are to get a package of their own
 package network
 
 import (

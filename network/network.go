@@ -1,7 +1,8 @@
 // Package network is the noun: networks that containers are on, and what a
 // container has on them: an address, a device, published ports. It is the door
-// of the room, for the engine; below it bridge makes devices, parent those of
-// networks on a device of the host, ipam gives addresses, nft is the firewall,
+// of the room, for the engine; below it record is what networks are asked to be, folder the
+// files of this boot, bridge makes devices, parent those of
+// networks on a device of the host, ipam gives addresses, nft is the firewall, wall keeps it,
 // portmap the published ports and names the resolver of containers' names. It knows no
 // container but by its id, and makes no namespace: it is given one. Networks
 // none, host and another container's are not its business. Row 3.
@@ -11,8 +12,7 @@
 //
 // On disk:
 //
-//	ROOT/networks/d/ID/record.json   a network that somebody made; durable
-//	ROOT/networks/names/NAME         link(2) of the same file
+//	ROOT/networks/NAME.json          a network that somebody made; durable
 //	RUN/network/nets/ID.json         what a network is in this boot: bridge, subnet
 //	RUN/network/endpoints/ID.json    what container ID has: written before it is made
 //	RUN/network/addresses/NET/ADDR   link(2) of a file that names owner and boot

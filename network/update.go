@@ -64,7 +64,7 @@ func (s *Store) Update(ctx context.Context, r UpdateRequest) (*Network, error) {
 func (r *UpdateRequest) apply(n *Network) error {
 	check := record.CheckOptions
 	if parent.Is(n.Driver) {
-		check = func(o map[string]string) error { return checkChange(n, o) }
+		check = func(o map[string]string) error { return parent.Refit(n, o) }
 	}
 	if err := cmp.Or(record.CheckServers(r.DNS), check(r.Options)); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"berth/base/ids"
 	"berth/network/bridge"
+	"berth/network/parent"
 	"berth/sys/netlink"
 )
 
@@ -39,7 +40,7 @@ func (s *firewall) whole(c *netlink.Conn) (bool, error) {
 			continue
 		}
 		if !l.bridged() {
-			if lacks, err := (parents{}).lacks(c, l); err != nil || lacks {
+			if lacks, err := parent.Lacks(c, l.Network); err != nil || lacks {
 				return false, err
 			}
 			continue

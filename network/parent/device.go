@@ -13,14 +13,15 @@ import (
 	"berth/base/fault"
 	"berth/base/undo"
 	"berth/network/bridge"
+	"berth/network/record"
 	"berth/sys/netlink"
 )
 
 // standIn begins the names of devices that stand for a parent, docker's too.
 const standIn = "dm-"
 
-// StandIn is the name of the device that a network without a parent has.
-func StandIn(network string) string { return standIn + network[:12] }
+// standInOf is the name of the device that a network without a parent has.
+func standInOf(network string) string { return standIn + network[:12] }
 
 // vlan is a VLAN by its name, as in eth0.50.
 type vlan struct {
@@ -48,8 +49,8 @@ func readVLAN(name string) (v vlan, err error) {
 	return vlan{name[:i], uint16(id)}, nil
 }
 
-// Check refuses a parent that is not there and that Make could not make.
-func Check(c *netlink.Conn, w Way) error {
+// check refuses a parent that is not there and that Make could not make.
+func check(c *netlink.Conn, w Way) error {
 	if err := known(c, w.Driver); err != nil {
 		return err
 	}
@@ -86,9 +87,14 @@ func lacking(what string, err error) error {
 	return fault.New(fault.Unsupported, "this kernel has no %s: %w", what, err)
 }
 
-// Make makes the device that is to be the parent if it is missing, for the network
-// named: a VLAN, or one that stands for a parent. Others' stay as they are.
-func Make(c *netlink.Conn, w Way, network string) (err error) {
+// Make makes the device that is to be a network's parent if it is missing: a VLAN, or
+// one that stands for a parent. Others' stay as they are.
+func Make(c *netlink.Conn, n *record.Network) (err error) {
+	w, err := Of(n)
+	if err != nil {
+		return err
+	}
+	network := n.ID
 	var u undo.Stack
 	defer u.Unwind(&err)
 	link, err := bridge.Find(c, w.Parent)

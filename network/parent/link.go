@@ -57,7 +57,7 @@ func Connect(c *netlink.Conn, w Way, in bridge.Inside, namespace *os.File) error
 			return err
 		}
 		if errors.Is(errs[0], unix.EEXIST) { // of a connect that was killed
-			if err := Remove(w, first, namespace); err != nil {
+			if err := Unlink(w, first, namespace); err != nil {
 				return err
 			}
 			return fault.New(fault.Busy, "make %s link: %w", w.Driver, errs[0])
@@ -68,7 +68,7 @@ func Connect(c *netlink.Conn, w Way, in bridge.Inside, namespace *os.File) error
 		return err
 	}
 	if err := w.name(first, in, below, namespace); err != nil {
-		return errors.Join(err, Remove(w, first, namespace))
+		return errors.Join(err, Unlink(w, first, namespace))
 	}
 	return nil
 }
@@ -144,8 +144,8 @@ func There(w Way, name string, namespace *os.File) (there bool, err error) {
 	return there, err
 }
 
-// Remove removes a container's link; that there is none is no error.
-func Remove(w Way, name string, namespace *os.File) error {
+// Unlink removes a container's link; that there is none is no error.
+func Unlink(w Way, name string, namespace *os.File) error {
 	return inside(namespace, name, func(c *netlink.Conn, l *netlink.Link) error {
 		if l == nil || l.Kind != w.Driver {
 			return nil

@@ -11,12 +11,13 @@ import (
 	"unicode"
 
 	"berth/base/fault"
+	"berth/network/record"
 )
 
 // The drivers, docker's names and the kernel's.
 const (
-	Macvlan = "macvlan"
-	IPvlan  = "ipvlan"
+	Macvlan = record.Macvlan
+	IPvlan  = record.IPvlan
 )
 
 // Docker's options of them.
@@ -63,9 +64,9 @@ func (w words) of(value string) (string, error) {
 // Is reports whether a driver is of networks on a parent interface.
 func Is(driver string) bool { return driver == Macvlan || driver == IPvlan }
 
-// Read reads a network's options. Apart is for one that leads nowhere: it has no
+// read reads a network's options. Apart is for one that leads nowhere: it has no
 // parent, whatever the options name; Parent is "" then.
-func Read(driver string, options map[string]string, apart bool) (w Way, err error) {
+func read(driver string, options map[string]string, apart bool) (w Way, err error) {
 	w = Way{Driver: driver, Parent: options[optionParent]}
 	if w.Mode, err = modes[driver].of(options[driver+optionMode]); err != nil {
 		return w, err
@@ -103,8 +104,8 @@ func (w Way) OwnMAC() bool { return w.Driver == Macvlan }
 // Sole reports whether only one container has the parent.
 func (w Way) Sole() bool { return w.Mode == passthru }
 
-// Beside refuses networks that cannot be on one parent at the same time.
-func (w Way) Beside(other Way, name string) error {
+// beside refuses networks that cannot be on one parent at the same time.
+func (w Way) beside(other Way, name string) error {
 	switch {
 	case w.Parent != other.Parent:
 		return nil
