@@ -101,7 +101,7 @@ func (n *Network) CheckFamilies() error {
 // Complete fills in the gateway and refuses addresses that are not of the subnet.
 func (sub *Subnet) Complete() error {
 	if !sub.Gateway.IsValid() {
-		sub.Gateway = sub.Prefix.Addr().Next()
+		sub.Gateway, sub.Guessed = sub.Prefix.Addr().Next(), sub.Asked
 	}
 	if !sub.Prefix.Contains(sub.Gateway) {
 		return fault.New(fault.Invalid, "no matching subnet for gateway %s", sub.Gateway)

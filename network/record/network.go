@@ -36,9 +36,12 @@ type Network struct {
 
 // Subnet is one range of addresses of a network.
 type Subnet struct {
-	Prefix  netip.Prefix          `json:"prefix"`
-	Gateway netip.Addr            `json:"gateway"` // the host's address on it
-	Range   netip.Prefix          `json:"range"`   // addresses given out are of it; zero: all
+	Prefix  netip.Prefix `json:"prefix"`
+	Gateway netip.Addr   `json:"gateway"` // the host's address on it
+	// Guessed: nobody named the gateway of a subnet that somebody named; as with docker,
+	// inspect does not show it.
+	Guessed bool                  `json:"guessed,omitempty"`
+	Range   netip.Prefix          `json:"range"` // addresses given out are of it; zero: all
 	Aux     map[string]netip.Addr `json:"aux,omitempty"`
 	// Asked: somebody named it; of such a one containers may ask for addresses.
 	Asked bool `json:"asked,omitempty"`

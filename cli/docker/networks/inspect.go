@@ -74,7 +74,10 @@ func document(c *command.Call, n *Network) any {
 		d.IPAM.Driver = "dhcp"
 	}
 	for _, s := range n.Subnets {
-		one := wire.IPAMConfig{Subnet: s.Prefix.String(), IPRange: text(s.Range), Gateway: text(s.Gateway)}
+		one := wire.IPAMConfig{Subnet: s.Prefix.String(), IPRange: text(s.Range)}
+		if !s.Guessed {
+			one.Gateway = text(s.Gateway)
+		}
 		for name, a := range s.Aux {
 			if one.AuxiliaryAddresses == nil {
 				one.AuxiliaryAddresses = map[string]string{}

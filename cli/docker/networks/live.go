@@ -54,7 +54,7 @@ func networkOf(n *engine.NetworkInfo) Network {
 		NoIPv4: n.NoIPv4, NoNames: n.NoNames, DNS: n.DNS, DHCP: n.DHCP,
 	}
 	for _, s := range n.Subnets {
-		out.Subnets = append(out.Subnets, Subnet{Prefix: s.Prefix, Gateway: s.Gateway, Range: s.Range, Aux: s.Aux})
+		out.Subnets = append(out.Subnets, Subnet{Prefix: s.Prefix, Gateway: s.Gateway, Guessed: s.Guessed, Range: s.Range, Aux: s.Aux})
 	}
 	for i := range n.Containers {
 		u := &n.Containers[i]

@@ -34,6 +34,7 @@ type Network struct {
 type Subnet struct {
 	Prefix  netip.Prefix
 	Gateway netip.Addr
+	Guessed bool // nobody named the gateway of a subnet that somebody named
 	Range   netip.Prefix
 	Aux     map[string]netip.Addr
 }
