@@ -49,8 +49,12 @@ func (c *Conn) Reap() {
 	if c.pid <= 0 {
 		return
 	}
+	reap(c.pid)
+}
+
+func reap(pid int) {
 	for {
-		if _, err := unix.Wait4(c.pid, nil, 0, nil); err != unix.EINTR {
+		if _, err := unix.Wait4(pid, nil, 0, nil); err != unix.EINTR {
 			return
 		}
 	}
