@@ -60,6 +60,11 @@ func routerSolicitation(from, to net.HardwareAddr, source, destination string) [
 	return icmp6{from, to, source, destination, 133, make([]byte, 4), 1}.frame()
 }
 
+func redirect(from, to net.HardwareAddr, source, destination, target, beyond string) []byte {
+	body := append(make([]byte, 4), netip.MustParseAddr(target).AsSlice()...)
+	return icmp6{from, to, source, destination, 137, append(body, netip.MustParseAddr(beyond).AsSlice()...), 2}.frame()
+}
+
 // What a container says of IPv6 neighbours and routers, and as a DHCP server, is
 // believed by nobody, in none of the messages that say it. The control of each is a
 // trusted container, which is believed.
@@ -77,6 +82,11 @@ func TestClaims(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A redirect is believed of the router that a packet goes by alone.
+	const beyond = "2001:db8:77::9"
+	router := bridge.LinkLocal(hostAt).String()
+	w.in(victim.Namespace, "sysctl -qw net.ipv6.conf.eth0.accept_redirects=1")
+	w.in(victim.Namespace, "ip -6 route add 2001:db8:77::/64 via "+router+" dev eth0")
 	w.serve(nil, "tcp6", "[::]:90")
 	w.serve(victim.Namespace, "tcp6", "[::]:90")
 	for _, c := range []struct {
@@ -96,6 +106,9 @@ func TestClaims(t *testing.T) {
 		{"router solicitation", func(g *guest) []byte { return routerSolicitation(mac(g), hostAt, six(victim), gateway) },
 			func() { w.reach(nil, "tcp6", "["+six(victim)+"]:90", gateway) },
 			func() string { return host(t, "ip -6 neighbour show "+six(victim)) }},
+		{"redirect", func(g *guest) []byte {
+			return redirect(mac(g), mac(victim), router, six(victim), bridge.LinkLocal(mac(g)).String(), beyond)
+		}, func() {}, func() string { return w.in(victim.Namespace, "ip -6 route get "+beyond) }},
 	} {
 		believed := func(g *guest) bool {
 			now := c.shown()
