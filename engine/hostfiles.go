@@ -25,7 +25,7 @@ func writeFiles(e *Engine, rec *container.Record, net *network.Attachment, links
 	if other, ok := strings.CutPrefix(n.Mode, "container:"); ok {
 		return otherFiles(e, other)
 	}
-	resolv, err := resolvConf(e, n, net != nil && net.Named())
+	resolv, err := resolvConf(e, n, net)
 	if err != nil {
 		return container.Files{}, err
 	}

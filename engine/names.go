@@ -137,16 +137,18 @@ func networkOf(pid int) (*os.File, error) {
 }
 
 // startNames has the names of a running container served that has come to the first
-// network with names, and leads its programs there, unless somebody has changed its
-// resolv.conf since it started.
+// network with names.
 func startNames(ctx context.Context, e *Engine, rec *container.Record, f *container.Facts, ns *os.File, conn *monitor.Conn) error {
 	if err := serveNames(ctx, e, rec.ID, f.Started.PID, ns, conn); err != nil {
 		return err
 	}
-	if err := conn.Settle(); err != nil {
-		return err
-	}
-	text, err := resolvConf(e, &rec.Config.Network, true)
+	return conn.Settle()
+}
+
+// renewResolv leads a running container's programs to whom they are to ask now, unless
+// somebody has changed its resolv.conf since it started.
+func renewResolv(e *Engine, rec *container.Record, f *container.Facts, a *network.Attachment) error {
+	text, err := resolvConf(e, &rec.Config.Network, a)
 	if err != nil {
 		return err
 	}
@@ -178,10 +180,10 @@ func rewriteFile(e *Engine, rec *container.Record, name, text string) error {
 }
 
 // resolvConf is /etc/resolv.conf: the host's as far as it means something in the
-// container, and what was asked for in its place; with named, for a container whose
-// names a resolver of ours knows. A network namespace that ip-netns(8) knows by name
+// container, and what was asked for, or a DHCP server said, in its place; a may be nil.
+// Where a resolver of ours knows names, it is asked. A network namespace that ip-netns(8) knows by name
 // may have a file of its own.
-func resolvConf(e *Engine, n *config.Network, named bool) (string, error) {
+func resolvConf(e *Engine, n *config.Network, a *network.Attachment) (string, error) {
 	file, as := "/etc/resolv.conf", n.Mode == network.Host
 	if ns, ok := strings.CutPrefix(n.Mode, "ns:"); ok && !strings.HasPrefix(ns, "/proc/") {
 		own := filepath.Join("/etc/netns", filepath.Base(ns), "resolv.conf")
@@ -193,15 +195,21 @@ func resolvConf(e *Engine, n *config.Network, named bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if named {
-		text, _, err := container.ResolvConfNamed(host, asksOf(n), network.NameServer)
+	asked := asksOf(n)
+	if a != nil && len(asked.Search) == 0 {
+		asked.Search = a.Search()
+	}
+	if a != nil && a.Named() {
+		text, _, err := container.ResolvConfNamed(host, asked, network.NameServer)
 		return text, err
 	}
-	asked := asksOf(n)
 	if len(asked.Servers) == 0 {
 		servers, err := networkServers(e, n)
 		if err != nil {
 			return "", err
+		}
+		if a != nil && len(servers) == 0 {
+			servers = a.Servers()
 		}
 		for _, s := range servers {
 			asked.Servers = append(asked.Servers, s.String())

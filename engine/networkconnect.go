@@ -166,11 +166,18 @@ func rewireLive(ctx context.Context, e *Engine, l *container.Locked, rec *contai
 			return err
 		}
 	}
-	if err := leaseAddresses(ctx, e, rec, now.Attachment, f.Started.PID, ns); err != nil {
+	fresh, err := leaseAddresses(ctx, e, rec, now.Attachment, f.Started.PID, ns)
+	if err != nil {
 		return err
 	}
 	if now.Named() && !network.Served(e.Networks, rec.ID) {
+		fresh = true
 		if err := startNames(ctx, e, rec, f, ns, conn); err != nil {
+			return err
+		}
+	}
+	if fresh {
+		if err := renewResolv(e, rec, f, now.Attachment); err != nil {
 			return err
 		}
 	}

@@ -24,6 +24,11 @@ import (
 // a monitor that was lost is replaced, a removal finished, a freeze thawed.
 func (e *Engine) facts(ctx context.Context, id container.ID) (*container.Facts, error) {
 	f, err := e.Containers.Facts(ctx, id)
+	if err == nil && f.State().Live() && network.LeaseLost(e.Networks, id) {
+		if err := leaseAgain(ctx, e, id); err != nil {
+			e.warn(err)
+		}
+	}
 	if err != nil || !undone(f) {
 		return f, err
 	}

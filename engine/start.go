@@ -396,7 +396,11 @@ func (s *start) connect(ctx context.Context, e *Engine, pid int) error {
 	if err := e.Networks.Connect(ctx, s.net, ns); err != nil {
 		return err
 	}
-	if err := leaseAddresses(ctx, e, s.rec, s.net, pid, ns); err != nil || !s.net.Named() {
+	fresh, err := leaseAddresses(ctx, e, s.rec, s.net, pid, ns)
+	if err == nil && fresh {
+		err = leaseFiles(ctx, e, s.rec, s.net)
+	}
+	if err != nil || !s.net.Named() {
 		return err
 	}
 	return serveNames(ctx, e, s.rec.ID, pid, ns, s.monitor)

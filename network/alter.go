@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -143,7 +144,7 @@ func (a *altering) leave() error {
 			if now := a.now.on(e.NetworkID); now != nil && now.EndpointID == e.EndpointID {
 				continue
 			}
-			if err := e.unplug(a.c, a.namespace); err != nil {
+			if err := cmp.Or(e.unplug(a.c, a.namespace), a.s.unlease(a.now.Container, e.NetworkID)); err != nil {
 				return err
 			}
 			if b == a.old {
@@ -257,6 +258,9 @@ func (a *altering) join() error {
 		}
 		if !there {
 			a.now.Endpoints[i].Leased = false
+			if err := a.s.unlease(a.now.Container, e.NetworkID); err != nil {
+				return err
+			}
 			links = append(links, link{e, a.lives[i], hairpin})
 			if a.old.on(e.NetworkID) == nil {
 				a.u.Push("remove the device on network "+e.Network, func() error { return e.unplug(a.c, a.namespace) })

@@ -82,6 +82,9 @@ type Attached struct {
 	// DHCP: a server is to give the address; Leased: it has, in this run.
 	DHCP   bool `json:"dhcp,omitempty"`
 	Leased bool `json:"leased,omitempty"`
+	// Servers and Search are whom to ask for names, and in which domains, as the server said.
+	Servers []netip.Addr `json:"servers,omitempty"`
+	Search  []string     `json:"search,omitempty"`
 	// Had is the address of the run before, which the server is asked for.
 	Had netip.Addr `json:"had,omitzero"`
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -159,6 +160,9 @@ func (s *Store) takeAway(c *netlink.Conn, e, keep *endpointFile) error {
 		return err
 	}
 	if err := s.files.Drop("ports", e.Container); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(filepath.Join(s.files.Run, leases, e.Container)); err != nil {
 		return err
 	}
 	if keep == nil {

@@ -112,7 +112,11 @@ func (s *boot) entry(e *endpointFile, a *Attached) *names.Entry {
 // view is what the container may know of others.
 func (s *boot) view(e *endpointFile) *names.View {
 	v := &names.View{Boot: s.files.Boot, Dotted: e.Naming.Dotted}
-	for _, a := range e.Naming.Servers {
+	servers := e.Naming.Servers
+	if len(servers) == 0 {
+		servers = e.attachment().Servers()
+	}
+	for _, a := range servers {
 		v.Servers = append(v.Servers, a.String())
 	}
 	for _, a := range byDefault(e.Endpoints) {

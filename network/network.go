@@ -19,6 +19,7 @@
 //	RUN/network/names/on/NET/ID      what container ID is called on a network
 //	RUN/network/names/views/ID       what it may know of others; package names reads both
 //	RUN/network/resolvers/NET        socket of a network's resolver
+//	RUN/network/leases/ID/NET        lock of who keeps a lease
 //	RUN/network/locks/…              one lock a network, one for ports, one for the firewall
 //
 // Lock order: the container's lock, which the caller of every verb on a

@@ -87,7 +87,7 @@ func (s *Store) TearDown(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("take the networks down: %w", err)
 	}
-	for _, kind := range []string{"firewall.json", "forwarding.json", "nets", "endpoints", wall.Gone, "ports", "addresses", resolver.Folder, resolver.Sockets, "locks"} {
+	for _, kind := range []string{"firewall.json", "forwarding.json", "nets", "endpoints", wall.Gone, "ports", "addresses", leases, resolver.Folder, resolver.Sockets, "locks"} {
 		if err := os.RemoveAll(filepath.Join(s.files.Run, kind)); err != nil {
 			return err
 		}

@@ -136,6 +136,10 @@ func (l *Held) Note(b []byte) error {
 	return nil
 }
 
+// FD is the descriptor whose copies hold the lock, too: for a process that is to hold it
+// in our place.
+func (l *Held) FD() int { return l.fd }
+
 // Unlock gives the lock back and leaves the file. A second call does nothing.
 func (l *Held) Unlock() error {
 	if l.path == "" {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 )
@@ -55,10 +56,36 @@ func TestDecode(t *testing.T) {
 			t.Errorf("%s: %+v", what, l)
 		}
 	}
-	o := Order{Index: 3, MAC: m.mac, Host: "web", Had: netip.MustParseAddr("192.0.2.9"), Route: true}
+	o := Order{Index: 3, MAC: m.mac, Host: "web", Had: netip.MustParseAddr("192.0.2.9"), Route: true, Held: netip.MustParsePrefix("192.0.2.9/24"), Router: netip.MustParseAddr("192.0.2.1")}
 	var back Order
 	if !back.read(o.Text()) || back != o {
 		t.Errorf("%+v", back)
+	}
+}
+
+func TestDomains(t *testing.T) {
+	list := "\x03lan\x04test\x00" + "\x02in\xc0\x00" + "\xc0\x04"
+	for text, want := range map[string]string{
+		list:                         "lan.test in.lan.test test",
+		list + "\xc0\xff":            "lan.test in.lan.test test", // points onwards
+		"\x03lan":                    "own.test",                  // has no end
+		"\xc0\x00":                   "own.test",                  // points at itself
+		"\x03a b\x00":                "own.test",
+		"\x09lan\nfoo x\x00":         "own.test",
+		strings.Repeat("\x01a", 200): "own.test",
+	} {
+		o := options{optionSearch: []byte(text), optionDomain: []byte("own.test.\x00")}
+		if got := strings.Join(o.domains(), " "); got != want {
+			t.Errorf("%q: %q", text, got)
+		}
+	}
+	o := options{optionDomain: []byte("x\nnameserver 1.2.3.4"), optionNames: []byte{192, 0, 2, 1, 127, 0, 0, 1, 192, 0, 2, 2, 9}}
+	if d, s := o.domains(), o.servers(); len(d) != 0 || len(s) != 2 || s[1].String() != "192.0.2.2" {
+		t.Errorf("%q %v", d, s)
+	}
+	l := Lease{Address: netip.MustParsePrefix("192.0.2.9/24"), Names: o.servers(), Search: []string{"a.test", "b"}}
+	if got, err := Answer(l.Text()); err != nil || len(got.Names) != 2 || strings.Join(got.Search, " ") != "a.test b" {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 

@@ -17,27 +17,39 @@ import (
 	"berth/sys/fdpass"
 )
 
-// Order is what a process of ours is to do, and whose three descriptors it has: of a
-// packet socket (Listen) and a route socket in the container's namespace, and a pidfd of
-// its first process.
+// Order is what a process of ours is to do, and whose descriptors it has: of a packet
+// socket (Listen) and a route socket in the container's namespace, a pidfd of its first
+// process, and a lock that is held for as long as it lives.
 type Order struct {
 	Index int // of the device
 	MAC   [6]byte
 	Host  string     // the name that the server is told
 	Had   netip.Addr // the address of the last run; zero: none
 	Route bool       // the server's router is the default route
+	// Held is what the device has by a lease whose keeper was killed, and Router its
+	// router: it is kept. Zero: none.
+	Held   netip.Prefix
+	Router netip.Addr
 }
 
 // OrderFDs is how many descriptors come with an Order.
-const OrderFDs = 3
+const OrderFDs = 4
 
 // Text is the order on its way.
 func (o *Order) Text() []byte {
-	had := ""
-	if o.Had.IsValid() {
-		had = o.Had.String()
+	held := ""
+	if o.Held.IsValid() {
+		held = o.Held.String()
 	}
-	return []byte(strings.Join([]string{strconv.Itoa(o.Index), string(o.MAC[:]), o.Host, had, strconv.FormatBool(o.Route)}, "\x00"))
+	return []byte(strings.Join([]string{strconv.Itoa(o.Index), string(o.MAC[:]), o.Host, text(o.Had), strconv.FormatBool(o.Route), held, text(o.Router)}, "\x00"))
+}
+
+// text is an address, "" for none.
+func text(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }
 
 func (o *Order) read(text []byte) bool {
@@ -47,7 +59,7 @@ func (o *Order) read(text []byte) bool {
 	}
 	copy(o.MAC[:], rest)
 	f := strings.Split(rest[len(o.MAC):], "\x00")
-	if len(f) != 4 {
+	if len(f) != 6 {
 		return false
 	}
 	var err error
@@ -56,16 +68,18 @@ func (o *Order) read(text []byte) bool {
 	}
 	o.Host, o.Route = f[1], f[3] == "true"
 	o.Had, _ = netip.ParseAddr(f[2])
+	o.Held, _ = netip.ParsePrefix(f[4])
+	o.Router, _ = netip.ParseAddr(f[5])
 	return true
 }
 
 // Text is the answer to an Order, once.
 func (l Lease) Text() []byte {
-	router := ""
-	if l.Router.IsValid() {
-		router = l.Router.String()
+	var servers []string
+	for _, a := range l.Names {
+		servers = append(servers, a.String())
 	}
-	return []byte("lease " + l.Address.String() + " " + router)
+	return []byte("lease " + strings.Join([]string{l.Address.String(), text(l.Router), strings.Join(servers, ","), strings.Join(l.Search, ",")}, " "))
 }
 
 // Answer reads what Text or a failure was.
@@ -74,11 +88,20 @@ func Answer(text []byte) (l Lease, err error) {
 	if !ok {
 		return l, failure(text)
 	}
-	address, router, _ := strings.Cut(rest, " ")
-	if l.Address, err = netip.ParsePrefix(address); err != nil {
+	f := strings.Split(rest, " ")
+	if len(f) != 4 {
+		return l, failure("the helper's answer makes no sense")
+	}
+	if l.Address, err = netip.ParsePrefix(f[0]); err != nil {
 		return l, err
 	}
-	l.Router, _ = netip.ParseAddr(router)
+	l.Router, _ = netip.ParseAddr(f[1])
+	for _, s := range strings.Split(f[2], ",") {
+		if a, err := netip.ParseAddr(s); err == nil {
+			l.Names = append(l.Names, a)
+		}
+	}
+	l.Search = strings.FieldsFunc(f[3], func(r rune) bool { return r == ',' })
 	return l, nil
 }
 
@@ -105,8 +128,8 @@ func Main(sock int) int {
 		device: device{fd: fds[1], index: o.Index, route: o.Route},
 	}
 	k.client = &Client{wire: k.socket, mac: o.MAC, host: o.Host}
-	var l Lease
-	if err = confined(); err == nil {
+	l := Lease{Address: o.Held, Router: o.Router}
+	if err = confined(); err == nil && !o.Held.IsValid() {
 		if l, err = k.client.Acquire(o.Had); err == nil {
 			err = k.device.assign(l)
 		}
@@ -117,11 +140,18 @@ func Main(sock int) int {
 	}
 	err = fdpass.Send(sock, l.Text())
 	unix.Close(sock)
-	if err != nil { // nobody waits for it
+	begun := time.Now()
+	switch {
+	case o.Held.IsValid():
+		k.device.kept, k.device.router = true, o.Router
+		if l, begun, err = k.again(l); err != nil {
+			return 1
+		}
+	case err != nil: // nobody waits for it
 		k.client.Release(l)
 		return 1
 	}
-	k.keep(l)
+	k.keep(l, begun)
 	return 0
 }
 
@@ -158,8 +188,7 @@ type keeper struct {
 const pause = time.Minute
 
 // keep renews the lease until the container ends.
-func (k *keeper) keep(l Lease) {
-	begun := time.Now()
+func (k *keeper) keep(l Lease, begun time.Time) {
 	for {
 		err := k.socket.wait(begun.Add(l.Renew), false)
 		for err == nil {
@@ -193,9 +222,22 @@ func (k *keeper) keep(l Lease) {
 // anew gets a lease after one was lost, which is not used any more.
 func (k *keeper) anew(old Lease) (l Lease, begun time.Time, err error) {
 	k.device.remove(old)
+	return k.acquire(old, netip.Addr{})
+}
+
+// again gets a lease whose keeper was killed; another one takes its place.
+func (k *keeper) again(old Lease) (l Lease, begun time.Time, err error) {
+	if l, begun, err = k.acquire(old, old.Address.Addr()); err == nil && l.Address != old.Address {
+		k.device.remove(old)
+	}
+	return l, begun, err
+}
+
+// acquire asks until there is a lease.
+func (k *keeper) acquire(old Lease, had netip.Addr) (l Lease, begun time.Time, err error) {
 	for {
 		begun = time.Now()
-		l, err = k.client.Acquire(netip.Addr{})
+		l, err = k.client.Acquire(had)
 		if err == nil {
 			return l, begun, k.device.assign(l)
 		}

@@ -28,7 +28,9 @@ const (
 const (
 	optionMask          = 1
 	optionRouter        = 3
+	optionNames         = 6
 	optionHost          = 12
+	optionDomain        = 15
 	optionMTU           = 26
 	optionAddress       = 50
 	optionTime          = 51
@@ -40,6 +42,7 @@ const (
 	optionRenew         = 58
 	optionRebind        = 59
 	optionIdentity      = 61
+	optionSearch        = 119
 	optionEnd      byte = 255
 )
 
@@ -69,6 +72,8 @@ type Lease struct {
 	Address netip.Prefix
 	Router  netip.Addr // zero: none
 	Server  netip.Addr
+	Names   []netip.Addr // name servers
+	Search  []string     // domains that names without dots are looked for in
 	// For is how long it holds, Renew and Rebind when to ask again, of the same
 	// server and of all.
 	For, Renew, Rebind time.Duration
@@ -103,7 +108,7 @@ func (m *message) encode() []byte {
 	}
 	if m.kind == discover || m.kind == request {
 		add(optionSize, 2, 64) // 576: what each host takes
-		add(optionWanted, optionMask, optionRouter, optionTime, optionServer, optionRenew, optionRebind)
+		add(optionWanted, optionMask, optionRouter, optionTime, optionServer, optionRenew, optionRebind, optionNames, optionDomain, optionSearch)
 	}
 	b = append(b, optionEnd)
 	return append(b, make([]byte, max(0, least-len(b)))...)
@@ -132,6 +137,7 @@ func decode(b []byte) (m message, ok bool) {
 	}
 	m.server = o.address(optionServer)
 	m.lease = Lease{Router: o.address(optionRouter), Server: m.server, For: o.seconds(optionTime), Renew: o.seconds(optionRenew), Rebind: o.seconds(optionRebind)}
+	m.lease.Names, m.lease.Search = o.servers(), o.domains()
 	m.lease.Address = netip.PrefixFrom(m.yours, o.bits(m.yours))
 	return m, m.kind == offer || m.kind == ack || m.kind == nak
 }

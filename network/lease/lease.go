@@ -28,9 +28,9 @@ type Container struct {
 }
 
 // Ask has servers give an address to a device of the container, and a process of the
-// helper's word "dhcp", which begin starts and whose socket it gives, keep it. Kind
-// Unavailable: nobody answers.
-func (by Container) Ask(device string, o dhcp.Order, begin func() (*os.File, error)) (l dhcp.Lease, err error) {
+// helper's word "dhcp", which begin starts and whose socket it gives, keep it, and a lock
+// as long. Kind Unavailable: nobody answers.
+func (by Container) Ask(device string, o dhcp.Order, lock int, begin func() (*os.File, error)) (l dhcp.Lease, err error) {
 	fds := []int{-1, -1}
 	defer func() {
 		for _, fd := range fds {
@@ -64,7 +64,7 @@ func (by Container) Ask(device string, o dhcp.Order, begin func() (*os.File, err
 		return l, err
 	}
 	defer sock.Close()
-	if err := fdpass.Send(int(sock.Fd()), o.Text(), fds[0], fds[1], int(by.Process.Fd())); err != nil {
+	if err := fdpass.Send(int(sock.Fd()), o.Text(), fds[0], fds[1], int(by.Process.Fd()), lock); err != nil {
 		return l, err
 	}
 	tv := unix.NsecToTimeval(int64(patience))
