@@ -115,7 +115,7 @@ func (s *builder) subnets(c *netlink.Conn, n *Network) error {
 	if n.Several() {
 		return fault.New(fault.Invalid, "bridge driver doesn't support multiple subnets")
 	}
-	if err := foreignSubnets(s, c, n); err != nil {
+	if err := foreignSubnets(s, c, n); err != nil || n.DHCP {
 		return err
 	}
 	return fill(s, n, taken, taken)

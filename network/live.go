@@ -184,6 +184,9 @@ func foreign(c *netlink.Conn, l *live, link *netlink.Link) error {
 		return fault.New(fault.Conflict, "use device %s: it is no bridge", link.Name)
 	}
 	l.Foreign = true
+	if l.Network.DHCP { // what the host has there is not the containers'
+		return nil
+	}
 	all, err := c.AllAddresses()
 	if err != nil {
 		return err

@@ -62,15 +62,19 @@ func (parents) remove(s *builder, c *netlink.Conn, l *live) error {
 
 // place decides where a new endpoint is linked to the host.
 func (s *firewall) place(c *netlink.Conn, container string, a *Attached, l *live) error {
+	a.DHCP = l.Network.DHCP
 	if l.bridged() {
 		a.Device = s.ports + ids.Hex(4)
+		if a.DHCP && a.MAC == "" {
+			a.MAC = ownMAC(container, a.NetworkID)
+		}
 		return nil
 	}
 	w, err := parent.Of(l.Network)
 	if err != nil {
 		return err
 	}
-	a.Way, a.DHCP = &w, l.Network.DHCP
+	a.Way = &w
 	if a.DHCP && a.MAC == "" && !w.Sole() {
 		a.MAC = ownMAC(container, a.NetworkID)
 	}

@@ -144,9 +144,11 @@ func (n *Network) CheckDHCP() error {
 	switch {
 	case !n.DHCP:
 		return nil
-	case n.Driver != "macvlan":
-		return fault.New(fault.Unsupported, "addresses by DHCP: they take a link address of each container's own on the wire, which a network of driver macvlan gives; %s is not served", n.Driver)
-	case n.Internal || n.Options["parent"] == "":
+	case n.Driver == "bridge" && (!n.Unmanaged() || n.Bridge() == ""):
+		return fault.New(fault.Invalid, "addresses by DHCP: on a bridge they come from the wire that the administrator's is on, name it with -o mode=unmanaged -o %s=…", optionName)
+	case n.Driver != "bridge" && n.Driver != Macvlan:
+		return fault.New(fault.Unsupported, "addresses by DHCP: they take a link address of each container's own on the wire, which a network of driver macvlan or bridge gives; %s is not served", n.Driver)
+	case n.Internal || n.Driver == Macvlan && n.Options["parent"] == "":
 		return fault.New(fault.Invalid, "addresses by DHCP: there is no server where the network leads nowhere, name its parent interface")
 	case n.IPv6 || len(n.Subnets) > 0:
 		return fault.New(fault.Invalid, "addresses by DHCP: the subnet is the server's, none can be named, nor --ipv6")
