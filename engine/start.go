@@ -222,6 +222,9 @@ func (s *start) gather(ctx context.Context, e *Engine, u *undo.Stack) (err error
 			return err
 		}
 		s.rec.Hostname = with.Hostname // their network goes by that name
+		if err := noteSharer(e, s.rec, with); err != nil {
+			return err
+		}
 	}
 	if s.rec.Userns.Private {
 		if s.ids, err = e.Ranges.Take(string(id), s.rec.Userns.LargeUIDs, s.rec.Userns.LargeGIDs); err != nil {
@@ -393,6 +396,9 @@ func (s *start) connect(ctx context.Context, e *Engine, pid int) error {
 		return err
 	}
 	defer ns.Close()
+	if err := s.vacate(ctx, e); err != nil {
+		return err
+	}
 	if err := e.Networks.Connect(ctx, s.net, ns); err != nil {
 		return err
 	}
