@@ -60,8 +60,8 @@ func routerSolicitation(from, to net.HardwareAddr, source, destination string) [
 	return icmp6{from, to, source, destination, 133, make([]byte, 4), 1}.frame()
 }
 
-func redirect(from, to net.HardwareAddr, source, destination, target, beyond string) []byte {
-	body := append(make([]byte, 4), netip.MustParseAddr(target).AsSlice()...)
+func redirect(from, to net.HardwareAddr, source, destination, beyond string) []byte {
+	body := append(make([]byte, 4), bridge.LinkLocal(from).AsSlice()...)
 	return icmp6{from, to, source, destination, 137, append(body, netip.MustParseAddr(beyond).AsSlice()...), 2}.frame()
 }
 
@@ -107,7 +107,7 @@ func TestClaims(t *testing.T) {
 			func() { w.reach(nil, "tcp6", "["+six(victim)+"]:90", gateway) },
 			func() string { return host(t, "ip -6 neighbour show "+six(victim)) }},
 		{"redirect", func(g *guest) []byte {
-			return redirect(mac(g), mac(victim), router, six(victim), bridge.LinkLocal(mac(g)).String(), beyond)
+			return redirect(mac(g), mac(victim), router, six(victim), beyond)
 		}, func() {}, func() string { return w.in(victim.Namespace, "ip -6 route get "+beyond) }},
 	} {
 		believed := func(g *guest) bool {
