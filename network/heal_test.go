@@ -319,6 +319,19 @@ func TestForwardingMended(t *testing.T) {
 		}
 		w.reach(g.Namespace, "tcp4", "192.0.2.1:80", "192.0.2.2")
 	}
+	// A host that was a router when somebody looked.
+	for _, mend := range []func() error{
+		func() error { w.run(Request{}); return nil },
+		func() error { _, err := w.s.Mend(ctx); return err },
+	} {
+		host(t, "sysctl -qw net.ipv4.ip_forward=1")
+		w.run(Request{})
+		host(t, "sysctl -qw net.ipv4.ip_forward=0")
+		if err := mend(); err != nil {
+			t.Fatal(err)
+		}
+		w.reach(w.run(Request{}).Namespace, "tcp4", "192.0.2.1:80", "192.0.2.2")
+	}
 }
 
 // What others flush is mended without a verb while somebody watches, and idle he does

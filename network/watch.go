@@ -34,7 +34,7 @@ func (s *firewall) whole(c *netlink.Conn) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	any := false
+	any, out, six := false, false, false
 	for _, l := range lives {
 		if !l.Ready {
 			continue
@@ -45,7 +45,10 @@ func (s *firewall) whole(c *netlink.Conn) (bool, error) {
 			}
 			continue
 		}
-		any = true
+		any, out = true, out || l.leadsOut()
+		for _, sub := range l.Network.Subnets {
+			six = six || sub.Prefix.Addr().Is6() && l.leadsOut()
+		}
 		link, err := bridge.Find(c, l.Network.Device)
 		if err != nil {
 			return false, err
@@ -57,7 +60,7 @@ func (s *firewall) whole(c *netlink.Conn) (bool, error) {
 	if !any {
 		return true, nil
 	}
-	if opens, err := s.wall().Opens(c); err != nil || !opens {
+	if opens, err := s.wall().Opens(c, out, six); err != nil || !opens {
 		return false, err
 	}
 	return s.wall().Intact()

@@ -21,6 +21,7 @@ type Ways struct {
 	Opened6 []string `json:"opened6,omitempty"` // the same of IPv6
 	Bridges []string `json:"bridges,omitempty"` // of the opened, those that are bridges
 	Six     bool     `json:"six,omitempty"`     // IPv6 is forwarded only for us
+	Router  bool     `json:"router,omitempty"`  // the host was one of IPv4 when its devices were looked at
 }
 
 // Elements are the firewall's for them.
@@ -50,7 +51,7 @@ func (w *Ways) Clone() Ways {
 // Equal reports whether nothing was found out since.
 func (w *Ways) Equal(o *Ways) bool {
 	return slices.Equal(w.Seen, o.Seen) && slices.Equal(w.Seen6, o.Seen6) && slices.Equal(w.Opened, o.Opened) &&
-		slices.Equal(w.Opened6, o.Opened6) && w.Six == o.Six
+		slices.Equal(w.Opened6, o.Opened6) && w.Six == o.Six && w.Router == o.Router
 }
 
 // Look takes in the devices that have addresses: closed are those that do not
@@ -75,9 +76,11 @@ func (w *Ways) Look(c *netlink.Conn, router4, v6 bool) (closed, names []string, 
 		}
 		if new4 {
 			w.Seen = append(w.Seen, a.Index)
-			if foreign && !router4 && !bridge.Forwards(l.Name) {
+			if !router4 && !bridge.Forwards(l.Name) {
 				closed = append(closed, l.Name)
-				w.Opened = with(w.Opened, l.Name)
+				if foreign {
+					w.Opened = with(w.Opened, l.Name)
+				}
 			}
 		}
 		if new6 {

@@ -40,13 +40,18 @@ func (w *Wall) Forward(c *netlink.Conn, v6 bool) error {
 	router4, router6 := bridge.Router()
 	if router4 {
 		now.Opened = nil
+	} else if now.Router {
+		now.Seen = nil // who ended that has closed all devices
 	}
-	now.Six = now.Six || v6 && !router6
+	now.Router = router4
+	if v6 && !router6 {
+		now.Six, now.Seen6 = true, nil
+	}
 	closed, names, err := now.Look(c, router4, v6)
 	if err != nil {
 		return err
 	}
-	if now.Equal(&old.Ways) {
+	if now.Equal(&old.Ways) && len(closed)+len(names) == 0 {
 		return nil
 	}
 	// First the guard, then what it guards; a device counts as seen when all is done.
@@ -77,11 +82,15 @@ func (w *Wall) Forward(c *netlink.Conn, v6 bool) error {
 	return w.Files.Put("", "forwarding", &now)
 }
 
-// Opens reports whether the devices that forward only for us do so still.
-func (w *Wall) Opens(c *netlink.Conn) (bool, error) {
+// Opens reports whether the host forwards still as networks that lead out by IPv4 and
+// IPv6 were left to.
+func (w *Wall) Opens(c *netlink.Conn, v4, v6 bool) (bool, error) {
 	var o outlets
 	if _, err := w.Files.Get("", "forwarding", &o); err != nil {
 		return false, err
+	}
+	if router4, router6 := bridge.Router(); v4 && o.Router && !router4 || v6 && !router6 {
+		return false, nil
 	}
 	for _, name := range o.Opened {
 		if link, err := bridge.Find(c, name); err != nil || link != nil && !bridge.Forwards(name) {
