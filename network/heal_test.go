@@ -332,6 +332,20 @@ func TestForwardingMended(t *testing.T) {
 		}
 		w.reach(w.run(Request{}).Namespace, "tcp4", "192.0.2.1:80", "192.0.2.2")
 	}
+	w.create(Network{Name: "six", IPv6: true})
+	for _, mend := range []func() error{
+		func() error { w.run(Request{Endpoints: on("six")}); return nil },
+		func() error { _, err := w.s.Mend(ctx); return err },
+	} {
+		w.run(Request{Endpoints: on("six")})
+		host(t, "sysctl -qw net.ipv6.conf.all.forwarding=0")
+		if err := mend(); err != nil {
+			t.Fatal(err)
+		}
+		if out := host(t, "sysctl -n net.ipv6.conf.all.forwarding"); out != "1\n" {
+			t.Errorf("IPv6 is not forwarded: %s", out)
+		}
+	}
 }
 
 // What others flush is mended without a verb while somebody watches, and idle he does
