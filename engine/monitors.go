@@ -27,6 +27,7 @@ const (
 	AgainWord    = "container-again"
 	HealthWord   = "container-health"
 	NamesWord    = "container-names"
+	RelayWord    = "container-relay"
 	CompressWord = "log-compress"
 	SendWord     = "log-send"
 )
@@ -49,7 +50,7 @@ func monitorConfig(e *Engine, rec *container.Record, runDir string) (cfg monitor
 		Passthrough: c.Log.Driver == "passthrough", OOMScoreAdj: -999,
 		Words: monitor.Words{
 			Exited: word(ExitedWord, string(rec.ID)), Again: word(AgainWord, string(rec.ID)), Compress: word(CompressWord),
-			Beside: word(NamesWord, string(rec.ID)), Env: e.Defaults.Environ,
+			Beside: word(NamesWord, string(rec.ID)), Relay: word(RelayWord, string(rec.ID)), Env: e.Defaults.Environ,
 		},
 	}
 	cfg.Timeout = lifetime(rec)

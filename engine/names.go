@@ -91,6 +91,12 @@ func serveNames(ctx context.Context, e *Engine, id container.ID, pid int, ns *os
 
 // NamesDue has a container's names served again after their resolver was lost.
 func NamesDue(ctx context.Context, e *Engine, id container.ID) error {
+	return besideDue(ctx, e, id, func(pid int, conn *monitor.Conn) error { return renewNames(ctx, e, id, pid, conn) })
+}
+
+// besideDue calls do for a container that runs: something beside it was lost. One that
+// does not, or is gone, needs nothing.
+func besideDue(ctx context.Context, e *Engine, id container.ID, do func(pid int, conn *monitor.Conn) error) error {
 	l, err := e.Containers.Lock(ctx, id)
 	if fault.Is(err, fault.NotFound) {
 		return nil
@@ -111,7 +117,7 @@ func NamesDue(ctx context.Context, e *Engine, id container.ID) error {
 		return err
 	}
 	defer conn.Close()
-	return renewNames(ctx, e, id, f.Started.PID, conn)
+	return do(f.Started.PID, conn)
 }
 
 // renewNames is serveNames for a container that runs.

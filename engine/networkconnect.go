@@ -165,6 +165,12 @@ func rewireLive(ctx context.Context, e *Engine, l *container.Locked, rec *contai
 		if err := conn.Hold(now.Hold...); err != nil {
 			return err
 		}
+		if err := awaitVisitors(e, rec.ID, now.Hold, conn); err != nil {
+			return err
+		}
+		if err := conn.Settle(); err != nil {
+			return err
+		}
 	}
 	fresh, err := leaseAddresses(ctx, e, rec, now.Attachment, f.Started.PID, ns)
 	if err != nil {

@@ -146,6 +146,9 @@ func rewatch(ctx context.Context, e *Engine, l *container.Locked, rec *container
 			if err := conn.Hold(held...); err != nil {
 				return err
 			}
+			if err := awaitVisitors(e, rec.ID, held, conn); err != nil {
+				e.warn(err)
+			}
 		}
 	}
 	if err := l.Rewatched(watcher); err != nil || !network.Served(e.Networks, rec.ID) {

@@ -19,6 +19,76 @@ func pairOf(t *testing.T) (watched, held *os.File) {
 	return watched, held
 }
 
+// A relay is started when the bell rings, at once for one that rings already; what was
+// watched before is told to end and waited for.
+func TestRelay(t *testing.T) {
+	s := newStand(t)
+	count := filepath.Join(s.cfg.Dir, "count")
+	s.cfg.Words.Relay = []string{"/bin/sh", "-c", "echo x >> " + count}
+	runs := func() int {
+		b, _ := os.ReadFile(count)
+		return len(b) / 2
+	}
+	s.start()
+	exit := s.watch(s.conn, "")
+	s.first("while test ! -e " + s.cfg.Dir + "/stop; do sleep 0.01; done")
+	bell := func() (*os.File, int) {
+		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+		must(t, err)
+		ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+		must(t, err)
+		must(t, unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN}))
+		t.Cleanup(func() { unix.Close(fd) })
+		return os.NewFile(uintptr(ep), "bell"), fd
+	}
+	ring := func(fd int) {
+		_, err := unix.Write(fd, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+		must(t, err)
+	}
+	gone, goneFD := bell()
+	must(t, Relay(s.conn, gone))
+	gone.Close()
+	b, fd := bell()
+	must(t, Relay(s.conn, b))
+	b.Close()
+	must(t, s.conn.Settle())
+	ring(goneFD)
+	time.Sleep(200 * time.Millisecond)
+	if n := runs(); n != 0 {
+		t.Errorf("the word ran %d times for a bell that was taken away", n)
+	}
+	ring(fd)
+	eventually(t, "the word has run", func() bool { return runs() == 1 })
+	first, firstHeld := pairOf(t)
+	must(t, Relay(s.conn, first))
+	must(t, s.conn.Settle())
+	first.Close()
+	ended := make(chan time.Time, 1)
+	go func() { // as a relay ends
+		_, _ = firstHeld.Read(make([]byte, 1))
+		time.Sleep(20 * time.Millisecond)
+		ended <- time.Now()
+		firstHeld.Close()
+	}()
+	must(t, Relay(s.conn, nil))
+	must(t, s.conn.Settle())
+	if now := time.Now(); now.Before(<-ended) {
+		t.Error("it did not wait for the relay's end")
+	}
+	second, secondHeld := pairOf(t)
+	must(t, Relay(s.conn, second))
+	must(t, s.conn.Settle())
+	second.Close()
+	secondHeld.Close()
+	eventually(t, "the word has run for a relay that was lost", func() bool { return runs() == 2 })
+	must(t, os.WriteFile(s.cfg.Dir+"/stop", nil, 0o600))
+	exit()
+	s.monitorGone(s.conn.pid)
+	if n := runs(); n != 2 {
+		t.Errorf("the word ran %d times in all", n)
+	}
+}
+
 // What stands beside the container is missed when its socket hangs up, until the word
 // has helped; not when another socket has come, nor after the container's end.
 func TestBeside(t *testing.T) {

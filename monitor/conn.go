@@ -108,7 +108,7 @@ func (c *Conn) settle() (first error) {
 		if err != nil && op == wire.OpConfigure {
 			err = fmt.Errorf("start a monitor: %w", err)
 		}
-		if op == wire.OpBeside && !errors.Is(err, errGone) {
+		if (op == wire.OpBeside || op == wire.OpRelay) && !errors.Is(err, errGone) {
 			err = nil // it is of an older build, which does not know that
 		}
 		first = cmp.Or(first, err)

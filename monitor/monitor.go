@@ -89,6 +89,7 @@ type Words struct {
 	Health   []string // runs one health check
 	Compress []string // reads a log on stdin, writes it compressed on stdout
 	Beside   []string // after what Beside watches was lost; "again MS" if it could not be helped
+	Relay    []string // after what Relay watches was lost, or became readable; the same
 	// Env is their whole environment.
 	Env []string
 	// HealthAfter is the time from Adopt to the first Health.
@@ -116,7 +117,7 @@ func (c *Config) wire() *wire.Config {
 		Env: c.Words.Env, HealthAfter: uint64(c.Words.HealthAfter.Milliseconds()),
 		OOMScoreAdj: c.OOMScoreAdj, ChildOOMScoreAdj: ownOOMScoreAdj(),
 	}
-	m.Beside = c.Words.Beside
+	m.Beside = wire.Beside{Names: c.Words.Beside, Relay: c.Words.Relay}
 	if c.AgainIn > 0 {
 		m.AgainIn = uint64(max(c.AgainIn.Milliseconds(), 1))
 	}

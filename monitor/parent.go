@@ -92,6 +92,17 @@ func (c *Conn) Hold(sockets ...*os.File) error {
 // Words.Beside is started. See Settle.
 func Beside(c *Conn, f *os.File) error { return c.post(wire.OpBeside, &wire.Nothing{}, int(f.Fd())) }
 
+// Relay gives the monitor a socket to the relay of published ports, or what becomes
+// readable when one is needed: nil for neither. What was given before is told to end,
+// and waited for. When it hangs up or becomes readable while the first process runs,
+// Words.Relay is started. See Settle.
+func Relay(c *Conn, f *os.File) error {
+	if f == nil {
+		return c.post(wire.OpRelay, &wire.Nothing{})
+	}
+	return c.post(wire.OpRelay, &wire.Nothing{}, int(f.Fd()))
+}
+
 // Held returns copies of the sockets that the monitor keeps open.
 func (c *Conn) Held() ([]*os.File, error) {
 	var answer wire.Held

@@ -201,7 +201,8 @@ func (s *Store) Hold(container ids.ID) ([]*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, held, err := portmap.Decide(a.Ports, nil, nil)
+	ports := slices.DeleteFunc(slices.Clone(a.Ports), func(p Port) bool { return p.Host == 0 }) // which take none of the host's
+	_, held, err := portmap.Decide(ports, nil, nil)
 	return held, err
 }
 

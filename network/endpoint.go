@@ -166,7 +166,7 @@ func (e *endpointFile) elements() (list []nft.Element) {
 	for _, o := range portmap.Openings(e.Ports, direct) {
 		list = append(list, o.Element())
 	}
-	return list
+	return append(list, e.relayed()...)
 }
 
 // before are the states of it that Was tells of.

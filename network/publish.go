@@ -1,6 +1,7 @@
 package network
 
 import (
+	"net/netip"
 	"os"
 	"slices"
 
@@ -27,6 +28,7 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 	if !(four && v4.Ways4 != Ways{}) && !(six && v6.Ways6 != Ways{}) {
 		return nil, nil
 	}
+	relays := four && v4.Ways4.NAT && !six
 	four, six = four && v4.Ways4.NAT, six && v6.Ways6.NAT
 	ports := slices.Clone(r.Publish)
 	var places []int // of those that take ports of the host
@@ -35,11 +37,16 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 		if !p.Address.IsValid() {
 			p.Address = s.records.PublishAddress(n)
 		}
-		if p.Address.Is4() && !four || p.Address.Is6() && !six || !four && !six {
+		if p.Address.Is4() && !four || p.Address.Is6() && !six && (!relays || p.Protocol == "sctp") || !four && !six {
 			p.Host, p.HostEnd = 0, 0
 			continue
 		}
 		places = append(places, j)
+	}
+	if relays {
+		if err := relayable(e, ports, places); err != nil {
+			return nil, err
+		}
 	}
 	held, err := s.files.Lock("ports", flock.Lock)
 	if err != nil {
@@ -70,6 +77,23 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 		err = s.files.Put("ports", e.Container, e)
 	}
 	return files, err
+}
+
+// relayable refuses more ports at IPv6 addresses than a relay can serve: nobody would
+// find out why they are closed.
+func relayable(e *endpointFile, ports []Port, places []int) error {
+	total, named := 0, netip.Addr{}
+	for _, j := range places {
+		total += int(max(ports[j].Count, 1))
+		if ports[j].Address.Is6() {
+			named = ports[j].Address
+		}
+	}
+	if total <= portmap.MaxHeld || !named.IsValid() {
+		return nil
+	}
+	return fault.New(fault.Invalid, "publish ports of container %s on %s: it has no IPv6, and a relay serves %d ports at most, not %d; connect it to a network that was made with --ipv6",
+		e.Name, named, portmap.MaxHeld, total)
 }
 
 // others are the published ports of other containers: of all, or only of those

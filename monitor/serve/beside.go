@@ -7,10 +7,13 @@ import (
 )
 
 // beside is a socket to what serves the container from outside of it, as the
-// resolver of names does. Nothing is said on it: it hangs up when that is lost.
+// resolver of names and the relay of ports do. Nothing is said on it: it hangs up when
+// that is lost. In its place may be what becomes readable when there is somebody to be
+// served.
 type beside struct {
 	m    *monitor
-	fd   int // -1 without one
+	word func() []string // what then helps
+	fd   int             // -1 without one
 	next *timer
 	// since is when it came, rest how long its loss, if it came too soon, is borne.
 	since time.Time
@@ -24,6 +27,8 @@ const (
 	besideLong = 10 * time.Second
 	// besideAgain is when the word that failed is tried again.
 	besideAgain = 5 * time.Second
+	// besideGone is more than what is told to go takes.
+	besideGone = 200 * time.Millisecond
 )
 
 // watch takes a socket over.
@@ -32,7 +37,7 @@ func (b *beside) watch(fd int) error {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return &fault{"watch a socket", err}
 	}
-	if err := b.m.loop.add(fd, unix.EPOLLRDHUP, func(uint32) { b.lost() }); err != nil {
+	if err := b.m.loop.add(fd, unix.EPOLLIN|unix.EPOLLRDHUP, func(uint32) { b.lost() }); err != nil {
 		return err
 	}
 	b.fd, b.since = fd, time.Now()
@@ -43,6 +48,33 @@ func (b *beside) drop() {
 	b.m.loop.stop(b.next)
 	b.next = nil
 	b.m.loop.close(&b.fd)
+}
+
+// release tells what serves that it is over, and waits a moment until it has gone: it may
+// hold ports that the caller is about to give away.
+func (b *beside) release() {
+	if b.fd >= 0 && unix.Shutdown(b.fd, unix.SHUT_WR) == nil {
+		p := []unix.PollFd{{Fd: int32(b.fd)}}
+		for end := time.Now().Add(besideGone); time.Now().Before(end); {
+			if n, err := unix.Poll(p, int(besideGone/time.Millisecond)); n > 0 || err != unix.EINTR {
+				break
+			}
+		}
+	}
+	b.drop()
+}
+
+// replace ends what was watched, and watches what is given, if anything is.
+func (b *beside) replace(fds []int) (kept bool, err error) {
+	b.release()
+	if len(fds) == 0 {
+		return false, nil
+	}
+	if len(fds) != 1 {
+		return false, errWrongFDs
+	}
+	err = b.watch(fds[0])
+	return err == nil, err
 }
 
 func (b *beside) lost() {
@@ -62,7 +94,7 @@ func (b *beside) in(d time.Duration) {
 		if !b.needed(run) {
 			return
 		}
-		b.m.words.run(b.m.cfg.Beside, func(answer string) {
+		b.m.words.run(b.word(), func(answer string) {
 			again, after := parseAnswer(answer)
 			if answer == "" { // it could not be started, or failed
 				again, after = true, uint64(besideAgain/time.Millisecond)
@@ -76,5 +108,5 @@ func (b *beside) in(d time.Duration) {
 
 func (b *beside) needed(run int) bool {
 	first := &b.m.first
-	return first.running && first.run == run && b.fd < 0 && b.next == nil && !b.m.ending && len(b.m.cfg.Beside) > 0
+	return first.running && first.run == run && b.fd < 0 && b.next == nil && !b.m.ending && len(b.word()) > 0
 }

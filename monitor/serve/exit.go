@@ -28,6 +28,7 @@ func (m *monitor) ended(ws unix.WaitStatus, lost bool) {
 	m.loop.stop(m.due.kill)
 	m.due.health, m.due.kill = nil, nil
 	m.due.beside.drop()
+	m.due.relay.release()
 	m.streams.drain()
 	f.exit.OOM = oomKilled(f.oom)
 	f.oom = nil

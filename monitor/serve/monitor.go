@@ -44,7 +44,8 @@ type due struct {
 	again  *timer // the next start
 	kill   *timer // the first process's time is up
 	trim   *timer
-	beside beside
+	beside beside // the resolver of names
+	relay  beside // of published ports
 }
 
 // first is the container's first process.
@@ -63,7 +64,8 @@ func newMonitor(l *loop) *monitor {
 	m.first.pidfd = -1
 	m.family = family{loop: l, kids: map[int]*kid{}, changed: func() { m.tidy(); m.settle() }}
 	m.watches.m = m
-	m.due.beside = beside{m: m, fd: -1}
+	m.due.beside = beside{m: m, fd: -1, word: func() []string { return m.cfg.Beside.Names }}
+	m.due.relay = beside{m: m, fd: -1, word: func() []string { return m.cfg.Beside.Relay }}
 	m.streams = streams{m: m, terminal: noTerminal}
 	return m
 }
@@ -177,6 +179,7 @@ func (m *monitor) end() {
 	m.ending = true
 	m.loop.stop(m.due.health)
 	m.loop.stop(m.due.again)
+	m.due.relay.release()
 	m.held.drop()
 	m.due.beside.drop()
 	if m.forward != nil {

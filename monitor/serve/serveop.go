@@ -122,6 +122,9 @@ func (c *conn) serveMore(op wire.Op, b []byte, fds []int) (_ wire.Message, kept 
 		}
 		err := m.due.beside.watch(fds[0])
 		return done, err == nil, err
+	case wire.OpRelay:
+		kept, err := m.due.relay.replace(fds)
+		return done, kept, err
 	case wire.OpStatus:
 		return m.status(), false, nil
 	case wire.OpDismiss:

@@ -24,8 +24,11 @@ type Config struct {
 	// AgainIn: there is no first process; Again runs in so many ms, 0 not.
 	AgainIn uint64
 	Life    Life
-	Beside  []string // argv as above
+	Beside  Beside
 }
+
+// Beside are programs, argv each, for what serves the container from outside of it.
+type Beside struct{ Names, Relay []string }
 
 // Lost is the first process of a monitor that died: 0 none.
 type Lost struct {
@@ -57,7 +60,8 @@ func (m *Config) wire(c *coder) {
 	c.U64(&m.AgainIn)
 	c.U64(&m.Life.Whole)
 	c.U64(&m.Life.Left)
-	codec.List(c, &m.Beside, (*coder).Str)
+	codec.List(c, &m.Beside.Names, (*coder).Str)
+	codec.List(c, &m.Beside.Relay, (*coder).Str)
 }
 
 // Log says where the output is kept.

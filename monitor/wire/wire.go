@@ -47,6 +47,7 @@ const (
 	OpHold                    // nothing [sockets to keep open instead of those before]
 	OpHeld                    // nothing → Held [the sockets]
 	OpBeside                  // nothing [a socket to watch instead of the one before]
+	OpRelay                   // nothing [none, or what to watch instead of the one before, which is to end]
 )
 
 // Message is a part of a request or of an answer.

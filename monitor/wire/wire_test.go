@@ -12,7 +12,7 @@ func all() []Message {
 		&Config{Version: 1, ID: "a", Dir: "/d", Stdin: true, StdinOnce: true, Terminal: true, Passthrough: true,
 			Log:    Log{Driver: "json-file", Path: "/p", MaxSize: 1 << 40, MaxFile: 3, Compress: true, Attrs: `{"a":"b"}`, Send: []string{"s"}, Head: "h"},
 			Exited: []string{"x", "y"}, Again: []string{""}, Health: []string{"z"}, Compress: []string{"c"}, Env: []string{"A=b"},
-			HealthAfter: 300, OOMScoreAdj: -999, ChildOOMScoreAdj: 1000, Lost: Lost{7, 1 << 60}, AgainIn: 5, Life: Life{9, 1 << 50}, Beside: []string{"b"}},
+			HealthAfter: 300, OOMScoreAdj: -999, ChildOOMScoreAdj: 1000, Lost: Lost{7, 1 << 60}, AgainIn: 5, Life: Life{9, 1 << 50}, Beside: Beside{[]string{"b"}, []string{"r", "s"}}},
 		&Clone{"attr"}, &Cloned{5, true}, &Child{-1}, &Adopt{3, true}, &Session{"id", 9, true},
 		&Attach{true, true, true, true}, &Watch{"s", true},
 		&Exit{PID: 1, Code: 137, Signal: 9, OOM: true, Lost: true, Time: -5, Yours: true, Incomplete: true},

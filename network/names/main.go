@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -22,9 +21,6 @@ const serverFailure = dnsmessage.RCodeServerFailure
 
 // patience is how long a resolver waits for its first container.
 const patience = 10 * time.Second
-
-// nobody is who a resolver is: it owns no file and may read those of everybody.
-const nobody = 65534
 
 // Bounds of the whole process.
 const (
@@ -78,18 +74,8 @@ func begin(sock int) (*resolver, error) {
 // was given, system calls.
 func giveUp(o *Order, dir int) error {
 	oom.TryAdjust(o.OOMScoreAdj)
-	for _, l := range []struct {
-		what  int
-		limit uint64
-	}{{unix.RLIMIT_NOFILE, maxFiles}, {unix.RLIMIT_DATA, maxData}, {unix.RLIMIT_FSIZE, 0}, {unix.RLIMIT_CORE, 0}} {
-		var now unix.Rlimit
-		if err := unix.Getrlimit(l.what, &now); err != nil {
-			return os.NewSyscallError("getrlimit", err)
-		}
-		n := min(l.limit, now.Max)
-		if err := unix.Setrlimit(l.what, &unix.Rlimit{Cur: n, Max: n}); err != nil {
-			return os.NewSyscallError("setrlimit", err)
-		}
+	if err := (confine.Bounds{Files: maxFiles, Data: maxData}).Bind(); err != nil {
+		return err
 	}
 	paths := []confine.Path{{Dir: dir, Access: confine.Read}}
 	for _, p := range confFolders {
@@ -104,21 +90,7 @@ func giveUp(o *Order, dir int) error {
 	if _, err := confine.Restrict(confine.AllThreads, &confine.Files{AnyTCP: true, Paths: paths}); err != nil && err != confine.ErrNoLandlock {
 		return err
 	}
-	if os.Geteuid() == 0 {
-		if err := syscall.Setgroups(nil); err != nil {
-			return os.NewSyscallError("setgroups", err)
-		}
-		if err := syscall.Setresgid(nobody, nobody, nobody); err != nil {
-			return os.NewSyscallError("setresgid", err)
-		}
-		if err := syscall.Setresuid(nobody, nobody, nobody); err != nil {
-			return os.NewSyscallError("setresuid", err)
-		}
-	}
-	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
-		return os.NewSyscallError("prctl", err)
-	}
-	if err := confine.KeepCaps(confine.AllThreads, 0); err != nil {
+	if err := confine.Nobody(); err != nil {
 		return err
 	}
 	return confine.Forbid(confine.AllThreads, &confine.Calls{Sockets: true})

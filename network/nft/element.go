@@ -233,6 +233,23 @@ func (o Opening) Element() Element {
 	return Element{family: inet, set: set, key: keyOf(o.First), keyEnd: keyOf(o.Last)}
 }
 
+// Relayed is a port of the host at an IPv6 address, or all (zero), where a program of
+// ours serves in place of a container.
+type Relayed struct {
+	Protocol byte
+	At       netip.Addr
+	Port     uint16
+}
+
+// Element is the port's element.
+func (r Relayed) Element() Element {
+	own := key([]byte{r.Protocol}, port(r.Port))
+	if r.At.IsValid() {
+		return Element{family: inet, set: "relayed6_at", key: key(r.At.AsSlice(), own)}
+	}
+	return Element{family: inet, set: "relayed6", key: own}
+}
+
 func port(p uint16) []byte { return binary.BigEndian.AppendUint16(nil, p) }
 
 // Add adds elements in one transaction. What is there already is no error; the

@@ -64,6 +64,9 @@ func example() []Element {
 	} {
 		elements = append(elements, m.Element())
 	}
+	for _, r := range []Relayed{{6, netip.Addr{}, 8082}, {17, netip.IPv6Loopback(), 5353}} {
+		elements = append(elements, r.Element())
+	}
 	elements = append(elements, Trust("veth-5d6e7f8")...)
 	return append(elements, Opened("eth0", false), Opened("eth0", true), Opened("br0", false), Within("br0"))
 }

@@ -69,6 +69,10 @@ var sets = []set{
 	{inet, "range6", []uint32{typeProtocol, typePort}, []uint32{typeIPv6}, true},
 	{inet, "range4_at", []uint32{typeIPv4, typeProtocol, typePort}, []uint32{typeIPv4}, true},
 	{inet, "range6_at", []uint32{typeIPv6, typeProtocol, typePort}, []uint32{typeIPv6}, true},
+	// relayed6 are published ports where a program of ours listens, as no rule leads from
+	// IPv6 to a container that has IPv4 alone.
+	{inet, "relayed6", []uint32{typeProtocol, typePort}, nil, false},
+	{inet, "relayed6_at", []uint32{typeIPv6, typeProtocol, typePort}, nil, false},
 	// trusted are ports of bridges that may claim anything; the others say which
 	// addresses each of the rest may claim. A port of ours that is in none, as it
 	// belongs to no container any more, gets nothing through.
@@ -114,9 +118,10 @@ func rawRules() []rule {
 		payload(unix.NFT_PAYLOAD_NETWORK_HEADER, 16, 1, r0), is([]byte{loopback4}), drop())}
 }
 
-// publishRules is reached for packets to an address of this host.
+// publishRules is reached for packets to an address of this host. What is not
+// rewritten comes to the host's programs: to a relay from an internal network nothing does.
 func publishRules() []rule {
-	return families(func(f ipFamily) []rule {
+	return append(families(func(f ipFamily) []rule {
 		at := append([]expression{f.to(r0)}, protocolAndPort(r0+f.width)...)
 		return []rule{
 			all(f.version(), at, translate("publish"+f.suffix+"_at"), destination(f.family, true)),
@@ -124,7 +129,9 @@ func publishRules() []rule {
 			all(f.version(), at, translate("range"+f.suffix+"_at"), destination(f.family, false)),
 			all(f.version(), protocolAndPort(r0), translate("range"+f.suffix), destination(f.family, false)),
 		}
-	})
+	}),
+		all(inputIn("internal"), version(unix.NFPROTO_IPV6), address(unix.NFPROTO_IPV6, false, r0), protocolAndPort(r0+4), in("relayed6_at"), drop()),
+		all(inputIn("internal"), version(unix.NFPROTO_IPV6), protocolAndPort(r0), in("relayed6"), drop()))
 }
 
 func forwardRules() []rule {

@@ -36,7 +36,7 @@ var barredLink = map[string]map[string]string{
 // process that enters a container holds no parent side and no engine.
 var helperLinks = []string{
 	"golang.org/x/sys", "golang.org/x/net/dns/dnsmessage",
-	"berth/base", "berth/sys", "berth/runtime/initproc", "berth/runtime/reaper", "berth/runtime/caps", "berth/runtime/account", "berth/monitor", "berth/network/dhcp", "berth/network/names", "berth/rootless/hold",
+	"berth/base", "berth/sys", "berth/runtime/initproc", "berth/runtime/reaper", "berth/runtime/caps", "berth/runtime/account", "berth/monitor", "berth/network/dhcp", "berth/network/names", "berth/network/relay", "berth/rootless/hold",
 	"berth/cmd/berth-helper",
 }
 

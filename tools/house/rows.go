@@ -45,6 +45,7 @@ var secondDoors = []secondDoor{
 	{"monitor/serve", func(p place) bool { return p.room == "cmd/berth-helper" }},
 	{"network/dhcp", func(p place) bool { return p.room == "cmd/berth-helper" }},
 	{"network/names", func(p place) bool { return p.room == "cmd/berth-helper" }},
+	{"network/relay", func(p place) bool { return p.room == "cmd/berth-helper" }},
 	{"rootless/hold", func(p place) bool { return p.room == "cmd/berth-helper" }},
 	{"api/docker/wire", func(p place) bool { return p.room == "cli/docker" }},
 }

@@ -1,6 +1,6 @@
 // Package follow is the hidden words by which a container's monitor starts
 // berth: after the first process has ended, when a restart or a healthcheck
-// is due, after the resolver of names was lost, to compress an old log, to
+// is due, after the resolver of names was lost, when ports are to be relayed, to compress an old log, to
 // send a log elsewhere. Their answer is a line that the monitor understands. People do not
 // type them, and nothing happens if they do. Row 6.
 package follow
@@ -109,6 +109,26 @@ func (*Names) Run(ctx context.Context, c *command.Call, words []string) error {
 		return err
 	}
 	if err := engine.NamesDue(context.WithoutCancel(ctx), e, id); err != nil {
+		return err
+	}
+	answer(c.Out, nil)
+	return nil
+}
+
+// Relay is container-relay ID: a container's ports relayed to whom they are not led, as
+// somebody has come there or the relay was lost. It answers "end".
+type Relay struct{}
+
+// Flags has none.
+func (*Relay) Flags(*pflag.FlagSet) {}
+
+// Run does it.
+func (*Relay) Run(ctx context.Context, c *command.Call, words []string) error {
+	id, e, err := open(c, words)
+	if err != nil {
+		return err
+	}
+	if err := engine.RelayDue(context.WithoutCancel(ctx), e, id); err != nil {
 		return err
 	}
 	answer(c.Out, nil)

@@ -1,0 +1,47 @@
+package engine
+
+import (
+	"context"
+	"os"
+
+	"berth/container"
+	"berth/monitor"
+	"berth/network"
+)
+
+// Published ports of a container that has IPv4 alone are served at the host's IPv6
+// addresses by a relay, once somebody comes there: docs/journeys/packet.md.
+
+// awaitVisitors has a container's monitor wait for the first who comes to such a port; held
+// are the sockets of its ports. It ends the relay that there was.
+func awaitVisitors(e *Engine, id container.ID, held []*os.File, conn *monitor.Conn) error {
+	bell, err := network.Relay(e.Networks, id, held, nil)
+	if err != nil {
+		return err
+	}
+	if bell != nil {
+		defer bell.Close()
+	}
+	return monitor.Relay(conn, bell)
+}
+
+// RelayDue has ports relayed to a container: somebody has come to one, or the relay was
+// lost.
+func RelayDue(ctx context.Context, e *Engine, id container.ID) error {
+	return besideDue(ctx, e, id, func(_ int, conn *monitor.Conn) error {
+		held, err := conn.Held()
+		if err != nil {
+			return err
+		}
+		defer closeFiles(held)
+		beside, err := network.Relay(e.Networks, id, held, func() (*os.File, error) { return beginSibling(ctx, e, "relay") })
+		if err != nil || beside == nil {
+			return err
+		}
+		defer beside.Close()
+		if err := monitor.Relay(conn, beside); err != nil {
+			return err
+		}
+		return conn.Settle()
+	})
+}

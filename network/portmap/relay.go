@@ -1,0 +1,129 @@
+package portmap
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"berth/network/nft"
+	"berth/network/relay"
+)
+
+// relayed reports whether a program has to serve the port at the host's IPv6 addresses,
+// where the container has IPv4 alone.
+func (p Port) relayed() bool {
+	return p.Protocol != "sctp" && p.Host != 0 && (!p.Address.IsValid() || p.Address.Is6())
+}
+
+// Relayed are the ports for which a relay is needed, as the container's address is one
+// of IPv4 alone. There is none for more than are held by sockets.
+func Relayed(ports []Port, to Target) []Port {
+	if !to.IPv4.IsValid() || to.IPv6.IsValid() {
+		return nil
+	}
+	var list []Port
+	total := 0
+	for _, p := range ports {
+		if p.Host != 0 {
+			total += int(max(p.Count, 1))
+		}
+		if p.relayed() {
+			list = append(list, p)
+		}
+	}
+	if total > MaxHeld {
+		return nil
+	}
+	return list
+}
+
+// Guards are what the firewall is to know of relayed ports.
+func Guards(relayed []Port) (list []nft.Relayed) {
+	for _, p := range relayed {
+		for i := range max(p.Count, 1) {
+			g := nft.Relayed{Protocol: protocolNumber(p.Protocol), Port: p.Host + i}
+			if p.Address.IsValid() && !p.Address.IsUnspecified() {
+				g.At = p.Address
+			}
+			list = append(list, g)
+		}
+	}
+	return list
+}
+
+// Doors are the sockets of relayed ports, with where they lead: all of held that are
+// bound to one of them. Where the host has no IPv6 there are none.
+func Doors(relayed []Port, to netip.Addr, held []*os.File) (doors []relay.Door, sockets []*os.File, err error) {
+	for _, f := range held {
+		at, has := nameOf(int(f.Fd()))
+		if !has || !at.Addr().Is6() {
+			continue
+		}
+		number, err := unix.GetsockoptInt(int(f.Fd()), unix.SOL_SOCKET, unix.SO_PROTOCOL)
+		if err != nil {
+			return nil, nil, os.NewSyscallError("getsockopt", err)
+		}
+		for _, p := range relayed {
+			same := p.Address == at.Addr() || !p.Address.IsValid() && at.Addr().IsUnspecified()
+			if !same || int(protocolNumber(p.Protocol)) != number || at.Port() < p.Host || at.Port() > p.last() {
+				continue
+			}
+			doors = append(doors, relay.Door{To: to.As4(), Port: p.Container + at.Port() - p.Host, Datagrams: p.Protocol == "udp"})
+			sockets = append(sockets, f)
+			break
+		}
+	}
+	return doors, sockets, nil
+}
+
+// backlog is how many connections wait for a relay.
+const backlog = 1024
+
+// Listen has those of a container's sockets that are doors listen, and no others.
+func Listen(doors []relay.Door, sockets, held []*os.File) error {
+	for _, f := range held {
+		fd := int(f.Fd())
+		if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 || slices.Contains(sockets, f) {
+			continue
+		}
+		_ = unix.Shutdown(fd, unix.SHUT_RDWR) // it stays bound
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
+	}
+	for i, f := range sockets {
+		if doors[i].Datagrams {
+			continue
+		}
+		// What remains of its connections would keep the port from the container's next
+		// run; while it listens, nobody shares the port for that.
+		if err := unix.SetsockoptInt(int(f.Fd()), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+		if err := unix.Listen(int(f.Fd()), backlog); err != nil {
+			at, _ := nameOf(int(f.Fd()))
+			return fmt.Errorf("listen tcp %s: %w", at, err)
+		}
+	}
+	return nil
+}
+
+// Bell is a file that is readable while somebody waits at one of the sockets; waiting
+// says whether one does now. It rings as long as anybody has the sockets open.
+func Bell(sockets []*os.File) (bell *os.File, waiting bool, err error) {
+	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, false, os.NewSyscallError("epoll_create1", err)
+	}
+	bell = os.NewFile(uintptr(ep), "bell")
+	for _, f := range sockets {
+		fd := int(f.Fd())
+		if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)}); err != nil {
+			bell.Close()
+			return nil, false, os.NewSyscallError("epoll_ctl", err)
+		}
+	}
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(ep), Events: unix.POLLIN}}, 0)
+	return bell, err == nil && n > 0, nil
+}

@@ -1,0 +1,55 @@
+package confine
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// nobody owns no file and may read those of everybody.
+const nobody = 65534
+
+// Nobody gives up who the process is, where it is root, and all rights: for a helper that
+// lives on and reads what others send. Nobody of that user may trace it either.
+func Nobody() error {
+	if os.Geteuid() == 0 {
+		if err := syscall.Setgroups(nil); err != nil {
+			return os.NewSyscallError("setgroups", err)
+		}
+		if err := syscall.Setresgid(nobody, nobody, nobody); err != nil {
+			return os.NewSyscallError("setresgid", err)
+		}
+		if err := syscall.Setresuid(nobody, nobody, nobody); err != nil {
+			return os.NewSyscallError("setresuid", err)
+		}
+	}
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return os.NewSyscallError("prctl", err)
+	}
+	return KeepCaps(AllThreads, 0)
+}
+
+// Bounds are limits of the whole process, each as low as it is already or lower.
+type Bounds struct {
+	Files uint64 // open at once
+	Data  uint64 // bytes; Go's own limit, in its environment, is far lower
+}
+
+// Bind sets them. No file is written, and none is left of a crash.
+func (b Bounds) Bind() error {
+	for _, l := range [...]struct {
+		what  int
+		limit uint64
+	}{{unix.RLIMIT_NOFILE, b.Files}, {unix.RLIMIT_DATA, b.Data}, {unix.RLIMIT_FSIZE, 0}, {unix.RLIMIT_CORE, 0}} {
+		var now unix.Rlimit
+		if err := unix.Getrlimit(l.what, &now); err != nil {
+			return os.NewSyscallError("getrlimit", err)
+		}
+		n := min(l.limit, now.Max)
+		if err := unix.Setrlimit(l.what, &unix.Rlimit{Cur: n, Max: n}); err != nil {
+			return os.NewSyscallError("setrlimit", err)
+		}
+	}
+	return nil
+}
