@@ -29,7 +29,8 @@ type Request struct {
 
 // Endpoint is one network that a container wants to be on. The one with the highest
 // Priority that has a gateway gives the default route, of several the first by
-// name, each family of addresses for itself; published ports lead to it.
+// name, each family of addresses for itself; published ports lead to it. An internal
+// network does so only for who is on no other.
 type Endpoint struct {
 	Network   string // name, id or unique beginning of an id
 	IPv4      netip.Addr

@@ -195,16 +195,18 @@ func (s *builder) endpoints(c *netlink.Conn, e *endpointFile, r Request, old, ke
 	return lives, nil
 }
 
-// lead decides which endpoints give the default routes.
+// lead decides which endpoints give the default routes: internal networks only if all
+// are internal, as with Docker.
 func (e *endpointFile) lead() {
 	if len(e.Endpoints) == 0 {
 		return
 	}
+	closed := !slices.ContainsFunc(e.Endpoints, func(a Attached) bool { return !a.Internal })
 	best := func(has func(*Attached) bool) *Attached {
 		var first *Attached
 		for i := range e.Endpoints {
 			a := &e.Endpoints[i]
-			if has(a) && (first == nil || a.Priority > first.Priority || a.Priority == first.Priority && a.Network < first.Network) {
+			if has(a) && a.Internal == closed && (first == nil || a.Priority > first.Priority || a.Priority == first.Priority && a.Network < first.Network) {
 				first = a
 			}
 		}

@@ -83,9 +83,13 @@ func (n *Network) Given(sub Subnet) bool {
 	return n.mode(v6) != modeIsolated && (v6 || !flag(n.Options, optionNoAddress4, false))
 }
 
-// Leads reports whether containers get a default route by a subnet.
+// Leads reports whether containers get a default route by a subnet. By that of an internal
+// bridge they reach the host at all its addresses, as with Docker, and nothing else.
 func (n *Network) Leads(sub Subnet) bool {
-	return !n.Internal && !flag(n.Options, optionNoDefault, false)
+	if n.Internal && (n.Driver != "bridge" || n.Unmanaged() || !n.Given(sub)) {
+		return false
+	}
+	return !flag(n.Options, optionNoDefault, false)
 }
 
 // Ways says how published ports lead to one family of an endpoint.

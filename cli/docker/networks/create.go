@@ -81,6 +81,9 @@ func (v *Create) request(podman bool, words []string) (Network, error) {
 	if podman {
 		n.Options = dockerOptions(n.Driver, n.Options)
 		n.DefaultParent = true
+		if n.Internal && n.Driver == "bridge" {
+			n.Options = withOption(n.Options, noRoute, "true") // with docker it leads to the host
+		}
 	}
 	if v.device != "" {
 		n.Options = withOption(n.Options, deviceOption(n.Driver), v.device)
@@ -93,6 +96,9 @@ func (v *Create) request(podman bool, words []string) (Network, error) {
 	n.Subnets, err = v.plan()
 	return n, err
 }
+
+// noRoute is podman's option for a network by which no default route leads.
+const noRoute = "no_default_route"
 
 // deviceOption is the option that names a network's device on the host.
 func deviceOption(driver string) string {
@@ -143,7 +149,7 @@ func podmanOptions(n *Network) map[string]string {
 				k = podman
 			}
 		}
-		if k != deviceOption(n.Driver) {
+		if k != deviceOption(n.Driver) && (k != noRoute || !n.Internal) {
 			out[k] = value
 		}
 	}

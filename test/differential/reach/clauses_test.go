@@ -13,7 +13,7 @@ type clause struct {
 	family     string   // 6: of IPv6 alone
 }
 
-// Of the first two the house has decided; the others ask for what is not there yet.
+// The house has decided of each.
 var clauses = []clause{
 	{
 		mark: "(a)", says: "a container's address is not reached from outside, at a published port either; dockerd lets published ports in, and all where the host was a router of IPv4",
@@ -25,19 +25,16 @@ var clauses = []clause{
 		rows: slices.Concat(keys("host's loopback, 8080 (web)", "neighbour"), keys("host's loopback, 8081 (web)", "neighbour")),
 	},
 	{
-		mark: "(c)", says: "not served yet: a port of a container without IPv6, at the host's IPv6 addresses; with dockerd it is its proxy that answers there",
-		rows:   slices.Concat(keys("host, 8001 (first)", "peer", "host", "neighbour", "far", "side"), keys("host's loopback, 8001 (first)", "host")),
+		mark: "(c)", says: "from an internal network nothing comes to published ports; dockerd's proxy takes it where no rule does",
+		rows:   slices.Concat(keys("host, 8001 (first)", "inner2"), keys("host by its address on network inside, 8001 (first)", "inner2")),
 		family: "6",
 	},
 	{
-		mark: "(d)", says: "an internal network gives no default route; who adds one reaches what dockerd lets in",
-		rows: keys("host", "inner2"),
-	},
-	{
-		mark: "(e)", says: "not served yet: a relay, as dockerd's proxy is one, by which containers' way to published ports goes past what drops all that is forwarded",
+		mark: "(d)", says: "what iptables-legacy drops stays dropped, and containers' way to published ports is forwarded; dockerd's proxy takes it",
 		rows: slices.Concat(keys("host, 8001 (first)", "first", "second", "peer"), keys("host, 8080 (web)", "web", "peer", "second", "other"),
 			keys("host's second address, 8080 (web)", "web", "peer"), keys("host by its address on network one, 8080 (web)", "web", "peer", "other"),
 			keys("host by its address on the default bridge, 8080 (web)", "peer", "second"),
+			keys("host by its address on network inside, 8001 (first)", "peer"),
 			keys("host's second address, 8082 (web)", "web", "peer", "second", "other"), keys("host, 8083 (other)", "other", "peer")),
 		scenario: "legacy",
 	},

@@ -75,7 +75,8 @@ var networks = []struct {
 // Those of the default bridge come first and in order, which gives them their
 // addresses.
 var containers = []container{
-	{"first", "bridge", "172.17.0.2", "", []string{"8001:80"}, "on the default bridge, which has no IPv6; publishes 8001"},
+	{"first", "bridge", "172.17.0.2", "", []string{"8001:80", "[::1]:8011:80", "[" + host2V6 + "]:8012:80"},
+		"on the default bridge, which has no IPv6; publishes 8001, 8011 on ::1, 8012 on the host's second address of IPv6"},
 	{"second", "bridge", "172.17.0.3", "", nil, "on the default bridge"},
 	{"web", "one", "172.30.1.10", "fd00:30:1::10", []string{"8080:80", "127.0.0.1:8081:80", "[::1]:8081:80", host2V4 + ":8082:80", "[" + host2V6 + "]:8082:80"},
 		"on network one; publishes 8080, 8081 on 127.0.0.1 and ::1, 8082 on the host's second address"},
@@ -83,8 +84,7 @@ var containers = []container{
 	{"rogue", "one", "172.30.1.12", "fd00:30:1::12", nil, "on network one; sends what is for 127.0.0.0/8 and ::1 to its gateway"},
 	{"other", "two", "172.30.2.10", "fd00:30:2::10", []string{"8083:80"}, "on network two; publishes 8083"},
 	{"inner", "inside", "172.30.3.10", "fd00:30:3::10", []string{"8084:80"}, "on the internal network inside; publishes 8084"},
-	{"inner2", "inside", "172.30.3.11", "fd00:30:3::11", nil, "on the internal network inside"},
-	{"escape", "inside", "172.30.3.12", "fd00:30:3::12", nil, "on the internal network inside, with a default route by its gateway that somebody added"},
+	{"inner2", "inside", "172.30.3.11", "fd00:30:3::11", nil, "on the internal network inside, whose default route leads to the host"},
 	{"nowhere", "none", "", "", nil, "with --network none"},
 	{"shared", "host", "", "", nil, "with --network host"},
 }
@@ -123,22 +123,27 @@ func makeRows() (list []row) {
 	// Directly.
 	direct("first", "second", "peer", "host", "neighbour", "far", "side")
 	direct("second", "first", "host", "neighbour")
-	direct("web", "web", "peer", "second", "other", "inner2", "escape", "host", "neighbour", "far", "side")
+	direct("web", "web", "peer", "second", "other", "inner2", "host", "neighbour", "far", "side")
 	direct("peer", "web", "neighbour", "far", "side")
 	direct("other", "peer", "second", "host", "neighbour", "far")
 	direct("inner", "inner2", "peer", "second", "host", "neighbour", "far")
-	list = append(list, row{"", "neighbour", neighbourV4, neighbourV6, portService, "neighbour"}.by("second", "peer", "inner2", "escape", "nowhere", "shared")...)
-	list = append(list, row{"", "far", farV4, farV6, portService, "far"}.by("second", "peer", "inner2", "escape", "nowhere", "shared")...)
-	list = append(list, row{"", "side", sideV4, sideV6, portService, "side"}.by("peer", "escape")...)
+	list = append(list, row{"", "neighbour", neighbourV4, neighbourV6, portService, "neighbour"}.by("second", "peer", "inner2", "nowhere", "shared")...)
+	list = append(list, row{"", "far", farV4, farV6, portService, "far"}.by("second", "peer", "inner2", "nowhere", "shared")...)
+	list = append(list, row{"", "side", sideV4, sideV6, portService, "side"}.by("peer", "inner2")...)
 	// The host's own services.
-	list = append(list, row{"", "host", hostV4, hostV6, portService, "host"}.by("second", "peer", "inner2", "escape", "nowhere", "neighbour", "far", "side")...)
-	list = append(list, row{"", "host by its address on network one", gateway1V4, gateway1V6, portService, "host"}.by("peer", "second", "other", "escape", "neighbour", "far")...)
+	list = append(list, row{"", "host", hostV4, hostV6, portService, "host"}.by("second", "peer", "inner2", "nowhere", "neighbour", "far", "side")...)
+	list = append(list, row{"", "host by its address on network one", gateway1V4, gateway1V6, portService, "host"}.by("peer", "second", "other", "inner2", "neighbour", "far")...)
 	list = append(list, row{"", "host by its address on network inside", gateway3V4, gateway3V6, portService, "host"}.by("inner2", "peer", "neighbour")...)
 	list = append(list, row{"", "host's loopback", "127.0.0.1", "::1", portLoopback, "loopback"}.by("shared", "rogue", "neighbour")...)
 	list = append(list, row{"", "shared", hostV4, hostV6, portShared, "shared"}.by("peer", "neighbour", "far")...)
 	// Published ports.
-	published("host", hostV4, hostV6, 8001, "first", "first", "second", "peer", "host", "neighbour", "far", "side")
-	published("host", hostV4, hostV6, 8080, "web", append([]string{"web", "peer", "second", "other", "inner2", "escape", "nowhere", "host"}, outside...)...)
+	published("host", hostV4, hostV6, 8001, "first", "first", "second", "peer", "inner2", "host", "neighbour", "far", "side")
+	published("host by its address on network inside", gateway3V4, gateway3V6, 8001, "first", "inner2", "peer")
+	published("host's loopback", "127.0.0.1", "::1", 8011, "first", "host", "neighbour")
+	published("host", hostV4, hostV6, 8011, "first", "peer", "host", "neighbour")
+	published("host's second address", host2V4, host2V6, 8012, "first", "peer", "host", "neighbour")
+	published("host", hostV4, hostV6, 8012, "first", "peer", "host", "neighbour")
+	published("host", hostV4, hostV6, 8080, "web", append([]string{"web", "peer", "second", "other", "inner2", "nowhere", "host"}, outside...)...)
 	published("host's second address", host2V4, host2V6, 8080, "web", "web", "peer", "host", "neighbour", "far")
 	published("host by its address on network one", gateway1V4, gateway1V6, 8080, "web", "web", "peer", "other", "host", "neighbour", "far")
 	published("host by its address on the default bridge", gatewayV4, "", 8080, "web", "peer", "second", "host")

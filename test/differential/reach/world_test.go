@@ -161,7 +161,6 @@ func (w *world) populate(e engine, few bool) {
 		return
 	}
 	w.astray(w.at["rogue"], gateway1V4, gateway1V6)
-	w.lines(w.at["escape"], "ip -4 route replace default via "+gateway3V4, "ip -6 route replace default via "+gateway3V6)
 }
 
 // has reports whether who a row is about is there.
