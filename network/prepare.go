@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -15,6 +17,7 @@ import (
 	"berth/base/fault"
 	"berth/base/ids"
 	"berth/base/undo"
+	"berth/network/bridge"
 	"berth/network/conntrack"
 	"berth/network/option"
 	"berth/network/portmap"
@@ -161,6 +164,11 @@ func (s *builder) endpoints(c *netlink.Conn, e *endpointFile, r Request, old, ke
 			return nil, fault.New(fault.Invalid, "connect to network %s: it is named twice", n.Name)
 		}
 		lives = append(lives, l)
+		if keep.on(n.ID) == nil {
+			if err := s.room(c, l); err != nil {
+				return nil, fmt.Errorf("network %s: %w", n.Name, err)
+			}
+		}
 		if has := keep.on(n.ID); has != nil {
 			same := *has
 			same.Default, same.Default6, same.Priority = false, false, want.Priority
@@ -221,6 +229,27 @@ func (e *endpointFile) lead() {
 		v4 = cmp.Or(v6, best(func(*Attached) bool { return true }))
 	}
 	v4.Default = true
+}
+
+// nearFull is from how many containers on a bridge its ports are counted before one comes.
+const nearFull = 900
+
+// room refuses one container more on a bridge whose ports are used up, before anything is
+// made for it.
+func (s *builder) room(c *netlink.Conn, l *live) error {
+	if !l.bridged() {
+		return nil
+	}
+	if !l.Foreign { // there may be anybody's ports on one of the administrator's
+		on, err := os.ReadDir(filepath.Join(s.files.Run, "addresses", l.Network.ID))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if len(on) < nearFull {
+			return nil
+		}
+	}
+	return bridge.Room(c, l.Network.Device)
 }
 
 // network finds a network that containers can be connected to, and makes it.

@@ -84,6 +84,32 @@ func Connect(c *netlink.Conn, p Port, namespace *os.File) error {
 	return limit(c, p)
 }
 
+// Room refuses one port more of a bridge that has all it can have: kind Unavailable.
+func Room(c *netlink.Conn, name string) error {
+	b, err := Find(c, name)
+	if err != nil || b == nil {
+		return err
+	}
+	links, err := c.Links()
+	if err != nil {
+		return err
+	}
+	ports := 0
+	for _, l := range links {
+		if l.Master == b.Index {
+			ports++
+		}
+	}
+	if ports >= maxPorts {
+		return full(name)
+	}
+	return nil
+}
+
+func full(name string) error {
+	return fault.New(fault.Unavailable, "connect to bridge %s: it has %d ports, more the kernel does not give; make another network for more containers", name, maxPorts)
+}
+
 func pair(c *netlink.Conn, p Port, namespace *os.File) error {
 	b, err := Find(c, p.Bridge)
 	if err != nil {
@@ -123,7 +149,7 @@ func pair(c *netlink.Conn, p Port, namespace *os.File) error {
 		switch {
 		case e == nil || i == 1: // a kernel without IPv6
 		case i == 0 && errors.Is(e, unix.EXFULL):
-			return fault.New(fault.Unavailable, "connect to bridge %s: it has %d ports, more the kernel does not give: %w", p.Bridge, maxPorts, e)
+			return full(p.Bridge)
 		case i == 0 && errors.Is(e, unix.EOPNOTSUPP):
 			return fault.New(fault.Unsupported, "make veth pair %s: this kernel has no veth: %w", p.Device, e)
 		default:
