@@ -47,6 +47,10 @@ func startBerth(w *world) engine {
 	w.t.Cleanup(func() {
 		w.host.Do(func() { _, err = b.Empty() })
 		leave(b.Run)
+		// A monitor that ends may begin one more.
+		for begin := time.Now(); os.RemoveAll(b.Root()) != nil && time.Since(begin) < 20*time.Second; {
+			time.Sleep(50 * time.Millisecond)
+		}
 		if err := errors.Join(err, b.Remove()); err != nil {
 			w.t.Error(err)
 		}
