@@ -82,6 +82,21 @@ func Doors(relayed []Port, to netip.Addr, held []*os.File) (doors []relay.Door, 
 // backlog is how many connections wait for a relay.
 const backlog = 1024
 
+// onlyIPv6 lets a socket hear nothing that came by IPv4: one for all addresses of the
+// host is of both families, and by IPv4 only the firewall leads to the container, or
+// says that somebody is not to come there. It is a filter of socket(7), SO_ATTACH_FILTER.
+func onlyIPv6(fd int) error {
+	const protocolOf = 0xfffff000 // SKF_AD_OFF + SKF_AD_PROTOCOL
+	prog := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: protocolOf},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: unix.ETH_P_IPV6},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0xffffffff},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+	}
+	f := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
+	return os.NewSyscallError("setsockopt", unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &f))
+}
+
 // Listen has those of a container's sockets that are doors listen, and no others.
 func Listen(doors []relay.Door, sockets, held []*os.File) error {
 	for _, f := range held {
@@ -93,6 +108,9 @@ func Listen(doors []relay.Door, sockets, held []*os.File) error {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
 	}
 	for i, f := range sockets {
+		if err := onlyIPv6(int(f.Fd())); err != nil {
+			return err
+		}
 		if doors[i].Datagrams {
 			continue
 		}

@@ -66,10 +66,13 @@ func (s *server) serveUDP(d *door) {
 	}
 }
 
+// mapped is how an address of IPv4 begins on a socket of IPv6 (RFC 4291, 2.5.5.2).
+var mapped = [12]byte{10: 0xff, 11: 0xff}
+
 // peerOf reads who sent, and where to.
 func peerOf(d *door, from unix.Sockaddr, oob []byte) (p peer, ok bool) {
 	a, ok := from.(*unix.SockaddrInet6)
-	if !ok {
+	if !ok || [12]byte(a.Addr[:12]) == mapped { // it came before the door was closed to IPv4
 		return p, false
 	}
 	list, err := unix.ParseSocketControlMessage(oob)
