@@ -102,7 +102,7 @@ func (s *Store) begin() error {
 			return err
 		}
 	}
-	if err := dropUnmarked(filepath.Dir(s.kept())); err != nil {
+	if err := dropStaged(filepath.Dir(s.kept())); err != nil {
 		return err
 	}
 	// A full disk is no reason to open nothing: the next Open tries again.
@@ -125,7 +125,7 @@ func putInOrder(s *Store) error {
 	if _, err := s.names.tidyNames(true); err != nil {
 		return fmt.Errorf("put the names of containers in order: %w", err)
 	}
-	if err := s.dropStaged(); err != nil {
+	if err := dropStaged(s.kept()); err != nil {
 		return err
 	}
 	return mark(s.disk, s.running(), s.opts.Root)
@@ -163,23 +163,6 @@ func elsewhere(s *disk) error {
 // mark writes the boot file in dir, which names a folder.
 func mark(s *disk, dir, path string) error {
 	return atomicfile.Write(filepath.Join(dir, bootFile), []byte(s.boot+" "+path+"\n"), 0o600)
-}
-
-// dropUnmarked removes the boot files that killed ones were writing in dir.
-func dropUnmarked(dir string) error {
-	names, err := atomicfile.Names(dir)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if !atomicfile.IsStaged(name) {
-			continue
-		}
-		if err := os.Remove(filepath.Join(dir, name)); err != nil && !gone(err) {
-			return fmt.Errorf("remove what a killed command left: %w", err)
-		}
-	}
-	return nil
 }
 
 // marked reads the folder that a boot file names, "" if it is of another boot.
@@ -223,18 +206,20 @@ func empty(dir string) error {
 	return nil
 }
 
-// hidden marks folders that are being made or removed.
+// hidden marks folders that are being made or removed, and files that are being written
+// (base/atomicfile).
 const hidden = ".stage-"
 
-// dropStaged removes what a killed create or remove left. Nobody else is at work.
-func (s *Store) dropStaged() error {
-	entries, err := os.ReadDir(s.kept())
+// dropStaged removes what a killed create, remove or mark left in a folder. Nobody else is
+// at work.
+func dropStaged(dir string) error {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), hidden) {
-			if err := os.RemoveAll(filepath.Join(s.kept(), e.Name())); err != nil {
+			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}
 		}
