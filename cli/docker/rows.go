@@ -235,8 +235,8 @@ func hidden() []*command.Entry {
 		{Path: engine.ExitedWord, Use: "ID", Short: "What follows the end of a container", Hidden: true, Words: exactly(1), New: func() command.Verb { return new(follow.Exited) }},
 		{Path: engine.AgainWord, Use: "ID", Short: "Start a container again as its restart policy wants", Hidden: true, Words: exactly(1), New: func() command.Verb { return new(follow.Again) }},
 		{Path: engine.HealthWord, Use: "ID", Short: "Run a container's healthcheck once", Hidden: true, Words: exactly(1), New: func() command.Verb { return new(follow.Health) }},
-		{Path: engine.RelayWord, Use: "ID", Short: "Have a container's ports relayed", Hidden: true, Words: exactly(1), New: func() command.Verb { return new(follow.Relay) }},
-		{Path: engine.NamesWord, Use: "ID", Short: "Have a container's names resolved again", Hidden: true, Words: exactly(1), New: func() command.Verb { return new(follow.Names) }},
+		{Path: engine.RelayWord, Use: "ID", Short: "Have a container's ports relayed", Hidden: true, Words: exactly(1), New: func() command.Verb { return &follow.Beside{Due: engine.RelayDue} }},
+		{Path: engine.NamesWord, Use: "ID", Short: "Have a container's names resolved again", Hidden: true, Words: exactly(1), New: func() command.Verb { return &follow.Beside{Due: engine.NamesDue} }},
 		{Path: engine.SendWord, Use: "", Short: "Send a container's output from standard input to its log driver", Hidden: true, Words: exactly(0), New: func() command.Verb { return new(follow.Send) }},
 		{Path: engine.CompressWord, Use: "", Short: "Compress a log from standard input", Hidden: true, Words: exactly(0), New: func() command.Verb { return new(follow.Compress) }},
 	}

@@ -95,40 +95,23 @@ func (*Health) Run(ctx context.Context, c *command.Call, words []string) error {
 	return nil
 }
 
-// Names is container-names ID: a container's names resolved again after the resolver
-// was lost. It answers "end".
-type Names struct{}
-
-// Flags has none.
-func (*Names) Flags(*pflag.FlagSet) {}
-
-// Run does it.
-func (*Names) Run(ctx context.Context, c *command.Call, words []string) error {
-	id, e, err := open(c, words)
-	if err != nil {
-		return err
-	}
-	if err := engine.NamesDue(context.WithoutCancel(ctx), e, id); err != nil {
-		return err
-	}
-	answer(c.Out, nil)
-	return nil
+// Beside is container-names ID and container-relay ID: what serves a container from outside
+// of it is there again, after it was lost, or as somebody has come to be served. It
+// answers "end".
+type Beside struct {
+	Due func(context.Context, *engine.Engine, ids.ID) error
 }
 
-// Relay is container-relay ID: a container's ports relayed to whom they are not led, as
-// somebody has come there or the relay was lost. It answers "end".
-type Relay struct{}
-
 // Flags has none.
-func (*Relay) Flags(*pflag.FlagSet) {}
+func (*Beside) Flags(*pflag.FlagSet) {}
 
 // Run does it.
-func (*Relay) Run(ctx context.Context, c *command.Call, words []string) error {
+func (v *Beside) Run(ctx context.Context, c *command.Call, words []string) error {
 	id, e, err := open(c, words)
 	if err != nil {
 		return err
 	}
-	if err := engine.RelayDue(context.WithoutCancel(ctx), e, id); err != nil {
+	if err := v.Due(context.WithoutCancel(ctx), e, id); err != nil {
 		return err
 	}
 	answer(c.Out, nil)
