@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"berth/sys/accept"
 )
 
 // Limits of one container.
@@ -165,20 +167,10 @@ func (r *resolver) serveTCP(s *sandbox) {
 		return
 	}
 	for {
-		fd := -1
-		var failed error
-		err := c.Read(func(l uintptr) bool {
-			fd, _, failed = unix.Accept4(int(l), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-			return failed != unix.EAGAIN && failed != unix.EINTR
-		})
-		if err != nil {
-			return // it was closed
+		f, open := accept.Next(c)
+		if !open {
+			return
 		}
-		if failed != nil {
-			time.Sleep(10 * time.Millisecond) // no descriptors, or a client that is gone
-			continue
-		}
-		f := os.NewFile(uintptr(fd), "client")
 		if !s.join(f) {
 			f.Close()
 			continue

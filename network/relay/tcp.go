@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"berth/sys/accept"
 )
 
 const (
@@ -28,22 +30,12 @@ func (s *server) serveTCP(d *door) {
 	}
 	for {
 		s.slots <- struct{}{}
-		fd := -1
-		var failed error
-		err := c.Read(func(l uintptr) bool {
-			fd, _, failed = unix.Accept4(int(l), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-			return failed != unix.EAGAIN && failed != unix.EINTR
-		})
-		if err != nil {
-			return // it was closed
-		}
-		if failed != nil {
-			<-s.slots
-			time.Sleep(10 * time.Millisecond) // no descriptors, or a client that is gone
-			continue
+		client, open := accept.Next(c)
+		if !open {
+			return
 		}
 		go func() {
-			carry(os.NewFile(uintptr(fd), "client"), &d.to)
+			carry(client, &d.to)
 			<-s.slots
 		}()
 	}
