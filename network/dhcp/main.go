@@ -166,13 +166,8 @@ func confined() error {
 	if _, err := confine.Restrict(confine.AllThreads, &confine.Files{}); err != nil && !errors.Is(err, unix.ENOSYS) && !errors.Is(err, unix.EOPNOTSUPP) {
 		return err
 	}
-	for _, l := range []struct {
-		what int
-		n    uint64
-	}{{unix.RLIMIT_NOFILE, 2}, {unix.RLIMIT_FSIZE, 0}, {unix.RLIMIT_CORE, 0}} { // 2: as many as poll(2) is asked about
-		if err := unix.Setrlimit(l.what, &unix.Rlimit{Cur: l.n, Max: l.n}); err != nil {
-			return os.NewSyscallError("setrlimit", err)
-		}
+	if err := (confine.Bounds{Files: 2}).Bind(); err != nil { // as many as poll(2) is asked about
+		return err
 	}
 	return confine.Worker(1 << unix.CAP_NET_ADMIN)
 }

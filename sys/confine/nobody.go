@@ -33,7 +33,7 @@ func Nobody() error {
 // Bounds are limits of the whole process, each as low as it is already or lower.
 type Bounds struct {
 	Files uint64 // open at once
-	Data  uint64 // bytes; Go's own limit, in its environment, is far lower
+	Data  uint64 // bytes, 0: as it is; Go's own limit, in its environment, is far lower
 }
 
 // Bind sets them. No file is written, and none is left of a crash.
@@ -42,6 +42,9 @@ func (b Bounds) Bind() error {
 		what  int
 		limit uint64
 	}{{unix.RLIMIT_NOFILE, b.Files}, {unix.RLIMIT_DATA, b.Data}, {unix.RLIMIT_FSIZE, 0}, {unix.RLIMIT_CORE, 0}} {
+		if l.what == unix.RLIMIT_DATA && l.limit == 0 {
+			continue
+		}
 		var now unix.Rlimit
 		if err := unix.Getrlimit(l.what, &now); err != nil {
 			return os.NewSyscallError("getrlimit", err)
