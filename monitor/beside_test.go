@@ -19,19 +19,25 @@ func pairOf(t *testing.T) (watched, held *os.File) {
 	return watched, held
 }
 
+// running starts a first process that ends when file stop comes; runs is how many lines "x"
+// are in the file count.
+func running(s *stand, count string) (runs func() int, exit func() *Exit) {
+	s.start()
+	exit = s.watch(s.conn, "")
+	s.first("while test ! -e " + s.cfg.Dir + "/stop; do sleep 0.01; done")
+	return func() int {
+		b, _ := os.ReadFile(count)
+		return len(b) / 2
+	}, exit
+}
+
 // A relay is started when the bell rings, at once for one that rings already; what was
 // watched before is told to end and waited for.
 func TestRelay(t *testing.T) {
 	s := newStand(t)
 	count := filepath.Join(s.cfg.Dir, "count")
 	s.cfg.Words.Relay = []string{"/bin/sh", "-c", "echo x >> " + count}
-	runs := func() int {
-		b, _ := os.ReadFile(count)
-		return len(b) / 2
-	}
-	s.start()
-	exit := s.watch(s.conn, "")
-	s.first("while test ! -e " + s.cfg.Dir + "/stop; do sleep 0.01; done")
+	runs, exit := running(s, count)
 	bell := func() (*os.File, int) {
 		fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
 		must(t, err)
@@ -95,13 +101,7 @@ func TestBeside(t *testing.T) {
 	s := newStand(t)
 	count := filepath.Join(s.cfg.Dir, "count")
 	s.cfg.Words.Beside = []string{"/bin/sh", "-c", "echo x >> " + count + "; test $(wc -l < " + count + ") -gt 2 || echo again 5"}
-	runs := func() int {
-		b, _ := os.ReadFile(count)
-		return len(b) / 2
-	}
-	s.start()
-	exit := s.watch(s.conn, "")
-	s.first("while test ! -e " + s.cfg.Dir + "/stop; do sleep 0.01; done")
+	runs, exit := running(s, count)
 	first, firstHeld := pairOf(t)
 	must(t, Beside(s.conn, first))
 	second, secondHeld := pairOf(t)

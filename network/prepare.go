@@ -164,16 +164,14 @@ func (s *builder) endpoints(c *netlink.Conn, e *endpointFile, r Request, old, ke
 			return nil, fault.New(fault.Invalid, "connect to network %s: it is named twice", n.Name)
 		}
 		lives = append(lives, l)
-		if keep.on(n.ID) == nil {
-			if err := s.room(c, l); err != nil {
-				return nil, fmt.Errorf("network %s: %w", n.Name, err)
-			}
-		}
 		if has := keep.on(n.ID); has != nil {
 			same := *has
 			same.Default, same.Default6, same.Priority = false, false, want.Priority
 			e.Endpoints = append(e.Endpoints, same)
 			continue
+		}
+		if err := s.room(c, l); err != nil {
+			return nil, fmt.Errorf("network %s: %w", n.Name, err)
 		}
 		o, err := option.ReadEndpoint(want.Options)
 		if err == nil {

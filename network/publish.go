@@ -43,8 +43,12 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 		}
 		places = append(places, j)
 	}
+	var wanted []Port
+	for _, j := range places {
+		wanted = append(wanted, ports[j])
+	}
 	if relays {
-		if err := relayable(e, ports, places); err != nil {
+		if err := relayable(e, wanted); err != nil {
 			return nil, err
 		}
 	}
@@ -60,10 +64,6 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 	others, err := s.others(kind, e.Container)
 	if err != nil {
 		return nil, err
-	}
-	var wanted []Port
-	for _, j := range places {
-		wanted = append(wanted, ports[j])
 	}
 	decided, files, err := portmap.Decide(wanted, others, r.Held)
 	if err != nil {
@@ -81,12 +81,12 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 
 // relayable refuses more ports at IPv6 addresses than a relay can serve: nobody would
 // find out why they are closed.
-func relayable(e *endpointFile, ports []Port, places []int) error {
-	total, named := 0, netip.Addr{}
-	for _, j := range places {
-		total += int(max(ports[j].Count, 1))
-		if ports[j].Address.Is6() {
-			named = ports[j].Address
+func relayable(e *endpointFile, ports []Port) error {
+	total := portmap.Count(ports)
+	var named netip.Addr
+	for _, p := range ports {
+		if p.Address.Is6() {
+			named = p.Address
 		}
 	}
 	if total <= portmap.MaxHeld || !named.IsValid() {
