@@ -164,7 +164,7 @@ func bindTo(dir int) error {
 	}
 	var f confine.Files
 	if dir >= 0 {
-		f.Paths = []confine.Path{{Dir: dir, Access: confine.Read | confine.Write | confine.Make | confine.Whiteouts}}
+		f.Paths = []confine.Path{{Dir: dir, Access: confine.Read | confine.Write | confine.Make | confine.Nodes}}
 	}
 	if _, err := confine.Restrict(confine.ThisThread, &f); err != nil {
 		return fmt.Errorf("confine a thread with Landlock: %w", err)

@@ -132,14 +132,11 @@ func (m *model) link(parts []string, base string, e entry) error {
 	if err != nil || len(target) == 0 {
 		return errModel
 	}
-	find := func() *node {
-		d, err := m.walk(target[:len(target)-1], false)
-		if err != nil {
-			return nil
-		}
-		return d.kids[target[len(target)-1]]
+	from, err := m.walk(target[:len(target)-1], false)
+	if err != nil {
+		return errModel
 	}
-	n := find()
+	n := from.kids[target[len(target)-1]]
 	if n == nil || n.kind == 'w' || n.kind == tar.TypeDir {
 		return errModel
 	}
@@ -147,9 +144,9 @@ func (m *model) link(parts []string, base string, e entry) error {
 	if err != nil {
 		return err
 	}
-	if d.kids[base] != n {
+	if old := d.kids[base]; old != n {
 		delete(d.kids, base)
-		if find() == nil {
+		if old.holds(from) { // what is replaced takes the target along
 			return errModel
 		}
 	}
@@ -174,6 +171,19 @@ func (m *model) link(parts []string, base string, e entry) error {
 		n.PAXRecords = merged
 	}
 	return nil
+}
+
+// holds reports whether n is the folder, or has it somewhere below.
+func (n *node) holds(folder *node) bool {
+	if n == nil || n == folder {
+		return n != nil
+	}
+	for _, kid := range n.kids {
+		if kid.holds(folder) {
+			return true
+		}
+	}
+	return false
 }
 
 // walk goes to a folder, over links, and makes what is missing if it may.

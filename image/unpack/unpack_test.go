@@ -183,6 +183,25 @@ func TestFirst(t *testing.T) {
 	}
 }
 
+// TestLinks: hard links to what only a host's process can make, and over the
+// symbolic link that their target is found by.
+func TestLinks(t *testing.T) {
+	w := startWorker(t, usual())
+	entries := []entry{symlink("b", ".."), file("a", "hello"), hardlink("b", "b/a/.")}
+	if isRoot() && !inUserns() {
+		entries = append(entries, mkdev("loop", tar.TypeBlock, 7, 3), hardlink("again", "loop"), mkdev("null", tar.TypeChar, 1, 3), hardlink("zero", "null"))
+	}
+	d := mustUnpack(t, w, makeTar(t, entries...))
+	for one, other := range map[string]string{"a": "b", "loop": "again", "null": "zero"} {
+		if len(entries) == 3 && one != "a" {
+			continue
+		}
+		if a, b := stat(t, d, one), stat(t, d, other); a.Ino != b.Ino || a.Nlink != 2 {
+			t.Errorf("%s and %s are not one: %+v %+v", one, other, a, b)
+		}
+	}
+}
+
 var children = map[string]func() int{}
 
 // PID is the process id of the maker that the next layer will get; it must

@@ -90,12 +90,12 @@ func (f *failure) Unwrap() error { return f.cause }
 type Access uint8
 
 const (
-	Read      Access = 1 << iota // read files, list folders
-	Write                        // write and truncate existing files
-	Make                         // make and remove files and folders, rename and link them
-	Execute                      // execute files
-	Devices                      // ioctl(2) on devices, make device nodes
-	Whiteouts                    // make character device nodes, as overlay's whiteouts are
+	Read    Access = 1 << iota // read files, list folders
+	Write                      // write and truncate existing files
+	Make                       // make and remove files and folders, rename and link them
+	Execute                    // execute files
+	Devices                    // ioctl(2) on devices, make device nodes
+	Nodes                      // make device nodes, as overlay's whiteouts are, and link them
 )
 
 // Path allows access to a file or folder.
@@ -138,7 +138,8 @@ const (
 		unix.LANDLOCK_ACCESS_FS_MAKE_DIR | unix.LANDLOCK_ACCESS_FS_MAKE_REG | unix.LANDLOCK_ACCESS_FS_MAKE_SOCK |
 		unix.LANDLOCK_ACCESS_FS_MAKE_FIFO | unix.LANDLOCK_ACCESS_FS_MAKE_SYM | unix.LANDLOCK_ACCESS_FS_REFER
 	fsExecute = unix.LANDLOCK_ACCESS_FS_EXECUTE
-	fsDevices = unix.LANDLOCK_ACCESS_FS_IOCTL_DEV | unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK
+	fsNodes   = unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK
+	fsDevices = unix.LANDLOCK_ACCESS_FS_IOCTL_DEV | fsNodes
 	fsAll     = fsRead | fsWrite | fsMake | fsExecute | fsDevices
 	// fsFile are the rights that a rule on something else than a folder may have.
 	fsFile = unix.LANDLOCK_ACCESS_FS_READ_FILE | fsWrite | fsExecute | unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
@@ -150,7 +151,7 @@ func (a Access) rights() (fs uint64) {
 		fs uint64
 	}{
 		{Read, fsRead}, {Write, fsWrite}, {Make, fsMake}, {Execute, fsExecute}, {Devices, fsDevices},
-		{Whiteouts, unix.LANDLOCK_ACCESS_FS_MAKE_CHAR},
+		{Nodes, fsNodes},
 	} {
 		if a&r.a != 0 {
 			fs |= r.fs
