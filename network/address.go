@@ -37,7 +37,7 @@ func (s *boot) address(owner string, a *Attached, l *live, want Endpoint, old *e
 			return fmt.Errorf("network %s: %w", a.Network, err)
 		}
 		whole := netip.PrefixFrom(ip, sub.Prefix.Bits())
-		gateway := sub.Gateway
+		gateway := sub.Router()
 		if !l.Network.Leads(sub) || a.Way != nil && a.Way.Routed() {
 			gateway = netip.Addr{}
 		}

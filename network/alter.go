@@ -106,7 +106,7 @@ func (a *altering) unsure() bool { return len(a.old.Was) > 0 }
 // decide finds out what the container is to have, and reserves addresses.
 func (a *altering) decide() (err error) {
 	a.now = &endpointFile{Version: endpointVersion, Boot: a.s.files.Boot, Container: a.old.Container, Name: a.r.Name, State: stateUp,
-		Naming: a.r.Naming, Resolver: a.old.Resolver}
+		Naming: a.r.Naming, NoRelay: a.old.NoRelay, Resolver: a.old.Resolver}
 	a.lives, err = a.s.endpoints(a.c, a.now, a.r, a.old, a.old)
 	a.u.Push("give addresses back", func() error { return a.s.giveBack(a.now, a.old) })
 	if err != nil {

@@ -33,6 +33,7 @@ type endpointFile struct {
 	Endpoints []Attached `json:"endpoints"`
 	Ports     []Port     `json:"ports,omitempty"`
 	Naming    Naming     `json:"naming,omitzero"`
+	NoRelay   bool       `json:"noRelay,omitempty"` // userland-proxy=false, when it was started
 	// Resolver is the network whose resolver serves the container, "" none.
 	Resolver string `json:"resolver,omitempty"`
 	// Was is what it had before changes that are not confirmed, the oldest first: of

@@ -267,3 +267,47 @@ func TestSettings(t *testing.T) {
 	}
 	w.s = other
 }
+
+// TestDefaultBridgeIPv6: the default bridge has IPv6 as daemon.json says, from the pools or
+// of its own without a subnet, and containers go out by the gateway that is named.
+func TestDefaultBridgeIPv6(t *testing.T) {
+	w := newWorld(t, Settings{IPv6: true})
+	host(t, "ip address add 2001:db8::2/64 dev eth0 nodad")
+	w.in(w.outside, "ip address add 2001:db8::1/64 dev eth0 nodad")
+	a := w.run(Request{Publish: []Port{{Protocol: "tcp", Host: 8080, Container: 80, Count: 1}}})
+	end := a.a.Endpoints[0]
+	if end.IPv6.Bits() != 64 || !end.IPv6.Addr().IsPrivate() || end.Gateway6 != end.IPv6.Masked().Addr().Next() {
+		t.Errorf("%+v", end)
+	}
+	w.serve(a.Namespace, "tcp6", ":80")
+	w.reach(w.outside, "tcp6", "[2001:db8::2]:8080", "2001:db8::1")
+	w.serve(w.outside, "tcp6", "[2001:db8::1]:81")
+	w.reach(a.Namespace, "tcp6", "[2001:db8::1]:81", "2001:db8::2")
+
+	if err := w.s.TearDown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	w.s = w.open(Settings{
+		Address: netip.MustParsePrefix("10.8.0.1/24"), Gateway: netip.MustParseAddr("10.8.0.254"),
+		IPv6: true, FixedCIDR6: netip.MustParsePrefix("fd08::/112"), Gateway6: netip.MustParseAddr("fd08::fe"),
+	})
+	b := w.run(Request{})
+	end = b.a.Endpoints[0]
+	if end.IPv6.String() != "fd08::2/112" || end.Gateway6.String() != "fd08::fe" || end.Gateway.String() != "10.8.0.254" {
+		t.Errorf("%+v", end)
+	}
+	if out := w.in(b.Namespace, "ip route"); !strings.Contains(out, "default via 10.8.0.254") {
+		t.Errorf("%s", out)
+	}
+	if out := host(t, "ip -6 -o address show dev docker0"); !strings.Contains(out, "fd08::1/112") {
+		t.Errorf("%s", out)
+	}
+	other := w.s
+	wrong := w.open(Settings{IPv6: true, FixedCIDR6: netip.MustParsePrefix("fd08::/112"), Gateway6: netip.MustParseAddr("fd09::1")})
+	wrong.files.Run = w.root + "/wrong"
+	w.s = wrong
+	if _, err := w.try(Request{}); err == nil || !strings.Contains(err.Error(), "daemon.json") {
+		t.Errorf("a gateway elsewhere: %v", err)
+	}
+	w.s = other
+}

@@ -14,6 +14,7 @@ import (
 	"berth/network/bridge"
 	"berth/network/ipam"
 	"berth/network/nft"
+	"berth/network/record"
 	"berth/sys/netlink"
 )
 
@@ -138,11 +139,9 @@ func (bridges) settle(s *builder, c *netlink.Conn, l *live) error {
 		}
 	}
 	if len(n.Subnets) == 0 {
-		sub, err := s.defaultSubnet(c, n.Device)
-		if err != nil {
+		if err := s.defaultSubnets(c, n); err != nil {
 			return err
 		}
-		n.Subnets = []Subnet{sub}
 	}
 	l.MAC = bridge.MAC(n.ID)
 	return nil
@@ -204,20 +203,53 @@ func foreign(c *netlink.Conn, l *live, link *netlink.Link) error {
 	return nil
 }
 
-// defaultSubnet is the default bridge's: as set, else from the pools.
-func (s *builder) defaultSubnet(c *netlink.Conn, device string) (Subnet, error) {
-	if a := s.records.Settings.Address; a.IsValid() {
-		return Subnet{Prefix: a.Masked(), Gateway: a.Addr(), Range: s.records.Settings.FixedCIDR}, nil
-	}
-	taken, err := s.takenSubnets(c, device)
+// defaultSubnets gives the default bridge its subnets: as set, else from the pools.
+func (s *builder) defaultSubnets(c *netlink.Conn, n *Network) error {
+	taken, err := s.takenSubnets(c, n.Device)
 	if err != nil {
-		return Subnet{}, err
+		return err
 	}
-	p, err := ipam.Choose(s.pools(), taken, false)
+	set := s.records.Settings
+	sub, err := defaultSubnet(set.Address, set.FixedCIDR, func() (netip.Prefix, error) { return ipam.Choose(s.pools(), taken, false) })
 	if err != nil {
-		return Subnet{}, err
+		return err
 	}
-	return Subnet{Prefix: p, Gateway: p.Addr().Next(), Range: s.records.Settings.FixedCIDR}, nil
+	sub.SetRouter(set.Gateway)
+	n.Subnets = []Subnet{sub}
+	if n.IPv6 {
+		six, err := defaultSubnet(set.Address6, set.FixedCIDR6, func() (netip.Prefix, error) {
+			if set.FixedCIDR6.IsValid() { // dockerd's older way to name the subnet
+				return set.FixedCIDR6, nil
+			}
+			if p, err := ipam.Choose(s.pools(), taken, true); err == nil {
+				return p, nil
+			}
+			return record.OwnPrefix(n.ID), nil
+		})
+		if err != nil {
+			return err
+		}
+		six.SetRouter(set.Gateway6)
+		n.Subnets = append(n.Subnets, six)
+	}
+	for i := range n.Subnets {
+		if err := n.Subnets[i].Complete(); err != nil {
+			return fmt.Errorf("the default bridge as daemon.json sets it: %w", err)
+		}
+	}
+	return nil
+}
+
+// defaultSubnet is one of them; choose gives its prefix where no address is set.
+func defaultSubnet(address, fixed netip.Prefix, choose func() (netip.Prefix, error)) (Subnet, error) {
+	if address.IsValid() {
+		return Subnet{Prefix: address.Masked(), Gateway: address.Addr(), Range: fixed}, nil
+	}
+	p, err := choose()
+	if fixed == p {
+		fixed = netip.Prefix{}
+	}
+	return Subnet{Prefix: p.Masked(), Range: fixed}, err
 }
 
 func (s *builder) pools() []ipam.Pool {

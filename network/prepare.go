@@ -56,7 +56,7 @@ func (s *Store) Prepare(ctx context.Context, r Request) (a *Attachment, err erro
 			return nil, err
 		}
 	}
-	e := &endpointFile{Version: endpointVersion, Boot: s.files.Boot, Container: string(r.Container), Name: r.Name, State: stateUp, Naming: r.Naming}
+	e := &endpointFile{Version: endpointVersion, Boot: s.files.Boot, Container: string(r.Container), Name: r.Name, State: stateUp, Naming: r.Naming, NoRelay: s.records.Settings.NoRelay}
 	lives, err := s.endpoints(c, e, r, old, nil)
 	u.Push("give addresses back", func() error { return s.giveBack(e, old) })
 	if err != nil {

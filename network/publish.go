@@ -28,7 +28,7 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 	if !(four && v4.Ways4 != Ways{}) && !(six && v6.Ways6 != Ways{}) {
 		return nil, nil
 	}
-	relays := four && v4.Ways4.NAT && !six
+	relays := four && v4.Ways4.NAT && !six && !e.NoRelay
 	four, six = four && v4.Ways4.NAT, six && v6.Ways6.NAT
 	ports := slices.Clone(r.Publish)
 	var places []int // of those that take ports of the host

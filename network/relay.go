@@ -16,7 +16,7 @@ import (
 // where they lead.
 func (e *endpointFile) relays() (ports []Port, to portmap.Target) {
 	v4, v6 := e.leading()
-	if v4 == nil || !v4.Ways4.NAT {
+	if v4 == nil || !v4.Ways4.NAT || e.NoRelay {
 		return nil, to
 	}
 	to = portmap.Target{IPv4: v4.IPv4.Addr(), IPv6: v6.IPv6.Addr()}

@@ -55,10 +55,18 @@ type Network struct {
 	Address netip.Prefix // of the host on it (bip)
 	Fixed   netip.Prefix // part of it that containers get (fixed-cidr)
 	Gateway netip.Addr   // default-gateway
+	// IPv6 of the default bridge (ipv6), and for it what the three above are for
+	// IPv4 (bip6, fixed-cidr-v6, default-gateway-v6).
+	IPv6     bool
+	Address6 netip.Prefix
+	Fixed6   netip.Prefix
+	Gateway6 netip.Addr
+
 	Pools   []Pool
 	MTU     int
 	Publish netip.Addr // address that -p means (ip)
 	ICC     bool       // containers of the default bridge reach each other
+	Masq    bool       // they go out with the host's address (ip-masq)
 	Relay   bool       // userland-proxy
 	// Integrate lets networks through the firewalls of dockerd, ufw and firewalld
 	// (firewall.integrate of berth.toml).
@@ -98,6 +106,10 @@ type daemonNetwork struct {
 	BIP     netip.Prefix `json:"bip"`
 	Fixed   netip.Prefix `json:"fixed-cidr"`
 	Gateway netip.Addr   `json:"default-gateway"`
+	IPv6    bool         `json:"ipv6"`
+	BIP6    netip.Prefix `json:"bip6"`
+	Fixed6  netip.Prefix `json:"fixed-cidr-v6"`
+	Gate6   netip.Addr   `json:"default-gateway-v6"`
 	Pools   []struct {
 		Base netip.Prefix `json:"base"`
 		Size int          `json:"size"`
@@ -105,6 +117,7 @@ type daemonNetwork struct {
 	MTU   int        `json:"mtu"`
 	IP    netip.Addr `json:"ip"`
 	ICC   *bool      `json:"icc"`
+	Masq  *bool      `json:"ip-masq"`
 	Relay *bool      `json:"userland-proxy"`
 }
 
@@ -160,13 +173,16 @@ func (d *daemonNetwork) network(n *Network, file string) error {
 	set(&n.Address, d.BIP)
 	set(&n.Fixed, d.Fixed)
 	set(&n.Gateway, d.Gateway)
+	set(&n.IPv6, d.IPv6)
+	set(&n.Address6, d.BIP6)
+	set(&n.Fixed6, d.Fixed6)
+	set(&n.Gateway6, d.Gate6)
 	set(&n.MTU, d.MTU)
 	set(&n.Publish, d.IP)
-	if d.ICC != nil {
-		n.ICC = *d.ICC
-	}
-	if d.Relay != nil {
-		n.Relay = *d.Relay
+	for into, value := range map[*bool]*bool{&n.ICC: d.ICC, &n.Masq: d.Masq, &n.Relay: d.Relay} {
+		if value != nil {
+			*into = *value
+		}
 	}
 	if d.Pools != nil {
 		n.Pools = nil

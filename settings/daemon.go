@@ -17,7 +17,7 @@ var daemonKeys = []string{
 	"dns", "dns-opts", "dns-search", "mtu", "default-ulimits", "debug", "exec-opts", "default-runtime", "runtimes",
 	"storage-driver", "storage-opts", "live-restore", "log-level", "max-concurrent-downloads",
 	"max-concurrent-uploads", "max-download-attempts", "shutdown-timeout", "iptables", "ip6tables", "ip-forward",
-	"ip-masq", "userland-proxy", "icc", "ip", "ipv6", "fixed-cidr", "fixed-cidr-v6", "default-gateway",
+	"ip-masq", "userland-proxy", "icc", "ip", "ipv6", "fixed-cidr", "fixed-cidr-v6", "bip6", "default-gateway",
 	"default-gateway-v6", "bridge", "hosts", "group", "pidfile", "exec-root", "labels", "experimental", "features",
 	"builder", "default-shm-size", "default-ipc-mode", "default-cgroupns-mode", "cgroup-parent", "userns-remap",
 	"seccomp-profile", "no-new-privileges", "selinux-enabled", "init", "init-path", "oom-score-adjust",

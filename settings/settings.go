@@ -67,7 +67,7 @@ const sizeLimit = 1 << 20
 // both override daemon.json. A broken one of these is an error that names it.
 func Load(p Places) (*Settings, error) {
 	p.fill()
-	s := &Settings{Platform: p.Getenv("DOCKER_DEFAULT_PLATFORM"), Network: Network{ICC: true, Relay: true, Integrate: true}}
+	s := &Settings{Platform: p.Getenv("DOCKER_DEFAULT_PLATFORM"), Network: Network{ICC: true, Masq: true, Relay: true, Integrate: true}}
 	s.defaults(p)
 	if err := s.daemon(p); err != nil {
 		return nil, err

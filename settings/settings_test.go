@@ -92,7 +92,7 @@ func TestDefaultsOfContainers(t *testing.T) {
 	s, err := Load(place(t, 0, map[string]string{"etc/docker/daemon.json": `{
 		"log-driver":"local","storage-opts":["overlay2.override_kernel_check=true","overlay2.size=20G"],"log-opts":{"max-size":"1m"},"default-shm-size":"32M","dns":["9.9.9.9"],"init":true,"icc":false,
 		"default-ulimits":{"nproc":{"Name":"nproc","Soft":1,"Hard":2},"nofile":{"Name":"nofile","Soft":64,"Hard":-1}},
-		"bip":"10.1.0.1/16","mtu":1400,"default-address-pools":[{"base":"10.2.0.0/16","size":24}]}`}))
+		"bip":"10.1.0.1/16","ipv6":true,"bip6":"fd01::1/64","fixed-cidr-v6":"fd01::80/121","default-gateway-v6":"fd01::fe","ip-masq":false,"mtu":1400,"default-address-pools":[{"base":"10.2.0.0/16","size":24}]}`}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestDefaultsOfContainers(t *testing.T) {
 		t.Errorf("containers: %+v", s.Containers)
 	}
 	n := s.Network
-	if n.Address.String() != "10.1.0.1/16" || n.MTU != 1400 || n.ICC || !n.Relay || len(n.Pools) != 1 || n.Pools[0].Base.String() != "10.2.0.0/16" || n.Pools[0].Size != 24 {
+	if n.Address.String() != "10.1.0.1/16" || n.MTU != 1400 || n.ICC || n.Masq || !n.Relay || !n.IPv6 || n.Address6.String() != "fd01::1/64" || n.Fixed6.String() != "fd01::80/121" || n.Gateway6.String() != "fd01::fe" || len(n.Pools) != 1 || n.Pools[0].Base.String() != "10.2.0.0/16" || n.Pools[0].Size != 24 {
 		t.Errorf("network: %+v", n)
 	}
 	for _, text := range []string{`{"bip":"10.1.0.1"}`, `{"storage-opts":["overlay2.size=much"]}`, `{"default-shm-size":"much"}`, `{"default-address-pools":[{"base":"10.2.0.0/16","size":8}]}`} {

@@ -125,7 +125,7 @@ func (sub *Subnet) Complete() error {
 // that was named without one.
 func (n *Network) Adopt(sub Subnet) {
 	v6 := sub.Prefix.Addr().Is6()
-	if v6 && !n.IPv6 && n.Name != Default || !v6 && n.NoIPv4 {
+	if v6 && !n.IPv6 || !v6 && n.NoIPv4 {
 		return
 	}
 	for i := range n.Subnets {

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -90,6 +91,36 @@ func (n *Network) Leads(sub Subnet) bool {
 		return false
 	}
 	return !flag(n.Options, optionNoDefault, false)
+}
+
+// Names of auxiliary addresses that mean something, Docker's.
+const (
+	auxGateway4 = "DefaultGatewayIPv4"
+	auxGateway6 = "DefaultGatewayIPv6"
+)
+
+// Router is the address by which containers on a subnet leave it: the host's, unless
+// another was named.
+func (sub *Subnet) Router() netip.Addr {
+	name := auxGateway4
+	if sub.Prefix.Addr().Is6() {
+		name = auxGateway6
+	}
+	if a, ok := sub.Aux[name]; ok {
+		return a
+	}
+	return sub.Gateway
+}
+
+// SetRouter names another one than the host; not with the zero address.
+func (sub *Subnet) SetRouter(a netip.Addr) {
+	switch {
+	case !a.IsValid():
+	case a.Is6():
+		sub.Aux = map[string]netip.Addr{auxGateway6: a}
+	default:
+		sub.Aux = map[string]netip.Addr{auxGateway4: a}
+	}
 }
 
 // Ways says how published ports lead to one family of an endpoint.

@@ -40,9 +40,11 @@ type Subnet struct {
 	Gateway netip.Addr   `json:"gateway"` // the host's address on it
 	// Guessed: nobody named the gateway of a subnet that somebody named; as with docker,
 	// inspect does not show it.
-	Guessed bool                  `json:"guessed,omitempty"`
-	Range   netip.Prefix          `json:"range"` // addresses given out are of it; zero: all
-	Aux     map[string]netip.Addr `json:"aux,omitempty"`
+	Guessed bool         `json:"guessed,omitempty"`
+	Range   netip.Prefix `json:"range"` // addresses given out are of it; zero: all
+	// Aux are addresses that no container gets, by name. Those that are named
+	// DefaultGatewayIPv4 and DefaultGatewayIPv6 are the containers' way out, as with Docker.
+	Aux map[string]netip.Addr `json:"aux,omitempty"`
 	// Asked: somebody named it; of such a one containers may ask for addresses.
 	Asked bool `json:"asked,omitempty"`
 }
@@ -54,10 +56,18 @@ type Settings struct {
 	Address   netip.Prefix // bip: address and size of the default bridge
 	FixedCIDR netip.Prefix // fixed-cidr: part of the default bridge's subnet that containers get
 	Gateway   netip.Addr   // default-gateway of the default bridge
-	Pools     []Pool       // default-address-pools
-	MTU       int          // mtu, 0: 1500
-	NoICC     bool         // icc=false: containers of the default bridge do not reach each other
-	NoMasq    bool         // ip-masq=false
+	// IPv6 says that the default bridge has it (ipv6); bip6, fixed-cidr-v6 and
+	// default-gateway-v6 are the three above for it.
+	IPv6       bool
+	Address6   netip.Prefix
+	FixedCIDR6 netip.Prefix
+	Gateway6   netip.Addr
+
+	Pools   []Pool // default-address-pools
+	MTU     int    // mtu, 0: 1500
+	NoICC   bool   // icc=false: containers of the default bridge do not reach each other
+	NoMasq  bool   // ip-masq=false
+	NoRelay bool   // userland-proxy=false: no published port at IPv6 addresses of the host leads to IPv4
 	// NoIntegrate leaves the firewalls of dockerd, ufw and firewalld as they are
 	// (berth.toml's firewall.integrate=false).
 	NoIntegrate bool

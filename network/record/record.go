@@ -123,7 +123,7 @@ const recordVersion = 1
 // long as the store is.
 func (s *Records) BuiltIn() []*Network {
 	list := []*Network{
-		{Name: Default, Driver: "bridge", Options: map[string]string{
+		{Name: Default, Driver: "bridge", IPv6: s.Settings.IPv6, Options: map[string]string{
 			"com.docker.network.bridge.default_bridge": "true",
 			optionICC:     fmt.Sprint(!s.Settings.NoICC),
 			optionMasq:    fmt.Sprint(!s.Settings.NoMasq),
