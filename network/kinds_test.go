@@ -268,6 +268,29 @@ func TestSettings(t *testing.T) {
 	w.s = other
 }
 
+// TestDockerdWasHere: docker0 is left to a dockerd that has been here.
+func TestDockerdWasHere(t *testing.T) {
+	root := t.TempDir()
+	w := newWorld(t, Settings{DockerRoot: root})
+	a := w.run(Request{})
+	if out := host(t, "ip -o link show dev "+a.a.Endpoints[0].Device); !strings.Contains(out, "master docker0") {
+		t.Errorf("%s", out)
+	}
+	if err := w.s.TearDown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(root+"/network/files", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(root+"/network/files/local-kv.db", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a = w.run(Request{})
+	if out := host(t, "ip -o link show dev "+a.a.Endpoints[0].Device); !strings.Contains(out, "master berth0") {
+		t.Errorf("%s", out)
+	}
+}
+
 // TestDefaultBridgeIPv6: the default bridge has IPv6 as daemon.json says, from the pools or
 // of its own without a subnet, and containers go out by the gateway that is named.
 func TestDefaultBridgeIPv6(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -148,9 +150,13 @@ func (bridges) settle(s *builder, c *netlink.Conn, l *live) error {
 }
 
 // defaultDevice chooses the default bridge's device: the one the administrator
-// names, also if it is his own; else docker0, unless dockerd has that.
+// names, also if it is his own; else docker0, unless dockerd has that, or has had it: one
+// that starts later would take it for its own, and give our containers' addresses again.
 func (s *builder) defaultDevice(c *netlink.Conn, l *live) error {
-	names := []string{"docker0"}
+	var names []string
+	if !s.dockerd() {
+		names = append(names, "docker0")
+	}
 	for i := range 100 {
 		names = append(names, fmt.Sprintf("berth%d", i))
 	}
@@ -171,6 +177,16 @@ func (s *builder) defaultDevice(c *netlink.Conn, l *live) error {
 		}
 	}
 	return fault.New(fault.Conflict, "make the default bridge: %s to %s are others' devices", names[0], names[len(names)-1])
+}
+
+// dockerd reports whether one has had networks here.
+func (s *builder) dockerd() bool {
+	root := s.records.Settings.DockerRoot
+	if root == "" {
+		return false
+	}
+	_, err := os.Lstat(filepath.Join(root, "network/files/local-kv.db"))
+	return err == nil
 }
 
 func noBridge(n *Network) error {

@@ -71,6 +71,8 @@ type Network struct {
 	// Integrate lets networks through the firewalls of dockerd, ufw and firewalld
 	// (firewall.integrate of berth.toml).
 	Integrate bool
+	// DockerRoot is dockerd's own folder, "" a user's: data-root.
+	DockerRoot string
 }
 
 // Pool is a range that networks are cut from, each Size bits long.

@@ -70,6 +70,7 @@ func (s *Settings) daemonJSON(file string, folders bool) error {
 			return fault.New(fault.Invalid, "read the settings in %s: data-root %q is no absolute path", file, d.DataRoot)
 		}
 		s.Root = filepath.Join(d.DataRoot, "berth")
+		s.Network.DockerRoot = d.DataRoot
 	}
 	if err := d.into(s, file); err != nil {
 		return err

@@ -96,6 +96,7 @@ func (s *Settings) defaults(p Places) {
 	s.Run = RunFolder(p)
 	if p.UID() == 0 {
 		s.Root, s.ConfigDir = "/var/lib/berth", filepath.Join(p.Etc, "berth")
+		s.Network.DockerRoot = "/var/lib/docker"
 		return
 	}
 	data := cmp.Or(p.Getenv("XDG_DATA_HOME"), filepath.Join(home(p), ".local/share"))

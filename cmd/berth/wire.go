@@ -76,7 +76,7 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 	e.Networks, err = network.Open(network.Options{Root: s.Root, Run: s.Run, Live: func(id string) bool { return e.Containers.Exists(container.ID(id)) },
 		Settings: network.Settings{Bridge: n.Bridge, Address: n.Address, FixedCIDR: n.Fixed, Gateway: n.Gateway,
 			IPv6: n.IPv6, Address6: n.Address6, FixedCIDR6: n.Fixed6, Gateway6: n.Gateway6, Pools: pools(n.Pools), MTU: n.MTU,
-			NoICC: !n.ICC, NoMasq: !n.Masq, NoRelay: !n.Relay, NoIntegrate: !n.Integrate, PublishAddress: n.Publish}})
+			DockerRoot: n.DockerRoot, NoICC: !n.ICC, NoMasq: !n.Masq, NoRelay: !n.Relay, NoIntegrate: !n.Integrate, PublishAddress: n.Publish}})
 	if err != nil {
 		return err
 	}

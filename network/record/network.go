@@ -68,6 +68,8 @@ type Settings struct {
 	NoICC   bool   // icc=false: containers of the default bridge do not reach each other
 	NoMasq  bool   // ip-masq=false
 	NoRelay bool   // userland-proxy=false: no published port at IPv6 addresses of the host leads to IPv4
+	// DockerRoot is dockerd's folder: where it has kept networks in it, docker0 is left to it.
+	DockerRoot string
 	// NoIntegrate leaves the firewalls of dockerd, ufw and firewalld as they are
 	// (berth.toml's firewall.integrate=false).
 	NoIntegrate bool
