@@ -129,12 +129,18 @@ func startDocker(w *world) engine {
 	if err != nil {
 		t.Fatal("dockerd does not answer: ", err)
 	}
-	cmd := exec.Command("docker", "-H", e.socket, "import", "-", "box")
+	e.load(w)
+	return e
+}
+
+// load makes the image.
+func (d dockerd) load(w *world) {
+	w.t.Helper()
+	cmd := exec.Command("docker", "-H", d.socket, "import", "-", d.image())
 	cmd.Stdin = bytes.NewReader(rootfs(w))
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("import an image: %v: %s", err, out)
+		w.t.Fatalf("import an image: %v: %s", err, out)
 	}
-	return e
 }
 
 // rootfs is a root file system that has sleep.

@@ -119,15 +119,18 @@ func (p *probe) read() {
 // measure asks all that the rows ask, or only what is about the host as a router.
 // What is not open at once is asked again with more patience: this machine may be
 // busy.
-func (w *world) measure(routed bool) measured {
+func (w *world) measure(routed bool) measured { return w.measureOf(rows, routed) }
+
+// measureOf asks what some rows ask.
+func (w *world) measureOf(list []row, routed bool) measured {
 	w.t.Helper()
 	type place struct {
 		row  *row
 		kind int
 	}
 	probes := map[place]*probe{}
-	for i := range rows {
-		r := &rows[i]
+	for i := range list {
+		r := &list[i]
 		if !w.has(r) || routed && !r.routed() {
 			continue
 		}
@@ -142,18 +145,18 @@ func (w *world) measure(routed bool) measured {
 		}
 	}
 	for _, patience := range []time.Duration{time.Second, 4 * time.Second} {
-		var list []*probe
+		var some []*probe
 		for at, p := range probes {
 			if p.answer != at.row.who {
 				p.answer = ""
-				list = append(list, p)
+				some = append(some, p)
 			}
 		}
-		ask(w.t, list, patience)
+		ask(w.t, some, patience)
 	}
 	found := measured{}
-	for i := range rows {
-		r := &rows[i]
+	for i := range list {
+		r := &list[i]
 		if !w.has(r) || routed && !r.routed() {
 			continue
 		}

@@ -3,6 +3,7 @@ package reach
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,8 +15,9 @@ import (
 type world struct {
 	t                                   *testing.T
 	engine                              engine
-	few                                 bool // of the networks and containers
-	lenient                             bool // with datagrams that another answers
+	few                                 bool     // of the networks and containers
+	lenient                             bool     // with datagrams that another answers
+	without                             []string // names of containers
 	host, router, neighbour, far, aside *netns.Namespace
 	at                                  map[string]*netns.Namespace // by the names of the rows
 }
@@ -25,9 +27,17 @@ var all = []string{"0.0.0.0", "::"}
 
 func newWorld(t *testing.T, router string) *world {
 	t.Helper()
-	w := &world{t: t}
+	return newWorldOn(t, netns.New(t), router)
+}
+
+// newWorldOn is a world around a host.
+func newWorldOn(t *testing.T, host *netns.Namespace, router string) *world {
+	t.Helper()
+	w := &world{t: t, host: host}
 	for _, n := range []**netns.Namespace{&w.host, &w.router, &w.neighbour, &w.far, &w.aside} {
-		*n = netns.New(t)
+		if *n == nil {
+			*n = netns.New(t)
+		}
 		// A new namespace has the settings of the machine's, whatever they are.
 		w.lines(*n, "ip link set lo up", "sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0 "+
 			"net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 net.ipv4.conf.all.route_localnet=0 "+
@@ -131,7 +141,7 @@ func (w *world) populate(e engine, few bool) {
 		w.do(append(words, n.name)...)
 	}
 	for _, c := range containers {
-		if few && c.name != "web" && c.name != "peer" {
+		if few && c.name != "web" && c.name != "peer" || slices.Contains(w.without, c.name) {
 			continue
 		}
 		words := []string{"run", "-d", "--name", c.name, "--network", c.network}
@@ -141,13 +151,8 @@ func (w *world) populate(e engine, few bool) {
 		for _, p := range c.publish {
 			words = append(words, "-p", p+"/tcp", "-p", p+"/udp")
 		}
-		w.do(append(append(words, e.image()), "sleep", "1000")...)
-		pid, err := strconv.Atoi(w.do("inspect", "-f", "{{.State.Pid}}", c.name))
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		n := netns.Enter(w.t, fmt.Sprintf("/proc/%d/ns/net", pid))
-		w.at[c.name] = n
+		w.do(append(append(words, e.image()), "sleep", "10000")...)
+		n := w.enter(c.name)
 		if c.network == "host" {
 			w.serve(n, c.name, portShared, all...)
 			continue
@@ -157,10 +162,21 @@ func (w *world) populate(e engine, few bool) {
 			w.t.Fatalf("%s is not %s:\n%s", c.name, c.v4, out)
 		}
 	}
-	if few {
+	if w.at["rogue"] == nil {
 		return
 	}
 	w.astray(w.at["rogue"], gateway1V4, gateway1V6)
+}
+
+// enter gives the namespace of a container of the engine's.
+func (w *world) enter(name string) *netns.Namespace {
+	w.t.Helper()
+	pid, err := strconv.Atoi(w.do("inspect", "-f", "{{.State.Pid}}", name))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.at[name] = netns.Enter(w.t, fmt.Sprintf("/proc/%d/ns/net", pid))
+	return w.at[name]
 }
 
 // has reports whether who a row is about is there.
