@@ -53,7 +53,7 @@ type beside struct {
 // installs it: each cell as dockerd's own beside the same, with the same clauses.
 func TestBeside(t *testing.T) {
 	if os.Getenv(besideMark) == "" {
-		t.Skip("needs a machine of its own: test/guest/run test/guest/beside.sh")
+		t.Skip("needs a machine of its own: test/guest/run --packages test/guest/beside.txt test/guest/beside.sh")
 	}
 	b := &beside{newWorldOn(t, netns.Enter(t, "/proc/self/ns/net"), ""), map[string]measured{}, time.Now()}
 	// What these show has little to do with firewalls, and the guest is slow.
