@@ -91,11 +91,15 @@ func TestIPv6(t *testing.T) {
 	w.reach(a.Namespace, "tcp6", "[2001:db8::1]:80", "2001:db8::2")
 	w.reach(w.outside, "tcp6", "[2001:db8::2]:8080", "2001:db8::1")
 	w.reach(nil, "tcp6", "[2001:db8::2]:8080", "2001:db8::2")
-	// Where the kernel shows a bridge's frames to the firewall of packets, answers
-	// to ::1 are lost: it takes them for a packet that bears ::1 on the wire.
+	w.refuse(nil, "tcp6", "[::1]:8080") // where a relay is to listen
+	// Of more ports there is no relay. Where the kernel shows a bridge's frames to the
+	// firewall of packets, answers to ::1 are lost then.
 	host(t, "sysctl -qw net.bridge.bridge-nf-call-ip6tables=0")
-	w.reach(nil, "tcp6", "[::1]:8080", "fd00:5::1")
-	w.reach(nil, "udp6", "[::1]:8080", "fd00:5::1")
+	many := w.run(Request{Endpoints: on("six"), Publish: []Port{{Protocol: "tcp", Host: 9080, Container: 80, Count: 40}, {Protocol: "udp", Host: 9080, Container: 80, Count: 40}}})
+	w.serve(many.Namespace, "tcp", ":80")
+	w.serve(many.Namespace, "udp", ":80")
+	w.reach(nil, "tcp6", "[::1]:9080", "fd00:5::1")
+	w.reach(nil, "udp6", "[::1]:9080", "fd00:5::1")
 	w.reach(b.Namespace, "tcp6", "[2001:db8::2]:8080", "fd00:5::1")
 	w.reach(a.Namespace, "tcp6", "[2001:db8::2]:8080", "fd00:5::1")
 	w.reach(w.outside, "tcp4", "192.0.2.2:8080", "192.0.2.1")

@@ -16,10 +16,16 @@ import (
 // where they lead.
 func (e *endpointFile) relays() (ports []Port, to portmap.Target) {
 	v4, v6 := e.leading()
-	if v4 == nil || !v4.Ways4.NAT || e.NoRelay {
+	switch {
+	case v4 == nil || e.NoRelay:
+		return nil, to
+	case v6.IPv6.IsValid() && v6.Ways6.NAT:
+		to.IPv6 = v6.IPv6.Addr()
+	case v4.IPv4.IsValid() && v4.Ways4.NAT && !v6.IPv6.IsValid():
+		to.IPv4 = v4.IPv4.Addr()
+	default:
 		return nil, to
 	}
-	to = portmap.Target{IPv4: v4.IPv4.Addr(), IPv6: v6.IPv6.Addr()}
 	return portmap.Relayed(e.Ports, to), to
 }
 
@@ -32,8 +38,8 @@ func (e *endpointFile) relayed() (list []nft.Element) {
 	return list
 }
 
-// Relay has the published ports of a container that has IPv4 alone served at the host's
-// IPv6 addresses. held are the sockets of its ports. While nobody has come there, or with
+// Relay has the published ports of a container served at ::1, and where it has IPv4 alone,
+// at all of the host's IPv6 addresses. held are the sockets of its ports. While nobody has come there, or with
 // begin nil, it starts nothing, and the result becomes readable when somebody comes; else
 // begin starts a process of the helper's word "relay" and gives a socket to it, which is
 // the result, and hangs up when that is lost: Relay is to be called again then. The relay
@@ -44,7 +50,7 @@ func Relay(s *Store, container ids.ID, held []*os.File, begin func() (*os.File, 
 		return nil, err
 	}
 	ports, to := e.relays()
-	doors, sockets, err := portmap.Doors(ports, to.IPv4, held)
+	doors, sockets, err := portmap.Doors(ports, to, held)
 	if err == nil {
 		err = portmap.Listen(doors, sockets, held)
 	}

@@ -69,8 +69,8 @@ var sets = []set{
 	{inet, "range6", []uint32{typeProtocol, typePort}, []uint32{typeIPv6}, true},
 	{inet, "range4_at", []uint32{typeIPv4, typeProtocol, typePort}, []uint32{typeIPv4}, true},
 	{inet, "range6_at", []uint32{typeIPv6, typeProtocol, typePort}, []uint32{typeIPv6}, true},
-	// relayed6 are published ports where a program of ours listens, as no rule leads from
-	// IPv6 to a container that has IPv4 alone.
+	// relayed6 are published ports where a program of ours listens: at ::1, or at all
+	// addresses of the host, as no rule leads from IPv6 to a container that has IPv4 alone.
 	{inet, "relayed6", []uint32{typeProtocol, typePort}, nil, false},
 	{inet, "relayed6_at", []uint32{typeIPv6, typeProtocol, typePort}, nil, false},
 	// trusted are ports of bridges that may claim anything; the others say which
@@ -100,7 +100,7 @@ func chains(ports string) []chain {
 	return []chain{
 		{inet, "raw", "filter", unix.NF_INET_PRE_ROUTING, -300, rawRules()},
 		{inet, "dstnat", "nat", unix.NF_INET_PRE_ROUTING, -100, []rule{all(localDestination(), jump("publish"))}},
-		{inet, "dstnat_local", "nat", unix.NF_INET_LOCAL_OUT, -100, []rule{all(localDestination(), jump("publish"))}},
+		{inet, "dstnat_local", "nat", unix.NF_INET_LOCAL_OUT, -100, localRules()},
 		{inet, "forward", "filter", unix.NF_INET_FORWARD, 0, forwardRules()},
 		{inet, "srcnat", "nat", unix.NF_INET_POST_ROUTING, 100, sourceRules()},
 		{inet, "publish", "", 0, 0, publishRules()},
@@ -116,6 +116,17 @@ func chains(ports string) []chain {
 func rawRules() []rule {
 	return []rule{all(notInput("lo"), version(unix.NFPROTO_IPV4),
 		payload(unix.NFT_PAYLOAD_NETWORK_HEADER, 16, 1, r0), is([]byte{loopback4}), drop())}
+}
+
+// localRules lead the host's own packets to published ports, but for those to ::1 for which
+// a program of ours listens.
+func localRules() []rule {
+	v6, to := version(unix.NFPROTO_IPV6), address(unix.NFPROTO_IPV6, false, r0)
+	return []rule{
+		all(v6, to, protocolAndPort(r0+4), in("relayed6_at"), accept()),
+		all(v6, to, is(loopback6), protocolAndPort(r0), in("relayed6"), accept()),
+		all(localDestination(), jump("publish")),
+	}
 }
 
 // publishRules is reached for packets to an address of this host. What is not

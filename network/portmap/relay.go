@@ -2,7 +2,6 @@ package portmap
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"slices"
 
@@ -12,25 +11,28 @@ import (
 	"berth/network/relay"
 )
 
-// relayed reports whether a program has to serve the port at the host's IPv6 addresses,
-// where the container has IPv4 alone.
-func (p Port) relayed() bool {
-	return p.Protocol != "sctp" && p.Host != 0 && (!p.Address.IsValid() || p.Address.Is6())
+// relayed reports whether a program has to serve the port: at the host's IPv6 addresses,
+// where the container has IPv4 alone, else at ::1.
+func (p Port) relayed(loopback bool) bool {
+	if p.Protocol == "sctp" || p.Host == 0 {
+		return false
+	}
+	return !p.Address.IsValid() || p.Address.Is6() && (!loopback || p.Address.IsUnspecified() || p.Address.IsLoopback())
 }
 
-// Relayed are the ports for which a relay is needed, as the container's address is one
-// of IPv4 alone. There is none for more than are held by sockets.
+// Relayed are the ports for which there is a relay. There is none for more than are held
+// by sockets. A container that has IPv6 needs one at ::1 alone: where the kernel shows
+// frames of bridges to the firewall of packets (net.bridge.bridge-nf-call-ip6tables, which
+// dockerd and Kubernetes set), answers to ::1 are lost on their way through the rules, as
+// they bear it on a wire.
 func Relayed(ports []Port, to Target) []Port {
-	if !to.IPv4.IsValid() || to.IPv6.IsValid() {
-		return nil
-	}
 	var list []Port
 	total := 0
 	for _, p := range ports {
 		if p.Host != 0 {
 			total += int(max(p.Count, 1))
 		}
-		if p.relayed() {
+		if p.relayed(to.IPv6.IsValid()) {
 			list = append(list, p)
 		}
 	}
@@ -56,7 +58,11 @@ func Guards(relayed []Port) (list []nft.Relayed) {
 
 // Doors are the sockets of relayed ports, with where they lead: all of held that are
 // bound to one of them. Where the host has no IPv6 there are none.
-func Doors(relayed []Port, to netip.Addr, held []*os.File) (doors []relay.Door, sockets []*os.File, err error) {
+func Doors(relayed []Port, to Target, held []*os.File) (doors []relay.Door, sockets []*os.File, err error) {
+	ip := to.IPv6
+	if !ip.IsValid() {
+		ip = to.IPv4
+	}
 	for _, f := range held {
 		at, has := nameOf(int(f.Fd()))
 		if !has || !at.Addr().Is6() {
@@ -71,7 +77,7 @@ func Doors(relayed []Port, to netip.Addr, held []*os.File) (doors []relay.Door, 
 			if !same || int(protocolNumber(p.Protocol)) != number || at.Port() < p.Host || at.Port() > p.last() {
 				continue
 			}
-			doors = append(doors, relay.Door{To: to.As4(), Port: p.Container + at.Port() - p.Host, Datagrams: p.Protocol == "udp"})
+			doors = append(doors, relay.Door{To: ip.As16(), Port: p.Container + at.Port() - p.Host, Datagrams: p.Protocol == "udp"})
 			sockets = append(sockets, f)
 			break
 		}

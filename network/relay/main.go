@@ -49,7 +49,7 @@ type server struct {
 type door struct {
 	*os.File
 	fd   int
-	to   unix.SockaddrInet4
+	to   unix.SockaddrInet6
 	udp  bool
 	room sync.Pool // of buffers for datagrams
 }
@@ -82,7 +82,7 @@ func begin(sock int) (*server, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.doors = append(s.doors, &door{File: f, fd: fds[i], to: unix.SockaddrInet4{Addr: d.To, Port: int(d.Port)}, udp: d.Datagrams})
+		s.doors = append(s.doors, &door{File: f, fd: fds[i], to: unix.SockaddrInet6{Addr: d.To, Port: int(d.Port)}, udp: d.Datagrams})
 	}
 	return s, nil
 }

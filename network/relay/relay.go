@@ -1,7 +1,8 @@
 // Package relay carries what comes to published ports at the host's IPv6 addresses to
-// a container that has IPv4 alone: the helper's word "relay", a confined process that
-// a container has from the first who comes there until its end, as no rule of the
-// firewall leads from one family to the other.
+// a container that has IPv4 alone, as no rule of the firewall leads from one family to
+// the other, and what comes to them at ::1 to any, as some hosts drop the answers to
+// that. It is the helper's word "relay", a confined process that a container has from the
+// first who comes there until its end.
 //
 //	who comes                monitor                  engine                    relay
 //	  ───▶ a door: a socket    watches a bell, which
@@ -24,7 +25,7 @@ import "berth/base/codec"
 
 // Door is a socket of the host's, and where it leads.
 type Door struct {
-	To   [4]byte // an address of the container
+	To   [16]byte // an address of the container; of IPv4: mapped (RFC 4291, 2.5.5.2)
 	Port uint16
 	// Datagrams: the socket is one of UDP, else it is of TCP and listens.
 	Datagrams bool

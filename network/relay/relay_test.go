@@ -42,7 +42,7 @@ func host(t *testing.T) {
 }
 
 func TestOrder(t *testing.T) {
-	o := Order{-999, []Door{{[4]byte{172, 17, 0, 2}, 80, false}, {[4]byte{255, 0, 1, 254}, 65535, true}}}
+	o := Order{-999, []Door{{[16]byte{10: 255, 11: 255, 12: 172, 13: 17, 15: 2}, 80, false}, {[16]byte{255, 0, 1, 254}, 65535, true}}}
 	var back Order
 	if !codec.Whole(o.Text(), back.wire) || fmt.Sprint(back) != fmt.Sprint(o) {
 		t.Errorf("%v, want %v", back, o)
@@ -72,7 +72,7 @@ func start(t *testing.T, network string, to net.Addr) (address string) {
 	must(t, err)
 	f, err := polled(fd)
 	must(t, err)
-	s.doors = []*door{{File: f, fd: fd, to: unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}, udp: udp}}
+	s.doors = []*door{{File: f, fd: fd, to: unix.SockaddrInet6{Addr: at.Addr().As16(), Port: int(at.Port())}, udp: udp}}
 	done := make(chan struct{})
 	go func() { s.run(); close(done) }()
 	t.Cleanup(func() {
@@ -310,7 +310,7 @@ func TestProcess(t *testing.T) {
 	p, err := os.StartProcess(self, []string{self}, &os.ProcAttr{Env: append(os.Environ(), "BERTH_TEST_RELAY=1"), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr, theirs}})
 	must(t, err)
 	theirs.Close()
-	o := Order{Doors: []Door{{To: to.Addr().As4(), Port: to.Port()}}}
+	o := Order{Doors: []Door{{To: to.Addr().As16(), Port: to.Port()}}}
 	must(t, sendOrder(pair[0], &o, fd))
 	unix.Close(fd)
 	if got, err := io.ReadAll(connect(t, at)); string(got) != "here" || err != nil {

@@ -42,7 +42,7 @@ func (s *server) serveTCP(d *door) {
 }
 
 // carry connects a client with the container, until both have said all, or one is lost.
-func carry(client *os.File, to *unix.SockaddrInet4) {
+func carry(client *os.File, to *unix.SockaddrInet6) {
 	defer client.Close()
 	keepAlive(client)
 	inside, err := dial(to)
@@ -106,15 +106,10 @@ func copyAll(to, from *os.File) error {
 }
 
 // dial connects to the container.
-func dial(to *unix.SockaddrInet4) (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+func dial(to *unix.SockaddrInet6) (*os.File, error) {
+	fd, err := socketTo(to, unix.SOCK_STREAM)
 	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
-	}
-	at := *to
-	if err := unix.Connect(fd, &at); err != nil && err != unix.EINPROGRESS {
-		unix.Close(fd)
-		return nil, os.NewSyscallError("connect", err)
+		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "container")
 	if err := connected(f); err != nil {
@@ -122,6 +117,23 @@ func dial(to *unix.SockaddrInet4) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// socketTo is a socket that is being connected. One of IPv6 reaches both families.
+func socketTo(to *unix.SockaddrInet6, kind int) (int, error) {
+	fd, err := unix.Socket(unix.AF_INET6, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	at := *to
+	if err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err == nil {
+		err = unix.Connect(fd, &at)
+	}
+	if err != nil && err != unix.EINPROGRESS {
+		unix.Close(fd)
+		return -1, os.NewSyscallError("connect", err)
+	}
+	return fd, nil
 }
 
 // connected waits until a socket is.

@@ -97,13 +97,8 @@ func (s *server) flow(d *door, p peer) *flow {
 	if len(s.flows) >= maxFlows {
 		s.dropSilent()
 	}
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	fd, err := socketTo(&d.to, unix.SOCK_DGRAM)
 	if err != nil {
-		return nil
-	}
-	to := d.to
-	if err := unix.Connect(fd, &to); err != nil {
-		unix.Close(fd)
 		return nil
 	}
 	f := &flow{File: os.NewFile(uintptr(fd), "flow")}

@@ -42,6 +42,19 @@ func (w *world) anew() {
 	w.line("sysctl -qw net.ipv4.ip_forward=0")
 }
 
+// zones starts firewalld, which is there before its rules are.
+func (w *world) zones() {
+	w.t.Helper()
+	w.line("systemctl start firewalld")
+	for range 300 {
+		if _, err := w.host.Run("firewall-cmd", "--state"); err == nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	w.t.Fatal("firewalld does not come up")
+}
+
 // beside is one host, on which engines and firewalls come and go.
 type beside struct {
 	*world
@@ -69,7 +82,7 @@ func TestBeside(t *testing.T) {
 	b.line("ufw --force enable")
 	b.refer("ufw")
 	b.line("ufw --force disable")
-	b.line("systemctl start firewalld")
+	b.zones()
 	b.anew()
 	b.line("systemctl restart docker") // it comes after firewalld, as at a boot
 	b.refer("firewalld")
@@ -112,7 +125,7 @@ func TestBeside(t *testing.T) {
 	b.do(b.engine.look()...)
 	b.hold("ufw, loaded anew", "ufw")
 	b.line("ufw --force disable")
-	b.line("systemctl start firewalld")
+	b.zones()
 	b.do(b.engine.look()...)
 	b.hold("firewalld", "firewalld")
 	b.line("firewall-cmd --reload")
