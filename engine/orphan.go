@@ -139,14 +139,14 @@ func rewatch(ctx context.Context, e *Engine, l *container.Locked, rec *container
 	}
 	if ports {
 		// What another has taken meanwhile is its own; the firewall still leads it here.
-		if held, err := e.Networks.Hold(rec.ID); err != nil {
+		if a, err := e.Networks.Hold(rec.ID); err != nil {
 			e.warn(err)
 		} else {
-			defer closeFiles(held)
-			if err := conn.Hold(held...); err != nil {
+			defer closeFiles(a.Hold)
+			if err := conn.Hold(a.Hold...); err != nil {
 				return err
 			}
-			if err := awaitVisitors(e, rec.ID, held, conn); err != nil {
+			if err := awaitVisitors(a, a.Hold, conn); err != nil {
 				e.warn(err)
 			}
 		}

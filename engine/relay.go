@@ -9,13 +9,13 @@ import (
 	"berth/network"
 )
 
-// Published ports of a container that has IPv4 alone are served at the host's IPv6
-// addresses by a relay, once somebody comes there: docs/journeys/packet.md.
+// Published ports of a container are served at ::1, and where it has IPv4 alone at all of
+// the host's IPv6 addresses, by a relay, once somebody comes there: docs/journeys/packet.md.
 
 // awaitVisitors has a container's monitor wait for the first who comes to such a port; held
 // are the sockets of its ports. It ends the relay that there was.
-func awaitVisitors(e *Engine, id container.ID, held []*os.File, conn *monitor.Conn) error {
-	bell, err := network.Relay(e.Networks, id, held, nil)
+func awaitVisitors(a *network.Attachment, held []*os.File, conn *monitor.Conn) error {
+	bell, err := network.Bell(a, held)
 	if err != nil {
 		return err
 	}

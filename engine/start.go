@@ -135,7 +135,7 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 	if err := s.adopt(p); err != nil {
 		return err
 	}
-	if err := s.hold(e); err != nil {
+	if err := s.hold(); err != nil {
 		return err
 	}
 	if err := s.connect(ctx, e, p.PID); err != nil {
@@ -331,15 +331,15 @@ func (s *start) adopt(p *runtime.Process) error {
 }
 
 // hold has the monitor keep the sockets of published ports, as long as it lives.
-func (s *start) hold(e *Engine) error {
+func (s *start) hold() error {
 	if s.net == nil || len(s.net.Hold) == 0 && !s.again {
 		return nil
 	}
 	defer closeFiles(s.net.Hold)
-	if err := s.monitor.Hold(s.net.Hold...); err != nil || len(s.net.Hold) == 0 {
+	if err := monitor.Keep(s.monitor, s.net.Hold...); err != nil || len(s.net.Hold) == 0 {
 		return err
 	}
-	return awaitVisitors(e, s.rec.ID, s.net.Hold, s.monitor)
+	return awaitVisitors(s.net, s.net.Hold, s.monitor)
 }
 
 // hostRoot is who the container's root is on the host.

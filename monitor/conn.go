@@ -95,7 +95,7 @@ func (c *Conn) post(op wire.Op, m wire.Message, fds ...int) error {
 }
 
 // Settle waits for the answers to what was asked without waiting: Configure,
-// Prepare, Spoken, Adopt. It gives the first error.
+// Prepare, Spoken, Adopt, Keep, Beside, Relay. It gives the first error.
 func (c *Conn) Settle() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

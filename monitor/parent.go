@@ -80,11 +80,19 @@ func (c *Conn) Signal(session string, sig unix.Signal) error {
 // Hold gives the monitor sockets to keep open, instead of those before, for as
 // long as it lives: none lets go of them, in force when it returns.
 func (c *Conn) Hold(sockets ...*os.File) error {
-	var fds []int
-	for _, f := range sockets {
+	return c.call(wire.OpHold, &wire.Nothing{}, &wire.Nothing{}, numbers(sockets)...)
+}
+
+// Keep is Hold without waiting for it. See Settle.
+func Keep(c *Conn, sockets ...*os.File) error {
+	return c.post(wire.OpHold, &wire.Nothing{}, numbers(sockets)...)
+}
+
+func numbers(files []*os.File) (fds []int) {
+	for _, f := range files {
 		fds = append(fds, int(f.Fd()))
 	}
-	return c.call(wire.OpHold, &wire.Nothing{}, &wire.Nothing{}, fds...)
+	return fds
 }
 
 // Beside gives the monitor a socket to what serves the container from outside,

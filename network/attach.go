@@ -49,6 +49,7 @@ type Attachment struct {
 	Name      string
 	Endpoints []Attached
 	Ports     []Port // as asked, with the host's ports decided
+	NoRelay   bool   // none of them is relayed
 	// Hold are bound sockets that keep others from the published ports. They are
 	// the caller's: a process that lives as long as the container keeps them.
 	Hold []*os.File

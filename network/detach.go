@@ -194,16 +194,16 @@ func (s *Store) Endpoints(container ids.ID) (*Attachment, error) {
 	return e.attachment(), nil
 }
 
-// Hold binds the sockets of a container's published ports again, for a new
-// monitor.
-func (s *Store) Hold(container ids.ID) ([]*os.File, error) {
+// Hold is what a container has, with the sockets of its published ports bound again, for
+// a new monitor.
+func (s *Store) Hold(container ids.ID) (*Attachment, error) {
 	a, err := s.Endpoints(container)
 	if err != nil {
 		return nil, err
 	}
 	ports := slices.DeleteFunc(slices.Clone(a.Ports), func(p Port) bool { return p.Host == 0 }) // which take none of the host's
-	_, held, err := portmap.Decide(ports, nil, nil)
-	return held, err
+	_, a.Hold, err = portmap.Decide(ports, nil, nil)
+	return a, err
 }
 
 // Rename notes the container's new name.

@@ -82,7 +82,7 @@ func (s *boot) endpointFiles() ([]*endpointFile, error) {
 }
 
 func (e *endpointFile) attachment() *Attachment {
-	return &Attachment{Container: ids.ID(e.Container), Name: e.Name, Endpoints: e.Endpoints, Ports: e.Ports}
+	return &Attachment{Container: ids.ID(e.Container), Name: e.Name, Endpoints: e.Endpoints, Ports: e.Ports, NoRelay: e.NoRelay}
 }
 
 // on is what the container has on a network; nil if nothing. It may be asked of nil.

@@ -38,40 +38,62 @@ func (e *endpointFile) relayed() (list []nft.Element) {
 	return list
 }
 
-// Relay has the published ports of a container served at ::1, and where it has IPv4 alone,
-// at all of the host's IPv6 addresses. held are the sockets of its ports. While nobody has come there, or with
-// begin nil, it starts nothing, and the result becomes readable when somebody comes; else
-// begin starts a process of the helper's word "relay" and gives a socket to it, which is
-// the result, and hangs up when that is lost: Relay is to be called again then. The relay
-// ends when the other side hangs up. The result is nil where nothing is to be relayed.
+// Bell readies the published ports that a relay would serve: at ::1, and where the
+// container has IPv4 alone, at all of the host's IPv6 addresses. held are the sockets of
+// its ports, of which these listen now, and no others. The result becomes readable when
+// somebody comes; it is nil where nothing is to be relayed.
+func Bell(a *Attachment, held []*os.File) (*os.File, error) {
+	e := &endpointFile{Container: string(a.Container), Endpoints: a.Endpoints, Ports: a.Ports, NoRelay: a.NoRelay}
+	d, err := e.doors(held)
+	if err != nil {
+		return nil, err
+	}
+	return d.bell, nil
+}
+
+// doors are the sockets by which one comes to a relay, with what says that somebody waits.
+type doors struct {
+	list    []relay.Door
+	sockets []*os.File
+	bell    *os.File // nil: there is no door
+	waiting bool
+}
+
+func (e *endpointFile) doors(held []*os.File) (d doors, err error) {
+	ports, to := e.relays()
+	if d.list, d.sockets, err = portmap.Doors(ports, to, held); err == nil {
+		err = portmap.Listen(d.list, d.sockets, held)
+	}
+	if err == nil && len(d.list) > 0 {
+		d.bell, d.waiting, err = portmap.Bell(d.sockets)
+	}
+	if err != nil {
+		return d, fmt.Errorf("relay the ports of container %s: %w", e.Container, err)
+	}
+	return d, nil
+}
+
+// Relay is Bell, but for a container where somebody waits already: then begin starts a
+// process of the helper's word "relay" and gives a socket to it, which is the result, and
+// hangs up when that is lost: Relay is to be called again then. The relay ends when the
+// other side hangs up.
 func Relay(s *Store, container ids.ID, held []*os.File, begin func() (*os.File, error)) (beside *os.File, err error) {
 	e, err := s.endpoint(container)
 	if err != nil || e == nil || e.State != stateUp {
 		return nil, err
 	}
-	ports, to := e.relays()
-	doors, sockets, err := portmap.Doors(ports, to, held)
-	if err == nil {
-		err = portmap.Listen(doors, sockets, held)
+	d, err := e.doors(held)
+	if err != nil || !d.waiting {
+		return d.bell, err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("relay the ports of container %s: %w", container, err)
-	}
-	if len(doors) == 0 {
-		return nil, nil
-	}
-	bell, waiting, err := portmap.Bell(sockets)
-	if err != nil || !waiting || begin == nil {
-		return bell, err
-	}
-	bell.Close()
+	d.bell.Close()
 	sock, err := begin()
 	if err != nil {
 		return nil, fmt.Errorf("relay the ports of container %s: %w", container, err)
 	}
-	o := relay.Order{OOMScoreAdj: -999, Doors: doors}
-	fds := make([]int, len(sockets))
-	for i, f := range sockets {
+	o := relay.Order{OOMScoreAdj: -999, Doors: d.list}
+	fds := make([]int, len(d.sockets))
+	for i, f := range d.sockets {
 		fds[i] = int(f.Fd())
 	}
 	if err := fdpass.Send(int(sock.Fd()), o.Text(), fds...); err != nil {
