@@ -247,13 +247,16 @@ func TestDefaultDevice(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	// A bridge of the administrator, and a subnet as set.
-	w := newWorld(t, Settings{Bridge: "mine", MTU: 1400, PublishAddress: netip.MustParseAddr("127.0.0.1")})
+	w := newWorld(t, Settings{
+		Bridge: "mine", MTU: 1400, PublishAddress: netip.MustParseAddr("127.0.0.1"),
+		FixedCIDR: netip.MustParsePrefix("10.9.0.64/26"), Gateway: netip.MustParseAddr("10.9.0.99"),
+	})
 	host(t, "ip link add mine type bridge")
 	host(t, "ip address add 10.9.0.7/24 dev mine")
 	host(t, "ip link set mine up")
 	defer host(t, "ip link delete mine")
 	a := w.run(Request{Publish: []Port{{Protocol: "tcp", Host: 8080, Container: 80, Count: 1}}})
-	if a.ip() != "10.9.0.1" || a.a.Endpoints[0].Gateway.String() != "10.9.0.7" || a.a.Ports[0].String() != "127.0.0.1:8080" {
+	if a.ip() != "10.9.0.64" || a.a.Endpoints[0].Gateway.String() != "10.9.0.99" || a.a.Ports[0].String() != "127.0.0.1:8080" {
 		t.Errorf("%+v", a.a)
 	}
 	if out := w.in(a.Namespace, "ip -o link show dev eth0"); !strings.Contains(out, "mtu 1400") {

@@ -126,8 +126,11 @@ func (s *builder) decided(c *netlink.Conn, n *Network) (*live, error) {
 func (bridges) settle(s *builder, c *netlink.Conn, l *live) error {
 	n := l.Network
 	if n.Name == Default {
-		if err := s.defaultDevice(c, l); err != nil || l.Foreign {
+		if err := s.defaultDevice(c, l); err != nil {
 			return err
+		}
+		if l.Foreign {
+			return s.asSet(n)
 		}
 	} else if link, err := bridge.Find(c, n.Device); err != nil {
 		return err
@@ -226,46 +229,52 @@ func (s *builder) defaultSubnets(c *netlink.Conn, n *Network) error {
 		return err
 	}
 	set := s.records.Settings
-	sub, err := defaultSubnet(set.Address, set.FixedCIDR, func() (netip.Prefix, error) { return ipam.Choose(s.pools(), taken, false) })
-	if err != nil {
-		return err
-	}
-	sub.SetRouter(set.Gateway)
-	n.Subnets = []Subnet{sub}
-	if n.IPv6 {
-		six, err := defaultSubnet(set.Address6, set.FixedCIDR6, func() (netip.Prefix, error) {
-			if set.FixedCIDR6.IsValid() { // dockerd's older way to name the subnet
-				return set.FixedCIDR6, nil
-			}
-			if p, err := ipam.Choose(s.pools(), taken, true); err == nil {
-				return p, nil
-			}
-			return record.OwnPrefix(n.ID), nil
-		})
-		if err != nil {
+	sub := Subnet{Prefix: set.Address.Masked(), Gateway: set.Address.Addr()}
+	if !set.Address.IsValid() {
+		if sub.Prefix, err = ipam.Choose(s.pools(), taken, false); err != nil {
 			return err
 		}
-		six.SetRouter(set.Gateway6)
-		n.Subnets = append(n.Subnets, six)
 	}
+	n.Subnets = []Subnet{sub}
+	if n.IPv6 {
+		n.Subnets = append(n.Subnets, s.defaultSubnet6(n, taken))
+	}
+	return s.asSet(n)
+}
+
+func (s *builder) defaultSubnet6(n *Network, taken []netip.Prefix) Subnet {
+	set := s.records.Settings
+	if set.Address6.IsValid() {
+		return Subnet{Prefix: set.Address6.Masked(), Gateway: set.Address6.Addr()}
+	}
+	if set.FixedCIDR6.IsValid() { // dockerd's older way to name the subnet
+		return Subnet{Prefix: set.FixedCIDR6.Masked()}
+	}
+	p, err := ipam.Choose(s.pools(), taken, true)
+	if err != nil {
+		p = record.OwnPrefix(n.ID)
+	}
+	return Subnet{Prefix: p}
+}
+
+// asSet completes the default bridge's subnets by what is set of each.
+func (s *builder) asSet(n *Network) error {
+	set := s.records.Settings
 	for i := range n.Subnets {
-		if err := n.Subnets[i].Complete(); err != nil {
+		sub := &n.Subnets[i]
+		part, router := set.FixedCIDR, set.Gateway
+		if sub.Prefix.Addr().Is6() {
+			part, router = set.FixedCIDR6, set.Gateway6
+		}
+		if part != sub.Prefix {
+			sub.Range = part
+		}
+		sub.SetRouter(router)
+		if err := sub.Complete(); err != nil {
 			return fmt.Errorf("the default bridge as daemon.json sets it: %w", err)
 		}
 	}
 	return nil
-}
-
-// defaultSubnet is one of them; choose gives its prefix where no address is set.
-func defaultSubnet(address, fixed netip.Prefix, choose func() (netip.Prefix, error)) (Subnet, error) {
-	if address.IsValid() {
-		return Subnet{Prefix: address.Masked(), Gateway: address.Addr(), Range: fixed}, nil
-	}
-	p, err := choose()
-	if fixed == p {
-		fixed = netip.Prefix{}
-	}
-	return Subnet{Prefix: p.Masked(), Range: fixed}, err
 }
 
 func (s *builder) pools() []ipam.Pool {

@@ -67,7 +67,7 @@ type Settings struct {
 	MTU     int    // mtu, 0: 1500
 	NoICC   bool   // icc=false: containers of the default bridge do not reach each other
 	NoMasq  bool   // ip-masq=false
-	NoRelay bool   // userland-proxy=false: no published port at IPv6 addresses of the host leads to IPv4
+	NoRelay bool   // userland-proxy=false: published ports are reached by rules of the firewall alone
 	// DockerRoot is dockerd's folder: where it has kept networks in it, docker0 is left to it.
 	DockerRoot string
 	// NoIntegrate leaves the firewalls of dockerd, ufw and firewalld as they are
