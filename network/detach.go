@@ -106,7 +106,10 @@ func (s *Store) leave(container ids.ID, release bool) error {
 		if release {
 			keep = nil
 		}
-		return s.takeAway(c, e, keep)
+		if err := s.takeAway(c, e, keep); err != nil {
+			return err
+		}
+		return s.sweep()
 	}
 	if !release {
 		return nil

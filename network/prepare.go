@@ -113,9 +113,6 @@ func (s *Store) open(c *netlink.Conn, e *endpointFile, r *Request, lives []*live
 			return held, err
 		}
 	}
-	if err := s.sweep(); err != nil {
-		return held, err
-	}
 	err = s.wall().Change(e.elements(), nil)
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST) {
 		return held, s.explain(fault.Wrap(fault.Conflict, err), e.Container, e.Ports)
