@@ -130,7 +130,7 @@ func (bridges) settle(s *builder, c *netlink.Conn, l *live) error {
 			return err
 		}
 		if l.Foreign {
-			return s.asSet(n)
+			return asSet(&s.records.Settings, n)
 		}
 	} else if link, err := bridge.Find(c, n.Device); err != nil {
 		return err
@@ -157,7 +157,7 @@ func (bridges) settle(s *builder, c *netlink.Conn, l *live) error {
 // that starts later would take it for its own, and give our containers' addresses again.
 func (s *builder) defaultDevice(c *netlink.Conn, l *live) error {
 	var names []string
-	if !s.dockerd() {
+	if !dockerdWas(s.records.Settings.DockerRoot) {
 		names = append(names, "docker0")
 	}
 	for i := range 100 {
@@ -182,9 +182,8 @@ func (s *builder) defaultDevice(c *netlink.Conn, l *live) error {
 	return fault.New(fault.Conflict, "make the default bridge: %s to %s are others' devices", names[0], names[len(names)-1])
 }
 
-// dockerd reports whether one has had networks here.
-func (s *builder) dockerd() bool {
-	root := s.records.Settings.DockerRoot
+// dockerdWas reports whether a dockerd with that folder has had networks here.
+func dockerdWas(root string) bool {
 	if root == "" {
 		return false
 	}
@@ -239,7 +238,7 @@ func (s *builder) defaultSubnets(c *netlink.Conn, n *Network) error {
 	if n.IPv6 {
 		n.Subnets = append(n.Subnets, s.defaultSubnet6(n, taken))
 	}
-	return s.asSet(n)
+	return asSet(&s.records.Settings, n)
 }
 
 func (s *builder) defaultSubnet6(n *Network, taken []netip.Prefix) Subnet {
@@ -258,8 +257,7 @@ func (s *builder) defaultSubnet6(n *Network, taken []netip.Prefix) Subnet {
 }
 
 // asSet completes the default bridge's subnets by what is set of each.
-func (s *builder) asSet(n *Network) error {
-	set := s.records.Settings
+func asSet(set *Settings, n *Network) error {
 	for i := range n.Subnets {
 		sub := &n.Subnets[i]
 		part, router := set.FixedCIDR, set.Gateway
