@@ -248,6 +248,10 @@ func (s *disk) Future(id ID, passing bool) string {
 // Prepare makes it.
 func (s *disk) RunDir(id ID) string { return filepath.Join(s.running(), string(id)) }
 
+// SandboxNote is the file that tells who lives on in the network of a container of a name
+// that was removed.
+func (s *Store) SandboxNote(name string) string { return filepath.Join(s.opts.Run, "sandboxes", name) }
+
 // MountPoint is where a container's files are shown on the host, if a verb does so.
 func (s *disk) MountPoint(id ID) string { return filepath.Join(s.opts.Run, "mounts", string(id)) }
 

@@ -136,6 +136,9 @@ func release(ctx context.Context, e *Engine, rec *container.Record, ids *contain
 	if err := dropSecrets(e, rec); err != nil {
 		return err
 	}
+	if others, _, err := sharersOf(ctx, e, rec.ID); err != nil || len(others) > 0 {
+		return err // who live on with those ids
+	}
 	return e.Ranges.Give(string(rec.ID), ids)
 }
 

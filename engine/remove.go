@@ -110,6 +110,9 @@ func removePassing(ctx context.Context, e *Engine, l *container.Locked, rec *con
 	if err := l.Removing(volumes); err != nil && !full(err) {
 		return err
 	}
+	if err := bequeath(ctx, e, rec); err != nil {
+		return err
+	}
 	if err := release(ctx, e, rec, nil, e.Networks.Release); err != nil {
 		return err
 	}

@@ -93,6 +93,7 @@ type start struct {
 	rec    *container.Record
 	cfg    monitor.Config
 	runDir string
+	with   *sandbox // that others keep of the last run; nil: a new one
 	ids    *container.Range
 	net    *network.Attachment
 	files  container.Files
@@ -115,6 +116,12 @@ func startLocked(ctx context.Context, e *Engine, l *container.Locked, s start) (
 	defer u.Unwind(&err)
 	if s.runDir, err = l.Prepare(s.byUser); err != nil {
 		return err
+	}
+	if s.with, err = inherit(ctx, e, s.rec); err != nil {
+		return err
+	}
+	if s.with != nil {
+		defer s.with.Close()
 	}
 	if s.monitor == nil {
 		if err := dropHalf(ctx, e, s.rec.ID); err != nil {
@@ -222,11 +229,22 @@ func (s *start) gather(ctx context.Context, e *Engine, u *undo.Stack) (err error
 			return err
 		}
 		s.rec.Hostname = with.Hostname // their network goes by that name
-		if err := noteSharer(e, s.rec, with); err != nil {
+		if err := noteSharer(e, id, with); err != nil {
 			return err
 		}
 	}
-	if s.rec.Userns.Private {
+	if other, ok := strings.CutPrefix(s.rec.Config.Namespaces.IPC, "container:"); ok { // whose ids it shares then
+		with, err := e.Containers.Get(ctx, other)
+		if err == nil {
+			err = noteSharer(e, id, with)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if s.with != nil {
+		s.ids = s.with.ids
+	} else if s.rec.Userns.Private {
 		if s.ids, err = e.Ranges.Take(string(id), s.rec.Userns.LargeUIDs, s.rec.Userns.LargeGIDs); err != nil {
 			return err
 		}
@@ -363,6 +381,12 @@ func (s *start) bundle(ctx context.Context, e *Engine, mounts []container.Mount)
 	if err != nil {
 		return nil, err
 	}
+	if s.with != nil {
+		join.Network = openPath(s.with.net)
+		if s.ids != nil {
+			join.User = openPath(s.with.user)
+		}
+	}
 	secrets, err := s.secrets(e, join.User != "")
 	if err != nil {
 		return nil, err
@@ -382,7 +406,7 @@ func (s *start) bundle(ctx context.Context, e *Engine, mounts []container.Mount)
 	if s.init != nil {
 		in.Init = fmt.Sprintf("/proc/self/fd/%d", s.init.Fd())
 	}
-	if s.ids != nil {
+	if s.ids != nil && s.with == nil {
 		in.UIDs, in.GIDs = s.ids.UIDs, s.ids.GIDs
 	}
 	return container.Spec(&s.rec.Config, &s.rec.Resolved, in)
@@ -399,7 +423,7 @@ func (s *start) connect(ctx context.Context, e *Engine, pid int) error {
 		return err
 	}
 	defer ns.Close()
-	if err := s.vacate(ctx, e); err != nil {
+	if err := s.vacate(); err != nil {
 		return err
 	}
 	if err := e.Networks.Connect(ctx, s.net, ns); err != nil {

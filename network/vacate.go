@@ -5,24 +5,39 @@ import (
 	"os"
 	"slices"
 
-	"berth/network/parent"
+	"berth/network/bridge"
+	"berth/network/record"
+	"berth/sys/netlink"
 )
 
-// OnParent reports whether the container has links to a parent interface.
-func (a *Attachment) OnParent() bool {
-	return slices.ContainsFunc(a.Endpoints, func(e Attached) bool { return e.Way != nil })
-}
+// plugged are the kinds of links that networks give to containers.
+var plugged = []string{"veth", record.Macvlan, record.IPvlan}
 
-// Vacate takes the links to parent interfaces that the container is to have out of a
-// namespace that others keep of its last run.
+// Vacate takes the links of a container's last run out of a namespace that others keep of
+// it, which is to have those of the next: each name and, on a wire, each address is there
+// once.
 func (a *Attachment) Vacate(namespace *os.File) error {
-	for _, e := range a.Endpoints {
-		if e.Way == nil {
-			continue
+	err := netlink.Inside(namespace, func() error {
+		c, err := netlink.Open()
+		if err != nil {
+			return err
 		}
-		if err := parent.Unlink(*e.Way, e.Interface, namespace); err != nil {
-			return fmt.Errorf("network %s: take the link of the last run away: %w", e.Network, err)
+		defer c.Close()
+		links, err := c.Links()
+		if err != nil {
+			return err
 		}
+		for _, l := range links {
+			if slices.Contains(plugged, l.Kind) {
+				if err := bridge.Remove(c, l.Name); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("connect container %s: take the links of its last run away: %w", a.Container, err)
 	}
 	return nil
 }

@@ -16,6 +16,15 @@ import (
 // HostID is an id of a container as the host sees it; false if it has none there.
 func HostID(list []specs.LinuxIDMapping, id uint32) (uint32, bool) { return idmap.Host(list, id) }
 
+// MapsOf reads the maps of a process's user namespace.
+func MapsOf(pid int) (uids, gids []specs.LinuxIDMapping, err error) {
+	m, err := idmap.Read(pid)
+	if err != nil {
+		return nil, nil, err
+	}
+	return m.UID, m.GID, nil
+}
+
 // OwnIDs are the ids that an ordinary user may use in a user namespace: its own
 // as root, and its subordinate ranges (subuid(5), subgid(5)) from 1 on.
 type OwnIDs struct{ maps *idmap.Maps }

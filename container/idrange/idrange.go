@@ -248,6 +248,44 @@ func (r *Ranges) Give(owner string, have *Range) error {
 	return nil
 }
 
+// Pass makes another the owner of all ranges of one, in one step each: it lives on in
+// them. That there are none is no error.
+func (r *Ranges) Pass(from, to string) error {
+	boot, err := clock.BootID()
+	if err != nil {
+		return err
+	}
+	lock, err := flock.Lock(filepath.Join(r.Dir, "lock"))
+	if fault.Is(err, fault.NotFound) {
+		return nil // nobody ever took one
+	}
+	if err != nil {
+		return fmt.Errorf("pass ids on: %w", err)
+	}
+	defer lock.Unlock()
+	paths, err := r.paths(nil)
+	if err != nil {
+		return fmt.Errorf("pass ids on: %w", err)
+	}
+	for _, path := range paths {
+		if text, err := os.Readlink(path); err != nil || text != boot+" "+from {
+			continue
+		}
+		// Not removed first: whoever looks for a range does so without the lock.
+		staged := filepath.Join(r.Dir, ".passed")
+		if err := os.Remove(staged); err != nil && !os.IsNotExist(err) {
+			return fmt.Errorf("pass ids on: %w", err)
+		}
+		if err := os.Symlink(boot+" "+to, staged); err != nil {
+			return fmt.Errorf("pass ids on: %w", err)
+		}
+		if err := os.Rename(staged, path); err != nil {
+			return fmt.Errorf("pass ids on: %w", err)
+		}
+	}
+	return nil
+}
+
 // paths are the links of a range, or all.
 func (r *Ranges) paths(have *Range) ([]string, error) {
 	if have == nil {
