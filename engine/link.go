@@ -169,15 +169,19 @@ func (l *link) environ(name string) []string {
 // noteLinks leaves this container's id with those that it links to.
 func noteLinks(e *Engine, rec *container.Record, links []link) error {
 	for _, l := range links {
-		dir := filepath.Join(e.Containers.RunDir(l.rec.ID), linkedFolder)
-		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("note the link to container %s: %w", l.rec.Name, err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, string(rec.ID)), nil, 0o600); err != nil {
+		if err := leaveID(filepath.Join(e.Containers.RunDir(l.rec.ID), linkedFolder), rec.ID); err != nil {
 			return fmt.Errorf("note the link to container %s: %w", l.rec.Name, err)
 		}
 	}
 	return nil
+}
+
+// leaveID leaves a container's id in a folder of another's run folder.
+func leaveID(dir string, id container.ID) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, string(id)), nil, 0o600)
 }
 
 // tellLinked changes the hosts of running containers that link to one that has been

@@ -165,7 +165,7 @@ func rewireLive(ctx context.Context, e *Engine, l *container.Locked, rec *contai
 		if err := conn.Hold(now.Hold...); err != nil {
 			return err
 		}
-		if err := awaitVisitors(now.Attachment, now.Hold, conn); err != nil {
+		if err := awaitVisitors(now.Attachment, conn); err != nil {
 			return err
 		}
 		if err := conn.Settle(); err != nil {

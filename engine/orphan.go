@@ -146,7 +146,7 @@ func rewatch(ctx context.Context, e *Engine, l *container.Locked, rec *container
 			if err := conn.Hold(a.Hold...); err != nil {
 				return err
 			}
-			if err := awaitVisitors(a, a.Hold, conn); err != nil {
+			if err := awaitVisitors(a, conn); err != nil {
 				e.warn(err)
 			}
 		}

@@ -12,10 +12,10 @@ import (
 // Published ports of a container are served at ::1, and where it has IPv4 alone at all of
 // the host's IPv6 addresses, by a relay, once somebody comes there: docs/journeys/packet.md.
 
-// awaitVisitors has a container's monitor wait for the first who comes to such a port; held
-// are the sockets of its ports. It ends the relay that there was.
-func awaitVisitors(a *network.Attachment, held []*os.File, conn *monitor.Conn) error {
-	bell, err := network.Bell(a, held)
+// awaitVisitors has a container's monitor wait for the first who comes to such a port. It
+// ends the relay that there was.
+func awaitVisitors(a *network.Attachment, conn *monitor.Conn) error {
+	bell, err := network.Bell(a)
 	if err != nil {
 		return err
 	}

@@ -43,12 +43,7 @@ func (b *sandbox) Close() {
 
 // noteSharer leaves a container's id with the one whose network it shares.
 func noteSharer(e *Engine, id container.ID, owner *container.Record) error {
-	dir := filepath.Join(e.Containers.RunDir(owner.ID), sharers)
-	err := os.Mkdir(dir, 0o700)
-	if err == nil || errors.Is(err, fs.ErrExist) {
-		err = os.WriteFile(filepath.Join(dir, string(id)), nil, 0o600)
-	}
-	if err != nil {
+	if err := leaveID(filepath.Join(e.Containers.RunDir(owner.ID), sharers), id); err != nil {
 		return fmt.Errorf("share the network of container %s: %w", owner.Name, err)
 	}
 	return nil

@@ -223,22 +223,19 @@ func (s *start) gather(ctx context.Context, e *Engine, u *undo.Stack) (err error
 	if err := joinable(ctx, e, &s.rec.Config, true); err != nil {
 		return err
 	}
-	if other, ok := strings.CutPrefix(s.rec.Config.Network.Mode, "container:"); ok {
+	for _, mode := range []*string{&s.rec.Config.Network.Mode, &s.rec.Config.Namespaces.IPC} {
+		other, ok := strings.CutPrefix(*mode, "container:")
+		if !ok {
+			continue
+		}
 		with, err := e.Containers.Get(ctx, other)
 		if err != nil {
 			return err
 		}
-		s.rec.Hostname = with.Hostname // their network goes by that name
-		if err := noteSharer(e, id, with); err != nil {
-			return err
+		if mode == &s.rec.Config.Network.Mode {
+			s.rec.Hostname = with.Hostname // their network goes by that name
 		}
-	}
-	if other, ok := strings.CutPrefix(s.rec.Config.Namespaces.IPC, "container:"); ok { // whose ids it shares then
-		with, err := e.Containers.Get(ctx, other)
-		if err == nil {
-			err = noteSharer(e, id, with)
-		}
-		if err != nil {
+		if err := noteSharer(e, id, with); err != nil { // whose ids it has, too
 			return err
 		}
 	}
@@ -357,7 +354,7 @@ func (s *start) hold() error {
 	if err := monitor.Keep(s.monitor, s.net.Hold...); err != nil || len(s.net.Hold) == 0 {
 		return err
 	}
-	return awaitVisitors(s.net, s.net.Hold, s.monitor)
+	return awaitVisitors(s.net, s.monitor)
 }
 
 // hostRoot is who the container's root is on the host.

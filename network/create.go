@@ -132,11 +132,7 @@ func fill(s *builder, n *Network, busy, taken []netip.Prefix) error {
 		n.Subnets = append([]Subnet{{Prefix: p}}, n.Subnets...)
 	}
 	if n.IPv6 && !n.Has(true) {
-		p, err := ipam.Choose(s.pools(), taken, true)
-		if err != nil {
-			p = record.OwnPrefix(n.ID)
-		}
-		n.Subnets = append(n.Subnets, Subnet{Prefix: p})
+		n.Subnets = append(n.Subnets, Subnet{Prefix: choose6(s, n, taken)})
 	}
 	for i := range n.Subnets {
 		sub := &n.Subnets[i]
@@ -150,6 +146,15 @@ func fill(s *builder, n *Network, busy, taken []netip.Prefix) error {
 		}
 	}
 	return nil
+}
+
+// choose6 is a subnet of IPv6 that nobody named: of the pools, else the network's own.
+func choose6(s *builder, n *Network, taken []netip.Prefix) netip.Prefix {
+	p, err := ipam.Choose(s.pools(), taken, true)
+	if err != nil {
+		return record.OwnPrefix(n.ID)
+	}
+	return p
 }
 
 // foreignSubnets are those of a bridge of the administrator that is named and no

@@ -16,7 +16,6 @@ import (
 	"berth/network/bridge"
 	"berth/network/ipam"
 	"berth/network/nft"
-	"berth/network/record"
 	"berth/sys/netlink"
 )
 
@@ -249,11 +248,7 @@ func (s *builder) defaultSubnet6(n *Network, taken []netip.Prefix) Subnet {
 	if set.FixedCIDR6.IsValid() { // dockerd's older way to name the subnet
 		return Subnet{Prefix: set.FixedCIDR6.Masked()}
 	}
-	p, err := ipam.Choose(s.pools(), taken, true)
-	if err != nil {
-		p = record.OwnPrefix(n.ID)
-	}
-	return Subnet{Prefix: p}
+	return Subnet{Prefix: choose6(s, n, taken)}
 }
 
 // asSet completes the default bridge's subnets by what is set of each.

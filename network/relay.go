@@ -39,12 +39,12 @@ func (e *endpointFile) relayed() (list []nft.Element) {
 }
 
 // Bell readies the published ports that a relay would serve: at ::1, and where the
-// container has IPv4 alone, at all of the host's IPv6 addresses. held are the sockets of
-// its ports, of which these listen now, and no others. The result becomes readable when
-// somebody comes; it is nil where nothing is to be relayed.
-func Bell(a *Attachment, held []*os.File) (*os.File, error) {
+// container has IPv4 alone, at all of the host's IPv6 addresses. Of the sockets that it
+// holds, theirs listen now, and no others. The result becomes readable when somebody
+// comes; it is nil where nothing is to be relayed.
+func Bell(a *Attachment) (*os.File, error) {
 	e := &endpointFile{Container: string(a.Container), Endpoints: a.Endpoints, Ports: a.Ports, NoRelay: a.NoRelay}
-	d, err := e.doors(held)
+	d, err := e.doors(a.Hold)
 	if err != nil {
 		return nil, err
 	}

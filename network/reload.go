@@ -97,6 +97,11 @@ func (s *Store) TearDown(ctx context.Context) error {
 
 // removePorts removes all ports of ours.
 func (s *builder) removePorts() error {
+	return removeLinks(func(l *netlink.Link) bool { return strings.HasPrefix(l.Name, s.ports) })
+}
+
+// removeLinks removes those of this namespace's links that are to go.
+func removeLinks(goes func(*netlink.Link) bool) error {
 	c, err := netlink.Open()
 	if err != nil {
 		return err
@@ -107,7 +112,7 @@ func (s *builder) removePorts() error {
 		return err
 	}
 	for _, l := range links {
-		if strings.HasPrefix(l.Name, s.ports) {
+		if goes(l) {
 			if err := bridge.Remove(c, l.Name); err != nil {
 				return err
 			}

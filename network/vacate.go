@@ -5,7 +5,6 @@ import (
 	"os"
 	"slices"
 
-	"berth/network/bridge"
 	"berth/network/record"
 	"berth/sys/netlink"
 )
@@ -18,23 +17,7 @@ var plugged = []string{"veth", record.Macvlan, record.IPvlan}
 // once.
 func (a *Attachment) Vacate(namespace *os.File) error {
 	err := netlink.Inside(namespace, func() error {
-		c, err := netlink.Open()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		links, err := c.Links()
-		if err != nil {
-			return err
-		}
-		for _, l := range links {
-			if slices.Contains(plugged, l.Kind) {
-				if err := bridge.Remove(c, l.Name); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+		return removeLinks(func(l *netlink.Link) bool { return slices.Contains(plugged, l.Kind) })
 	})
 	if err != nil {
 		return fmt.Errorf("connect container %s: take the links of its last run away: %w", a.Container, err)

@@ -221,36 +221,27 @@ func (t *taker) takeOver(path string) (bool, error) {
 // Give gives an owner's ranges back; what it has not is no error. Without a
 // range all links are looked through.
 func (r *Ranges) Give(owner string, have *Range) error {
-	boot, err := clock.BootID()
-	if err != nil {
-		return err
-	}
-	lock, err := flock.Lock(filepath.Join(r.Dir, "lock"))
-	if fault.Is(err, fault.NotFound) {
-		return nil // nobody ever took one
-	}
-	if err != nil {
-		return fmt.Errorf("give ids back: %w", err)
-	}
-	defer lock.Unlock()
-	paths, err := r.paths(have)
-	if err != nil {
-		return fmt.Errorf("give ids back: %w", err)
-	}
-	for _, path := range paths {
-		if text, err := os.Readlink(path); err != nil || text != boot+" "+owner {
-			continue
-		}
-		if err := os.Remove(path); err != nil {
-			return fmt.Errorf("give ids back: %w", err)
-		}
-	}
-	return nil
+	return r.change("give ids back", owner, have, func(_, path string) error { return os.Remove(path) })
 }
 
 // Pass makes another the owner of all ranges of one, in one step each: it lives on in
 // them. That there are none is no error.
 func (r *Ranges) Pass(from, to string) error {
+	return r.change("pass ids on", from, nil, func(boot, path string) error {
+		// Not removed first: whoever looks for a range does so without the lock.
+		staged := filepath.Join(r.Dir, ".passed")
+		if err := os.Remove(staged); err != nil && !os.IsNotExist(err) {
+			return err
+		}
+		if err := os.Symlink(boot+" "+to, staged); err != nil {
+			return err
+		}
+		return os.Rename(staged, path)
+	})
+}
+
+// change does something to an owner's links, under the lock: to those of a range, or all.
+func (r *Ranges) change(what, owner string, have *Range, do func(boot, path string) error) error {
 	boot, err := clock.BootID()
 	if err != nil {
 		return err
@@ -260,27 +251,19 @@ func (r *Ranges) Pass(from, to string) error {
 		return nil // nobody ever took one
 	}
 	if err != nil {
-		return fmt.Errorf("pass ids on: %w", err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	defer lock.Unlock()
-	paths, err := r.paths(nil)
+	paths, err := r.paths(have)
 	if err != nil {
-		return fmt.Errorf("pass ids on: %w", err)
+		return fmt.Errorf("%s: %w", what, err)
 	}
 	for _, path := range paths {
-		if text, err := os.Readlink(path); err != nil || text != boot+" "+from {
+		if text, err := os.Readlink(path); err != nil || text != boot+" "+owner {
 			continue
 		}
-		// Not removed first: whoever looks for a range does so without the lock.
-		staged := filepath.Join(r.Dir, ".passed")
-		if err := os.Remove(staged); err != nil && !os.IsNotExist(err) {
-			return fmt.Errorf("pass ids on: %w", err)
-		}
-		if err := os.Symlink(boot+" "+to, staged); err != nil {
-			return fmt.Errorf("pass ids on: %w", err)
-		}
-		if err := os.Rename(staged, path); err != nil {
-			return fmt.Errorf("pass ids on: %w", err)
+		if err := do(boot, path); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
 		}
 	}
 	return nil

@@ -93,20 +93,18 @@ func (n *Network) Leads(sub Subnet) bool {
 	return !flag(n.Options, optionNoDefault, false)
 }
 
-// Names of auxiliary addresses that mean something, Docker's.
-const (
-	auxGateway4 = "DefaultGatewayIPv4"
-	auxGateway6 = "DefaultGatewayIPv6"
-)
+// auxRouter is the name of an auxiliary address that means something, Docker's.
+func auxRouter(v6 bool) string {
+	if v6 {
+		return "DefaultGatewayIPv6"
+	}
+	return "DefaultGatewayIPv4"
+}
 
 // Router is the address by which containers on a subnet leave it: the host's, unless
 // another was named.
 func (sub *Subnet) Router() netip.Addr {
-	name := auxGateway4
-	if sub.Prefix.Addr().Is6() {
-		name = auxGateway6
-	}
-	if a, ok := sub.Aux[name]; ok {
+	if a, ok := sub.Aux[auxRouter(sub.Prefix.Addr().Is6())]; ok {
 		return a
 	}
 	return sub.Gateway
@@ -114,12 +112,8 @@ func (sub *Subnet) Router() netip.Addr {
 
 // SetRouter names another one than the host; not with the zero address.
 func (sub *Subnet) SetRouter(a netip.Addr) {
-	switch {
-	case !a.IsValid():
-	case a.Is6():
-		sub.Aux = map[string]netip.Addr{auxGateway6: a}
-	default:
-		sub.Aux = map[string]netip.Addr{auxGateway4: a}
+	if a.IsValid() {
+		sub.Aux = map[string]netip.Addr{auxRouter(a.Is6()): a}
 	}
 }
 
