@@ -111,18 +111,13 @@ func cpuTime(t *testing.T) time.Duration {
 }
 
 // TestHostileProfilesEndSoon: profiles at the limits, each built to make one
-// part of the compiler work hard, cost at most so many times what moby's costs: on
-// a slow or a busy machine, too. That is 2 s where this was written.
+// part of the compiler work hard, end: 2 s of processor where this was written,
+// minutes once the work grows with the square of the rules.
 func TestHostileProfilesEndSoon(t *testing.T) {
-	moby := mobyProfile(t, &x86Machine, "CAP_CHOWN")
-	begin := cpuTime(t)
-	for range 50 {
-		if _, err := compileFor(&x86Machine, moby); err != nil {
-			t.Fatal(err)
-		}
-	}
-	unit := (cpuTime(t) - begin) / 50
-	const most = maxArgRules - 1
+	const (
+		most  = maxArgRules - 1
+		limit = 30 * time.Second
+	)
 	actions := []specs.LinuxSeccompAction{specs.ActErrno, specs.ActTrap}
 	rule := func(action specs.LinuxSeccompAction, args ...specs.LinuxSeccompArg) specs.LinuxSyscall {
 		return specs.LinuxSyscall{Names: []string{"ioctl"}, Action: action, Args: args}
@@ -155,8 +150,8 @@ func TestHostileProfilesEndSoon(t *testing.T) {
 		begin := cpuTime(t)
 		f, err := Compile(p)
 		spent := cpuTime(t) - begin
-		if t.Logf("%s: %s, %d times moby's", name, spent, spent/unit); spent > 20000*unit {
-			t.Errorf("%s: %s are more than 20000 times moby's %s", name, spent, unit)
+		if t.Logf("%s: %s", name, spent); spent > limit {
+			t.Errorf("%s: %s are more than %s", name, spent, limit)
 		}
 		if err == nil {
 			err = verify(f.Insns)
