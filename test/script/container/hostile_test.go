@@ -38,7 +38,10 @@ func newStore(t *testing.T) *store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := t.TempDir()
+	root, err := os.MkdirTemp("", "store") // t.TempDir must find it gone for good at once
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := &store{t: t, bin: bin, env: append(os.Environ(), "BERTH_ROOT="+root, "BERTH_RUN="+run, "BERTH_ETC="+t.TempDir(), "HOME="+t.TempDir())}
 	t.Cleanup(func() {
 		for _, id := range strings.Fields(s.must("ps", "-aq")) {
@@ -46,9 +49,17 @@ func newStore(t *testing.T) *store {
 		}
 		_ = os.RemoveAll(run)
 		// What follows the end of a container, and the next one's layer that is made
-		// ahead, may be under way.
-		for begin := time.Now(); os.RemoveAll(root) != nil && time.Since(begin) < 20*time.Second; {
-			time.Sleep(50 * time.Millisecond)
+		// ahead, may be under way, and make folders anew.
+		for gone, end := 0, time.Now().Add(20*time.Second); gone < 4 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			if _, err := os.Lstat(root); err != nil {
+				gone++
+				continue
+			}
+			gone = 0
+			_ = os.RemoveAll(root)
+		}
+		if _, err := os.Lstat(root); err == nil {
+			t.Errorf("the store %s is not to be removed", root)
 		}
 	})
 	return s
