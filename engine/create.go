@@ -160,7 +160,7 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 	c.Version = config.Version
 	c.Image.ID = string(base.ID)
 	if e.Defaults.Rootless {
-		if err := ofUser(&c, e.host().NoCgroup, r.Warn); err != nil {
+		if err := ofUser(&c, e.host().NoCgroup); err != nil {
 			return nil, err
 		}
 	}

@@ -25,9 +25,6 @@ type NetworkConnectRequest struct {
 // its next starts. Of one that does not run it changes what was asked for before.
 func NetworkConnect(ctx context.Context, e *Engine, r NetworkConnectRequest) error {
 	return change(ctx, e, r.Container, func(l *container.Locked, rec *container.Record, f *container.Facts) error {
-		if err := hasBridges(e, "network connect"); err != nil {
-			return err
-		}
 		n, err := e.Networks.Find(r.Endpoint.Network)
 		if err != nil {
 			return err

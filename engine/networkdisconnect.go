@@ -21,9 +21,6 @@ type NetworkDisconnectRequest struct {
 // NetworkDisconnect takes a container off a network, at once if it runs.
 func NetworkDisconnect(ctx context.Context, e *Engine, r NetworkDisconnectRequest) error {
 	err := change(ctx, e, r.Container, func(l *container.Locked, rec *container.Record, f *container.Facts) error {
-		if err := hasBridges(e, "network disconnect"); err != nil {
-			return err
-		}
 		c := &rec.Config.Network
 		n, err := e.Networks.Find(r.Network)
 		if fault.Is(err, fault.NotFound) && c.On(r.Network) && !f.State().Live() {

@@ -20,9 +20,6 @@ type NetworkReloadRequest struct {
 // running containers, after somebody flushed or removed them. done is told of each
 // container and of its error.
 func NetworkReload(ctx context.Context, e *Engine, r NetworkReloadRequest, done func(id container.ID, err error)) error {
-	if err := hasBridges(e, "network reload"); err != nil {
-		return err
-	}
 	if err := e.Networks.Reload(ctx); err != nil {
 		return err
 	}
@@ -62,9 +59,6 @@ func reloaded(ctx context.Context, e *Engine, id container.ID) error {
 
 // NetworkMend is NetworkReload of what is not as it was left, and tells what it mended.
 func NetworkMend(ctx context.Context, e *Engine) (mended []string, err error) {
-	if err := hasBridges(e, "network watch"); err != nil {
-		return nil, err
-	}
 	is, err := e.Networks.Mend(ctx)
 	if err != nil {
 		return nil, err

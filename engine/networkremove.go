@@ -34,9 +34,6 @@ func NetworkRemove(ctx context.Context, e *Engine, r NetworkRemoveRequest) error
 	}
 	info := uses.info(n)
 	if !info.builtIn() {
-		if err := hasBridges(e, "network rm"); err != nil {
-			return err
-		}
 		if err := emptied(ctx, e, info, &r); err != nil {
 			return err
 		}

@@ -12,9 +12,6 @@ import (
 
 // NetworkUpdate changes a network, and what its running containers see of it.
 func NetworkUpdate(ctx context.Context, e *Engine, r network.UpdateRequest) (*network.Network, error) {
-	if err := hasBridges(e, "network update"); err != nil {
-		return nil, err
-	}
 	n, err := e.Networks.Update(ctx, r)
 	if err != nil {
 		return nil, err

@@ -7,32 +7,9 @@ import (
 	"berth/container/config"
 )
 
-// noNetwork is said once, at create, to an ordinary user who asks for no network
-// by name (docs/decisions/0014).
-const noNetwork = "the container has no network: an ordinary user's bridge networks are not served yet; --network=host gives it the host's, --network=none hushes this line"
-
-// ofUser makes of a configuration what an ordinary user's container can be today,
-// and refuses what it cannot be but was asked for by name.
-func ofUser(c *config.Config, noCgroup bool, warn func(string)) error {
+// ofUser refuses what an ordinary user's container cannot be but was asked for by name.
+func ofUser(c *config.Config, noCgroup bool) error {
 	not := func(format string, args ...any) error { return fault.New(fault.Unsupported, format, args...) }
-	n := &c.Network
-	switch {
-	case n.Mode == "bridge":
-		name := "bridge"
-		if len(n.Endpoints) > 0 && n.Endpoints[0].Network != "" {
-			name = n.Endpoints[0].Network
-		}
-		return not("network %s: an ordinary user's bridge networks are not served yet: use --network=host or --network=none, or run berth as root", name)
-	case n.Mode != "host" && (len(n.Publish) > 0 || n.PublishAll):
-		return not("publish ports: an ordinary user's bridge networks are not served yet: use --network=host, or run berth as root")
-	case len(n.Links) > 0:
-		return not("--link: an ordinary user's bridge networks are not served yet: run berth as root")
-	case n.Mode == "":
-		n.Mode = "none"
-		if warn != nil {
-			warn(noNetwork)
-		}
-	}
 	if mode, _, _ := strings.Cut(c.Namespaces.User, ":"); mode == "auto" || mode == "private" || mode == "keep-id" || mode == "nomap" {
 		return not("--userns=%s: an ordinary user's containers share the user's ids, and none has others yet", c.Namespaces.User)
 	}

@@ -27,9 +27,6 @@ func (p *Ports) republish(ctx context.Context, e *Engine, l *container.Locked, r
 	if p.empty() {
 		return nil
 	}
-	if err := hasBridges(e, "publish ports"); err != nil {
-		return err
-	}
 	had, live := rec.Config.Network, f.State().Live()
 	c := &rec.Config.Network
 	switch {

@@ -38,7 +38,15 @@ type Altered struct {
 //
 // What it had is remembered until Confirm, for a caller that is killed before it has
 // written down what was asked for.
-func (s *Store) Alter(ctx context.Context, r Request, namespace *os.File) (_ *Altered, err error) {
+func (s *Store) Alter(ctx context.Context, r Request, namespace *os.File) (a *Altered, err error) {
+	err = s.at.inside(func() error {
+		a, err = alter(ctx, s, r, namespace)
+		return err
+	})
+	return a, err
+}
+
+func alter(ctx context.Context, s *Store, r Request, namespace *os.File) (_ *Altered, err error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}

@@ -23,12 +23,20 @@ type Finding struct {
 }
 
 // Sweep takes away what is left of networks whose removal was killed.
-func (s *builder) Sweep() error { return s.dropGone() }
+func (s *builder) Sweep() error { return s.at.after(s.dropGone) }
 
 // Check looks for what killed verbs left: files that were being written, what
 // is reserved for containers that are gone, and what is left of networks. With repair
 // that goes.
-func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
+func (s *Store) Check(ctx context.Context, repair bool) (out []Finding, err error) {
+	err = s.at.after(func() error {
+		out, err = check(ctx, s, repair)
+		return err
+	})
+	return out, err
+}
+
+func check(ctx context.Context, s *Store, repair bool) ([]Finding, error) {
 	var out []Finding
 	for _, dir := range []string{s.files.Run, s.records.Root} {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -72,7 +80,7 @@ func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
 		}
 		f := Finding{Path: path, Problem: "reserved for a container that is gone"}
 		if repair {
-			if err := s.Release(ctx, id); err != nil {
+			if err := s.leave(id, true); err != nil {
 				return out, err
 			}
 			f.Repaired = true

@@ -23,8 +23,19 @@ type CreateRequest struct {
 // Create makes a network: its record; a bridge comes with its first
 // container. Kinds: Exists the name, Conflict a subnet or a device in use,
 // Unavailable no pool left, Unsupported, Invalid.
-func (s *Store) Create(ctx context.Context, r CreateRequest) (*Network, error) {
+func (s *Store) Create(ctx context.Context, r CreateRequest) (n *Network, err error) {
+	err = s.at.inside(func() error {
+		n, err = create(ctx, s, r)
+		return err
+	})
+	return n, err
+}
+
+func create(ctx context.Context, s *Store, r CreateRequest) (*Network, error) {
 	n := r.Network
+	if s.at.home != nil && parent.Is(n.Driver) {
+		return nil, fault.New(fault.Unsupported, "network %s: driver %s needs a device of the host: run berth as root", n.Name, n.Driver)
+	}
 	c, err := netlink.Open()
 	if err != nil {
 		return nil, err

@@ -9,7 +9,11 @@ import (
 
 // wall is the store's part of the firewall.
 func (s *firewall) wall() *wall.Wall {
-	return &wall.Wall{Files: s.files, Table: s.table, Ports: s.ports, Alone: s.alone, Elements: s.elements, Bridges: s.outward}
+	files := s.files
+	if s.at.home != nil { // what is known of one namespace says nothing of the next
+		files.Boot += " " + s.at.home.Name()
+	}
+	return &wall.Wall{Files: files, Table: s.table, Ports: s.ports, Alone: s.alone, Elements: s.elements, Bridges: s.outward}
 }
 
 // outward are the bridges of networks that lead out.

@@ -360,7 +360,7 @@ func TestWatch(t *testing.T) {
 	begun := make(chan struct{})
 	go func() {
 		first := true
-		ended <- Watch(watching, func() error {
+		ended <- Watch(watching, w.s, func() error {
 			mended, err := w.s.Mend(watching)
 			if first {
 				close(begun)

@@ -294,6 +294,21 @@ func (s *builder) takenSubnets(c *netlink.Conn, except string) ([]netip.Prefix, 
 	if err != nil {
 		return nil, err
 	}
+	if s.at.home != nil {
+		err := s.at.outside(func() error {
+			c, err := netlink.Open()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			host, err := ipam.HostSubnets(c, 0)
+			taken = append(taken, host...)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	all, err := networks(s)
 	if err != nil {
 		return nil, err

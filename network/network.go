@@ -8,7 +8,7 @@
 // none, host and another container's are not its business. Row 3.
 //
 // Everything is said to the kernel by netlink, in the network namespace of the
-// calling process ("the host" below).
+// calling process ("the host" below), for an ordinary user in that of the user, see Home.
 //
 // On disk:
 //
@@ -36,6 +36,8 @@ type Options struct {
 	// Live says whether a container still has a record; what belongs to one that
 	// has none may be taken over. Nil: all have.
 	Live func(container string) bool
+	// Home is where an ordinary user's networks are; nil: in the caller's network namespace.
+	Home Home
 }
 
 // Network is one network as it was asked for, and what followed; Subnet one range of

@@ -33,6 +33,14 @@ import (
 // NotFound a network, Conflict an address or port that another has, Unavailable
 // a used-up pool, Invalid.
 func (s *Store) Prepare(ctx context.Context, r Request) (a *Attachment, err error) {
+	err = s.at.inside(func() error {
+		a, err = prepare(ctx, s, r)
+		return err
+	})
+	return a, err
+}
+
+func prepare(ctx context.Context, s *Store, r Request) (a *Attachment, err error) {
 	if len(r.Endpoints) == 0 {
 		return nil, fault.New(fault.Invalid, "connect container %s: no network is named", r.Container)
 	}
@@ -60,6 +68,9 @@ func (s *Store) Prepare(ctx context.Context, r Request) (a *Attachment, err erro
 	lives, err := s.endpoints(c, e, r, old, nil)
 	u.Push("give addresses back", func() error { return s.giveBack(e, old) })
 	if err != nil {
+		return nil, err
+	}
+	if err := s.at.lead(lives); err != nil {
 		return nil, err
 	}
 	e.Resolver = homeOf(e.Endpoints) // the caller is about to call Serve

@@ -65,7 +65,12 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 	if err != nil {
 		return nil, err
 	}
-	decided, files, err := portmap.Decide(wanted, others, r.Held)
+	var decided []Port
+	var files []*os.File
+	err = s.at.outside(func() (err error) {
+		decided, files, err = portmap.Decide(wanted, others, r.Held)
+		return err
+	})
 	if err != nil {
 		return nil, s.explain(err, e.Container, wanted)
 	}

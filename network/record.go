@@ -42,17 +42,21 @@ func (s *Store) Settle(n *Network) (*Network, error) {
 	if n.Name != Default || len(n.Subnets) > 0 {
 		return n, nil
 	}
-	c, err := netlink.Open()
+	err := s.at.inside(func() error {
+		c, err := netlink.Open()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		held, err := s.files.Lock(n.ID, flock.Lock)
+		if err != nil {
+			return err
+		}
+		defer held.Unlock()
+		_, err = s.decided(c, n)
+		return err
+	})
 	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	held, err := s.files.Lock(n.ID, flock.Lock)
-	if err != nil {
-		return nil, err
-	}
-	defer held.Unlock()
-	if _, err := s.decided(c, n); err != nil {
 		return nil, err
 	}
 	return s.settled(n), nil

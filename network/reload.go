@@ -20,6 +20,10 @@ import (
 // back as the records say they are: after somebody flushed or removed them. Devices of
 // containers that are gone are for Alter.
 func (s *builder) Reload(ctx context.Context) error {
+	return s.at.inside(func() error { return reload(s) })
+}
+
+func reload(s *builder) error {
 	c, err := netlink.Open()
 	if err != nil {
 		return err
@@ -67,13 +71,17 @@ func (s *builder) rebuild(c *netlink.Conn, n *Network) error {
 // folder: devices, addresses, the firewall. The records of networks stay. It is
 // for a store that is removed; no container may be on a network.
 func (s *Store) TearDown(ctx context.Context) error {
+	return s.at.after(func() error { return takeDown(s) })
+}
+
+func takeDown(s *Store) error {
 	names, err := s.files.Names("endpoints")
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, name := range names {
-		errs = append(errs, s.Release(ctx, ids.ID(name)))
+		errs = append(errs, s.leave(ids.ID(name), true))
 	}
 	lives, err := s.lives()
 	if err != nil {

@@ -12,6 +12,10 @@ import (
 // Remove removes a network and its device: kind Conflict while a container is
 // on it or it is built in.
 func (s *Store) Remove(ctx context.Context, n *Network) error {
+	return s.at.after(func() error { return remove(s, n) })
+}
+
+func remove(s *Store, n *Network) error {
 	if s.records.IsBuiltIn(n.ID) {
 		return fault.New(fault.Conflict, "%s is a pre-defined network and cannot be removed", n.Name)
 	}

@@ -35,6 +35,7 @@ type firewall struct {
 type boot struct {
 	files folder.Folder
 	live  func(container string) bool
+	at    place
 }
 
 // usualRun is the run folder whose store has the firewall table of the plain
@@ -51,7 +52,7 @@ func Open(o Options) (*Store, error) {
 		o.Live = func(string) bool { return true }
 	}
 	s := &Store{builder{
-		firewall{boot{folder.Folder{Run: filepath.Join(o.Run, "network"), Boot: id}, o.Live}, nft.Table, nft.Ports, o.Settings.NoIntegrate},
+		firewall{boot{folder.Folder{Run: filepath.Join(o.Run, "network"), Boot: id}, o.Live, place{o.Home}}, nft.Table, nft.Ports, o.Settings.NoIntegrate || o.Home != nil},
 		record.Records{Root: filepath.Join(o.Root, "networks"), Settings: o.Settings},
 	}}
 	if filepath.Clean(o.Run) != usualRun {

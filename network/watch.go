@@ -16,6 +16,14 @@ import (
 // Mend is Reload where somebody changed what the records ask for; mended says whether
 // so. It does not look at the elements of sets, which only berth knows.
 func (s *builder) Mend(ctx context.Context) (mended bool, err error) {
+	err = s.at.inside(func() error {
+		mended, err = mend(s)
+		return err
+	})
+	return mended, err
+}
+
+func mend(s *builder) (mended bool, err error) {
 	c, err := netlink.Open()
 	if err != nil {
 		return false, err
@@ -25,7 +33,7 @@ func (s *builder) Mend(ctx context.Context) (mended bool, err error) {
 	if err != nil || whole {
 		return false, err
 	}
-	return true, s.Reload(ctx)
+	return true, reload(s)
 }
 
 // whole reports whether bridges, forwarding and rules are as they were left.
@@ -74,12 +82,16 @@ func (s *boot) Unplugged() ([]ids.ID, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := netlink.Open()
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	links, err := c.Links()
+	var links []*netlink.Link
+	err = s.at.inside(func() error {
+		c, err := netlink.Open()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		links, err = c.Links()
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -120,16 +132,21 @@ const (
 
 // Watch calls look now, and then whenever somebody may have changed rules, devices or
 // forwarding, until ctx ends. If look fails, it is called again a little later.
-func Watch(ctx context.Context, look func() error) error {
-	rules, err := netlink.Listen(unix.NETLINK_NETFILTER, groupRules)
+func Watch(ctx context.Context, s *Store, look func() error) error {
+	var rules, links *netlink.Listener
+	err := s.at.inside(func() (err error) {
+		if rules, err = netlink.Listen(unix.NETLINK_NETFILTER, groupRules); err != nil {
+			return err
+		}
+		if links, err = netlink.Listen(unix.NETLINK_ROUTE, groupLinks, groupConf4, groupConf6); err != nil {
+			rules.Close()
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	defer rules.Close()
-	links, err := netlink.Listen(unix.NETLINK_ROUTE, groupLinks, groupConf4, groupConf6)
-	if err != nil {
-		return err
-	}
 	defer links.Close()
 	news, failed := make(chan struct{}, 1), make(chan error, 2)
 	for _, l := range []*netlink.Listener{rules, links} {

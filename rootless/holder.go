@@ -20,8 +20,8 @@ import (
 // holderEnv keeps the holder small.
 var holderEnv = []string{"GOMAXPROCS=1", "GOGC=off"}
 
-// hold starts a holder: in the namespace that one of the processes lost is in,
-// or in a new one.
+// hold starts a holder: in the namespaces that one of the processes lost is in, or
+// whose network the way out of a killed one still has open, else in new ones.
 func (h *home) hold(ids runtime.OwnIDs, lost []int) (_ *os.File, err error) {
 	var u undo.Stack
 	defer u.Unwind(&err)
@@ -30,16 +30,22 @@ func (h *home) hold(ids runtime.OwnIDs, lost []int) (_ *os.File, err error) {
 		return nil, err
 	}
 	defer helper.Close()
-	attr := &clone.Attr{Program: int(helper.Fd()), Argv: []string{"berth-helper", "hold", "SOCKET"}, SockArg: 2, Env: holderEnv, New: unix.CLONE_NEWUSER}
+	attr := &clone.Attr{Program: int(helper.Fd()), Argv: []string{"berth-helper", "hold", "SOCKET"}, SockArg: 2, Env: holderEnv, New: unix.CLONE_NEWUSER | unix.CLONE_NEWNET}
 	old, err := h.read()
 	if err != nil {
 		return nil, err
 	}
 	for _, pid := range lost {
-		if f := openNamespace(pid, old.ns); f != nil {
+		if f := openNamespace(pid, "ns/user", old.ns); f != nil {
 			defer f.Close()
-			attr.New, attr.Join = 0, []clone.Join{{FD: int(f.Fd()), Flag: unix.CLONE_NEWUSER}}
+			attr.New, attr.Join = unix.CLONE_NEWNET, []clone.Join{{FD: int(f.Fd()), Flag: unix.CLONE_NEWUSER}}
 			break
+		}
+	}
+	if len(attr.Join) > 0 {
+		if f := h.lostNetwork(old); f != nil {
+			defer f.Close()
+			attr.New, attr.Join = 0, append(attr.Join, clone.Join{FD: int(f.Fd()), Flag: unix.CLONE_NEWNET})
 		}
 	}
 	c, err := start(attr)
@@ -48,7 +54,7 @@ func (h *home) hold(ids runtime.OwnIDs, lost []int) (_ *os.File, err error) {
 	}
 	defer c.close()
 	u.Push("end the holder", c.kill)
-	if attr.New != 0 {
+	if attr.New&unix.CLONE_NEWUSER != 0 {
 		if err := ids.Write(c.pid); err != nil {
 			return nil, err
 		}
@@ -61,7 +67,11 @@ func (h *home) hold(ids runtime.OwnIDs, lost []int) (_ *os.File, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at the holder: %w", err)
 	}
-	ns := openNamespace(c.pid, name)
+	network, err := os.Readlink("/proc/" + strconv.Itoa(c.pid) + "/ns/net")
+	if err != nil {
+		return nil, fmt.Errorf("look at the holder: %w", err)
+	}
+	ns := openNamespace(c.pid, "ns/user", name)
 	if ns == nil {
 		return nil, fault.New(fault.Unavailable, "enter a user namespace: the holder has ended")
 	}
@@ -72,7 +82,7 @@ func (h *home) hold(ids runtime.OwnIDs, lost []int) (_ *os.File, err error) {
 	if err := runtime.OwnScope(context.Background(), "berth-holder-"+strconv.Itoa(c.pid), c.pid); err != nil {
 		return nil, err
 	}
-	if err := h.write(holder{pid: c.pid, start: st.StartTime, ns: name}); err != nil {
+	if err := h.write(holder{process{c.pid, st.StartTime}, name, network}); err != nil {
 		return nil, err
 	}
 	u.Release()

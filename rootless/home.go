@@ -28,9 +28,11 @@ type home struct {
 
 // The files of a home.
 const (
-	holderFile = "holder"      // "PID START-TIME BOOT-ID NAMESPACE"
+	holderFile = "holder"      // "PID START-TIME BOOT-ID USER-NAMESPACE NETWORK-NAMESPACE"
 	holderLock = "holder.lock" // see the package comment
 	usersLock  = "users.lock"
+	uplinkFile = "uplink" // "PID START-TIME BOOT-ID": the way out of the network
+	uplinkLock = "uplink.lock"
 )
 
 // openHome makes the run folder if it is missing. One that others could have
@@ -105,7 +107,14 @@ func (h *home) leave() error {
 	}
 	defer alone.Unlock()
 	now, err := h.read()
-	if err != nil || len(now.others()) > 0 {
+	if err != nil {
+		return err
+	}
+	out, err := h.wayOut()
+	if err != nil || slices.ContainsFunc(now.others(), func(pid int) bool { return pid != out.pid }) {
+		return err
+	}
+	if err := h.endWayOut(); err != nil {
 		return err
 	}
 	if now.alive() {
@@ -119,59 +128,79 @@ func (h *home) leave() error {
 	return nil
 }
 
-// holder is what the file says: a process, and the namespace that it keeps. The
-// zero value is none.
-type holder struct {
+// process is one that a file of the home names. The zero value is none.
+type process struct {
 	pid   int
 	start uint64
-	ns    string // as readlink(2) of its nsfs file says
+}
+
+func (p process) alive() bool {
+	if p.pid == 0 {
+		return false
+	}
+	st, err := proc.ReadStat(p.pid)
+	return err == nil && !st.Dead() && st.StartTime == p.start
+}
+
+// holder is what the file says: a process, and the namespaces that it keeps, as
+// readlink(2) of their nsfs files says. The zero value is none.
+type holder struct {
+	process
+	ns  string // the user namespace
+	net string // the network namespace that belongs to it
 }
 
 const maxHolder = 512
 
 // read reads who the holder is; of another boot it is nobody.
 func (h *home) read() (holder, error) {
-	text, err := atomicfile.ReadCapped(h.path(holderFile), maxHolder)
+	p, more, err := h.noted(holderFile, 2)
+	if err != nil || p.pid == 0 {
+		return holder{}, err
+	}
+	return holder{p, more[0], more[1]}, nil
+}
+
+// noted reads a file that names a process, with so many words more: the zero value, if
+// there is none or it is of another boot.
+func (h *home) noted(name string, words int) (process, []string, error) {
+	none := process{}
+	text, err := atomicfile.ReadCapped(h.path(name), maxHolder)
 	if errors.Is(err, fs.ErrNotExist) {
-		return holder{}, nil
+		return none, nil, nil
 	}
 	if err != nil {
-		return holder{}, fmt.Errorf("look for the holder: %w", err)
+		return none, nil, fmt.Errorf("look for the %s: %w", name, err)
 	}
 	boot, err := clock.BootID()
 	if err != nil {
-		return holder{}, err
+		return none, nil, err
 	}
 	f := strings.Fields(string(text))
-	if len(f) != 4 || f[2] != boot {
-		return holder{}, nil
+	if len(f) != 3+words || f[2] != boot {
+		return none, nil, nil
 	}
 	pid, err1 := strconv.Atoi(f[0])
 	start, err2 := strconv.ParseUint(f[1], 10, 64)
 	if err1 != nil || err2 != nil || pid < 2 {
-		return holder{}, nil
+		return none, nil, nil
 	}
-	return holder{pid, start, f[3]}, nil
+	return process{pid, start}, f[3:], nil
 }
 
-func (h *home) write(x holder) error {
+func (h *home) write(x holder) error { return h.note(holderFile, x.process, x.ns, x.net) }
+
+// note writes a file that names a process of this boot.
+func (h *home) note(name string, p process, more ...string) error {
 	boot, err := clock.BootID()
 	if err != nil {
 		return err
 	}
-	text := fmt.Sprintf("%d %d %s %s\n", x.pid, x.start, boot, x.ns)
-	if err := atomicfile.Write(h.path(holderFile), []byte(text), 0o600); err != nil {
-		return fmt.Errorf("note the holder: %w", err)
+	text := strings.Join(append([]string{strconv.Itoa(p.pid), strconv.FormatUint(p.start, 10), boot}, more...), " ") + "\n"
+	if err := atomicfile.Write(h.path(name), []byte(text), 0o600); err != nil {
+		return fmt.Errorf("note the %s: %w", name, err)
 	}
 	return nil
-}
-
-func (x holder) alive() bool {
-	if x.pid == 0 {
-		return false
-	}
-	st, err := proc.ReadStat(x.pid)
-	return err == nil && !st.Dead() && st.StartTime == x.start
 }
 
 // open opens the namespace of a holder that lives, nil otherwise.
@@ -179,7 +208,7 @@ func (x holder) open() *os.File {
 	if x.pid == 0 {
 		return nil
 	}
-	f := openNamespace(x.pid, x.ns)
+	f := openNamespace(x.pid, "ns/user", x.ns)
 	if f != nil && !x.alive() { // looked at afterwards: the number may be another's
 		f.Close()
 		return nil
@@ -187,9 +216,9 @@ func (x holder) open() *os.File {
 	return f
 }
 
-// openNamespace opens a process's user namespace if it is the one.
-func openNamespace(pid int, name string) *os.File {
-	path := "/proc/" + strconv.Itoa(pid) + "/ns/user"
+// openNamespace opens a file of a process in /proc if it is the namespace of a name.
+func openNamespace(pid int, file, name string) *os.File {
+	path := "/proc/" + strconv.Itoa(pid) + "/" + file
 	f, err := os.Open(path)
 	if err != nil {
 		return nil

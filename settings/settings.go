@@ -30,6 +30,7 @@ type Settings struct {
 	Platform   string
 	Containers Containers
 	Network    Network
+	Uplink     Uplink
 	Client     Client
 	// ClientDir is where config.json is, or would be.
 	ClientDir string

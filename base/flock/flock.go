@@ -140,6 +140,16 @@ func (l *Held) Note(b []byte) error {
 // in our place.
 func (l *Held) FD() int { return l.fd }
 
+// Copy is a file that holds the lock, too, for a process that is started with it. It is
+// the caller's.
+func (l *Held) Copy() (*os.File, error) {
+	fd, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(l.fd), syscall.F_DUPFD_CLOEXEC, 3)
+	if errno != 0 {
+		return nil, os.NewSyscallError("fcntl", errno)
+	}
+	return os.NewFile(fd, l.path), nil
+}
+
 // Unlock gives the lock back and leaves the file. A second call does nothing.
 func (l *Held) Unlock() error {
 	if l.path == "" {

@@ -4,7 +4,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -31,7 +30,7 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == files.Word {
 		os.Exit(files.Main(os.Args[2:]))
 	}
-	code, entered, why, err := rootless.Enter(cmp.Or(os.Getenv("BERTH_RUN"), settings.RunFolder(settings.Places{})))
+	code, entered, why, err := rootless.Enter(holderRun())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "berth:", err)
 		os.Exit(1)

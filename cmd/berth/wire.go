@@ -73,7 +73,11 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 	}
 	e.Ranges = e.Containers.Ranges()
 	n := s.Network
-	e.Networks, err = network.Open(network.Options{Root: s.Root, Run: s.Run, Live: func(id string) bool { return e.Containers.Exists(container.ID(id)) },
+	var home network.Home
+	if rootless.UID() != 0 {
+		home = &rootless.Network{Run: holderRun(), Uplink: rootless.Uplink{Kind: s.Uplink.Kind, Host: s.Uplink.Host}, Warn: g.Warn}
+	}
+	e.Networks, err = network.Open(network.Options{Root: s.Root, Run: s.Run, Home: home, Live: func(id string) bool { return e.Containers.Exists(container.ID(id)) },
 		Settings: network.Settings{Bridge: n.Bridge, Address: n.Address, FixedCIDR: n.Fixed, Gateway: n.Gateway,
 			IPv6: n.IPv6, Address6: n.Address6, FixedCIDR6: n.Fixed6, Gateway6: n.Gateway6, Pools: pools(n.Pools), MTU: n.MTU,
 			DockerRoot: n.DockerRoot, NoICC: !n.ICC, NoMasq: !n.Masq, NoRelay: !n.Relay, NoIntegrate: !n.Integrate, PublishAddress: n.Publish}})
@@ -98,6 +102,11 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 	return nil
 }
 
+// holderRun is the folder in which a user's holder is noted, whatever store is worked on.
+func holderRun() string {
+	return cmp.Or(os.Getenv("BERTH_RUN"), settings.RunFolder(settings.Places{UID: rootless.UID}))
+}
+
 func pools(all []settings.Pool) []network.Pool {
 	var out []network.Pool
 	for _, p := range all {
@@ -119,7 +128,7 @@ func pinned() (string, error) {
 // where the settings are, and nothing that the caller's shell says.
 func environ() []string {
 	var out []string
-	for _, name := range []string{"BERTH_ETC", "BERTH_USER_UID", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "HOME", "PATH"} {
+	for _, name := range []string{"BERTH_ETC", "BERTH_RUN", "BERTH_USER_UID", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "HOME", "PATH"} {
 		if v, ok := os.LookupEnv(name); ok {
 			out = append(out, name+"="+v)
 		}

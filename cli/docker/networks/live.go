@@ -86,7 +86,7 @@ func (l live) NetworkReload(ctx context.Context, r engine.NetworkReloadRequest, 
 }
 
 func (l live) NetworkWatch(ctx context.Context, told func([]string, error)) error {
-	return network.Watch(ctx, func() error {
+	return network.Watch(ctx, l.e.Networks, func() error {
 		mended, err := engine.NetworkMend(ctx, l.e)
 		told(mended, err)
 		return err

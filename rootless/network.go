@@ -1,0 +1,61 @@
+package rootless
+
+import (
+	"os"
+	"strconv"
+
+	"berth/base/fault"
+)
+
+// Network is the network of an ordinary user's containers: a network namespace that
+// belongs to the user's namespace and is kept open by the same holder. Bridges,
+// firewall and names of the user's networks live in it; sockets of published ports do
+// not, they are the host's. It is used from inside.
+type Network struct {
+	Run    string // the user's run folder
+	Uplink Uplink
+	// Warn is told why containers reach nothing outside, where the host lets nobody make a
+	// way out; may be nil.
+	Warn func(error)
+}
+
+// Open opens the network namespace, a file of nsfs that is the caller's. Kind
+// Unavailable: its holder was killed; the user's next command makes another.
+func (n *Network) Open() (*os.File, error) {
+	h := &home{dir: n.Run}
+	now, err := h.read()
+	if err != nil {
+		return nil, err
+	}
+	if now.pid != 0 {
+		if f := openNamespace(now.pid, "ns/net", now.net); f != nil {
+			if now.alive() { // looked at afterwards: the number may be another's
+				return f, nil
+			}
+			f.Close()
+		}
+	}
+	if f := h.lostNetwork(now); f != nil {
+		return f, nil
+	}
+	return nil, fault.New(fault.Unavailable, "enter the user's network: the process that held it was killed: run any berth command once more")
+}
+
+// Name tells the namespace from those that there were before.
+func (n *Network) Name() string {
+	now, err := (&home{dir: n.Run}).read()
+	if err != nil {
+		return ""
+	}
+	return strconv.Itoa(now.pid) + " " + strconv.FormatUint(now.start, 10)
+}
+
+// lostNetwork is the network namespace of a holder that was killed, as the way out has
+// it open, nil without one.
+func (h *home) lostNetwork(old holder) *os.File {
+	out, err := h.wayOut()
+	if err != nil || !out.alive() || old.net == "" {
+		return nil
+	}
+	return openNamespace(out.pid, uplinkNetwork, old.net)
+}
