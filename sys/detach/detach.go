@@ -10,9 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// From leaves session and terminal, folder and descriptors: all but sock, which is
-// closed on execve(2) from now on. Standard streams are the null device.
-func From(sock int) error {
+// From leaves session and terminal, folder and descriptors: all but those to keep, in
+// ascending order, which are closed on execve(2) from now on. Standard streams are the null
+// device.
+func From(keep ...int) error {
 	if _, err := unix.Setsid(); err != nil && err != unix.EPERM {
 		return os.NewSyscallError("setsid", err)
 	}
@@ -25,18 +26,29 @@ func From(sock int) error {
 			return os.NewSyscallError("dup3", err)
 		}
 	}
-	for _, gap := range [][2]int{{3, sock - 1}, {sock + 1, maxFD}} {
-		if gap[0] <= gap[1] {
-			if err := unix.CloseRange(uint(gap[0]), uint(gap[1]), 0); err != nil {
-				return os.NewSyscallError("close_range", err)
-			}
+	first := 3
+	for _, fd := range keep {
+		if err := closeAll(first, fd-1); err != nil {
+			return err
 		}
+		unix.CloseOnExec(fd)
+		first = fd + 1
 	}
-	unix.CloseOnExec(sock)
+	if err := closeAll(first, maxFD); err != nil {
+		return err
+	}
 	if err := unix.Chdir("/"); err != nil {
 		return os.NewSyscallError("chdir", err)
 	}
 	return nil
+}
+
+// closeAll closes a range of descriptors, which may be empty.
+func closeAll(first, last int) error {
+	if first > last {
+		return nil
+	}
+	return os.NewSyscallError("close_range", unix.CloseRange(uint(first), uint(last), 0))
 }
 
 // maxFD is the largest descriptor that close_range(2) takes.
