@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"berth/base/fault"
+	"berth/rootless/uplink/order"
 )
 
 // Network is the network of an ordinary user's containers: a network namespace that
@@ -57,5 +58,5 @@ func (h *home) lostNetwork(old holder) *os.File {
 	if err != nil || !out.alive() || old.net == "" {
 		return nil
 	}
-	return openNamespace(out.pid, uplinkNetwork, old.net)
+	return openNamespace(out.pid, "fd/"+strconv.Itoa(order.Network), old.net)
 }

@@ -17,6 +17,7 @@ import (
 	"berth/base/fault"
 	"berth/base/flock"
 	"berth/base/undo"
+	"berth/rootless/uplink/order"
 	"berth/runtime"
 	"berth/sys/netlink"
 	"berth/sys/proc"
@@ -25,7 +26,7 @@ import (
 // Uplink says which program is the way out of a user's network.
 type Uplink struct {
 	Kind string // builtin, which is "", or pasta
-	Host    bool   // containers reach the host's own addresses
+	Host bool   // containers reach the host's own addresses
 }
 
 // The device in a user's network that leads out of it. Its addresses are seen by nobody:
@@ -33,8 +34,6 @@ type Uplink struct {
 const (
 	uplinkProgram = "berth-uplink"
 	uplinkDevice  = "uplink"
-	uplinkMTU     = 65520
-	uplinkNetwork = "fd/5" // of its process: the network namespace, see start
 )
 
 var uplinkAddresses = [...]string{"192.0.0.2/32", "fd62:6572:7468::2/128"}
@@ -85,11 +84,7 @@ func (n *Network) lead(h *home, ns *os.File, held *flock.Held) (err error) {
 		return err
 	}
 	defer tun.Close()
-	args := []string{"--mtu", strconv.Itoa(uplinkMTU)}
-	if n.Uplink.Host {
-		args = append(args, "--host")
-	}
-	cmd := exec.Command(program, args...)
+	cmd := exec.Command(program, order.Order{Host: n.Uplink.Host}.Arguments()...)
 	cmd.Dir, cmd.Env = "/", []string{"GOMAXPROCS=2"}
 	life, err := eternal()
 	if err != nil {
@@ -101,7 +96,7 @@ func (n *Network) lead(h *home, ns *os.File, held *flock.Held) (err error) {
 		return err
 	}
 	defer lock.Close()
-	cmd.ExtraFiles = []*os.File{tun, life, ns, lock} // 3 and on
+	cmd.ExtraFiles = []*os.File{tun, life, ns, lock} // order.Tun and on
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return err
@@ -178,7 +173,7 @@ func makeTun() (_ *os.File, err error) {
 	}
 	list := []netlink.Request{
 		netlink.LinkRequest(0, 1, netlink.Up, nil), // lo
-		netlink.LinkRequest(0, link.Index, netlink.Up, netlink.AppendUint32(nil, unix.IFLA_MTU, uplinkMTU)),
+		netlink.LinkRequest(0, link.Index, netlink.Up, netlink.AppendUint32(nil, unix.IFLA_MTU, order.MTU)),
 	}
 	for _, text := range uplinkAddresses {
 		p := netip.MustParsePrefix(text)

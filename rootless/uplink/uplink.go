@@ -114,7 +114,7 @@ func checkFiles() error {
 func begin(o order.Order) (*uplink, error) {
 	debug.SetGCPercent(200)
 	debug.SetMemoryLimit(memoryLimit)
-	if err := detach.From(order.Tun, order.Life); err != nil {
+	if err := detach.From(order.Tun, order.Life, order.Network, order.Lock); err != nil {
 		return nil, err
 	}
 	// What ends a session or a service ends no uplink.

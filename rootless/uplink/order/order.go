@@ -16,6 +16,10 @@ const (
 	Tun = 3
 	// Life ends the uplink when it becomes readable or hangs up: a pidfd of the holder.
 	Life = 4
+	// Network and Lock, where there are any, are kept open and not used: a file of nsfs, by
+	// which the user's network is found if its holder was killed, and the lock that says
+	// that there is an uplink.
+	Network, Lock = 5, 6
 )
 
 // MTU is the device's, in bytes: the longest packet that is a multiple of 8 after its IPv4
