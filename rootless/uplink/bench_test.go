@@ -65,15 +65,16 @@ func BenchmarkConnect(b *testing.B) {
 
 // BenchmarkStart is from the program's start to the first connection that was answered.
 func BenchmarkStart(b *testing.B) {
+	s := set(b)
+	to := listen(b, s.world, worldAt, func(c *net.TCPConn) { c.Close() })
+	took := 0.0
 	for b.Loop() {
-		b.StopTimer()
-		s := set(b)
-		to := listen(b, s.world, worldAt, func(c *net.TCPConn) { c.Close() })
-		b.StartTimer()
+		s.stop(b)
+		s.start(b, device(b, s.inside))
 		c, err := s.dial("tcp", to)
 		must(b, err)
-		b.ReportMetric(float64(time.Since(s.begun).Microseconds())/1000, "ms/start")
-		b.StopTimer()
+		took += time.Since(s.begun).Seconds()
 		c.Close()
 	}
+	b.ReportMetric(took*1000/float64(b.N), "ms/start")
 }

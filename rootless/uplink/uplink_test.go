@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -49,7 +51,8 @@ type stage struct {
 	begun         time.Time
 }
 
-// set makes the stage and starts the program.
+// set makes the stage and starts the program with its arguments, or with "files" and how
+// many may be open.
 func set(t testing.TB, args ...string) *stage {
 	t.Helper()
 	s := &stage{world: netns.New(t), inside: netns.New(t)}
@@ -62,8 +65,13 @@ func set(t testing.TB, args ...string) *stage {
 	}
 	run(t, nil, "ip route add prohibit "+barredAt)
 	t.Cleanup(func() { _, _ = netns.Run("ip", "route", "del", "prohibit", barredAt) })
-	tun := device(t, s.inside)
-	s.start(t, tun, args...)
+	s.start(t, device(t, s.inside), args...)
+	// Neighbours of IPv6 find each other some time after the wire is there.
+	for _, at := range []string{worldAt, worldAt6} {
+		if _, err := net.DialTimeout("tcp", net.JoinHostPort(at, "9"), 10*time.Second); !errors.Is(err, unix.ECONNREFUSED) {
+			t.Fatal(err)
+		}
+	}
 	return s
 }
 
@@ -116,18 +124,28 @@ func (s *stage) start(t testing.TB, tun *os.File, args ...string) {
 	must(t, err)
 	s.life = life
 	s.cmd = exec.Command(bin, args...)
+	if len(args) == 2 && args[0] == "files" {
+		s.cmd = exec.Command("sh", "-c", "ulimit -n "+args[1]+` && exec "$0"`, bin)
+	}
 	s.cmd.ExtraFiles = []*os.File{tun, theirs}
 	s.cmd.Stderr = os.Stderr
 	s.begun = time.Now()
 	must(t, s.cmd.Start())
 	tun.Close()
 	theirs.Close()
-	t.Cleanup(func() {
-		life.Close()
-		if err := s.cmd.Wait(); err != nil {
-			t.Errorf("berth-uplink: %v", err)
-		}
-	})
+	t.Cleanup(func() { s.stop(t) })
+}
+
+// stop ends the program by its life descriptor, if it has not ended.
+func (s *stage) stop(t testing.TB) {
+	t.Helper()
+	s.life.Close()
+	if s.cmd.ProcessState != nil {
+		return
+	}
+	if err := s.cmd.Wait(); err != nil {
+		t.Errorf("berth-uplink: %v", err)
+	}
 }
 
 // listen has serve do with each connection to an address in a namespace, nil for the host's.
@@ -260,26 +278,22 @@ func TestLost(t *testing.T) {
 }
 
 // Who is refused out there is refused in here, for the same reason; the host's own addresses
-// and its loopback are refused however they are spelled.
+// are refused.
 func TestRefused(t *testing.T) {
 	s := set(t)
-	open := map[string]string{}
-	for _, at := range []string{hostAt, hostAt6, "127.0.0.1", "::1"} {
-		_, open[at], _ = net.SplitHostPort(strings.Replace(listen(t, nil, at, func(c *net.TCPConn) { _, _ = c.Write([]byte("host")); c.Close() }), "[", "[", 1))
+	own := map[string]string{}
+	for _, at := range []string{hostAt, hostAt6} {
+		own[at] = listen(t, nil, at, func(c *net.TCPConn) { c.Close() })
 	}
-	run(t, s.inside, "ip addr flush dev lo", "sysctl -qw net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.uplink.route_localnet=1",
-		"ip route del local 127.0.0.0/8 table local", "ip route add 127.0.0.0/8 dev uplink src 10.77.0.1", "ip -6 route add ::1 dev uplink src fd77::1")
 	for to, want := range map[string]error{
-		worldAt + ":9":                       unix.ECONNREFUSED,
-		"[" + worldAt6 + "]:9":               unix.ECONNREFUSED,
-		elsewhere + ":9":                     unix.ENETUNREACH,
-		"[" + elsewhere6 + "]:9":             unix.ENETUNREACH,
-		barredAt + ":9":                      unix.EHOSTUNREACH,
-		hostAt + ":" + open[hostAt]:          unix.ECONNREFUSED,
-		"[" + hostAt6 + "]:" + open[hostAt6]: unix.ECONNREFUSED,
-		"127.0.0.1:" + open["127.0.0.1"]:     unix.ECONNREFUSED,
-		"[::1]:" + open["::1"]:               unix.ECONNREFUSED,
-		"198.51.100.255:9":                   unix.ECONNREFUSED, // the wire's broadcast
+		worldAt + ":9":           unix.ECONNREFUSED,
+		"[" + worldAt6 + "]:9":   unix.ECONNREFUSED,
+		elsewhere + ":9":         unix.ENETUNREACH,
+		"[" + elsewhere6 + "]:9": unix.ENETUNREACH,
+		barredAt + ":9":          unix.EHOSTUNREACH,
+		own[hostAt]:              unix.ECONNREFUSED,
+		own[hostAt6]:             unix.ECONNREFUSED,
+		"198.51.100.255:9":       unix.ECONNREFUSED, // the wire's broadcast
 	} {
 		begun := time.Now()
 		if c, err := s.dial("tcp", to); !errors.Is(err, want) {
@@ -292,7 +306,7 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%s: the answer took %v", to, d)
 		}
 	}
-	for _, to := range []string{worldAt + ":9", hostAt + ":9", "127.0.0.1:9"} {
+	for _, to := range []string{worldAt + ":9", hostAt + ":9", "[" + hostAt6 + "]:9"} {
 		c := s.connect(t, "udp", to)
 		_, err := c.Write([]byte("x"))
 		must(t, err)
@@ -300,6 +314,7 @@ func TestRefused(t *testing.T) {
 			t.Errorf("udp %s: %d, %v", to, n, err)
 		}
 	}
+	s.noLoopback(t)
 }
 
 // With --host the host's own addresses are led to, but not its loopback.
@@ -311,15 +326,39 @@ func TestHost(t *testing.T) {
 			t.Errorf("%s: %q, %v", at, got, err)
 		}
 	}
-	_, port, err := net.SplitHostPort(listen(t, nil, "127.0.0.1", func(c *net.TCPConn) { c.Close() }))
-	must(t, err)
+	s.noLoopback(t)
+}
+
+// noLoopback sends to the host's loopback from a namespace that has none itself: nothing
+// comes there.
+func (s *stage) noLoopback(t *testing.T) {
+	t.Helper()
 	run(t, s.inside, "ip addr flush dev lo", "sysctl -qw net.ipv4.conf.all.route_localnet=1 net.ipv4.conf.uplink.route_localnet=1",
-		"ip route del local 127.0.0.0/8 table local", "ip route add 127.0.0.0/8 dev uplink src 10.77.0.1")
-	if c, err := s.dial("tcp", "127.0.0.1:"+port); !errors.Is(err, unix.ECONNREFUSED) {
-		if err == nil {
+		"ip route add 127.0.0.0/8 dev uplink src 10.77.0.1", "ip -6 route add ::1 dev uplink src fd77::1")
+	for _, at := range []string{"127.0.0.1", "::1"} {
+		to := listen(t, nil, at, func(c *net.TCPConn) {
+			t.Errorf("a connection came to %s", c.LocalAddr())
 			c.Close()
+		})
+		s.inside.Do(func() {
+			if c, err := net.DialTimeout("tcp", to, 300*time.Millisecond); err == nil {
+				t.Errorf("connected to %s", to)
+				c.Close()
+			}
+		})
+	}
+}
+
+// Some addresses lead to the host whatever its routes are.
+func TestNever(t *testing.T) {
+	for text, want := range map[string]bool{
+		"0.0.0.0": true, "0.1.2.3": true, "127.0.0.1": true, "127.255.1.1": true, "224.0.0.1": true, "239.1.1.1": true, "255.255.255.255": true,
+		"::": true, "::1": true, "::127.0.0.1": true, "::ffff:127.0.0.1": true, "::ffff:192.0.2.1": true, "ff02::1": true, "ff0e::1": true,
+		"10.0.0.1": false, "128.0.0.1": false, "169.254.1.1": false, "192.0.2.1": false, "2001:db8::1": false, "fe80::1": false, "64:ff9b::1": false,
+	} {
+		if got := never(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s: %v", text, got)
 		}
-		t.Errorf("loopback: %v", err)
 	}
 }
 
@@ -401,63 +440,91 @@ func TestManyFlows(t *testing.T) {
 	}
 }
 
-// Who is too many waits until another has gone, and is then served.
+// Who is too many waits until another has gone, and is then served. There are fewer where
+// fewer files may be open, and datagrams have their part of these.
 func TestManyConnections(t *testing.T) {
-	s := &stage{world: netns.New(t), inside: netns.New(t)}
-	_ = s
-	full := set(t)
-	to := listen(t, full.world, worldAt, func(c *net.TCPConn) { _, _ = c.Write([]byte("x")); _, _ = io.Copy(io.Discard, c); c.Close() })
-	most := maxTCP
-	if n := lowerLimit(t, full); n > 0 {
-		most = n
-	}
+	const files, most = 600, (600 - otherFiles) * maxTCP / (maxTCP + maxUDP + maxPings)
+	s := set(t, "files", strconv.Itoa(files))
+	to := listen(t, s.world, worldAt, func(c *net.TCPConn) {
+		_, _ = c.Write([]byte("x"))
+		_, _ = io.Copy(io.Discard, c)
+		c.Close()
+	})
 	var all []net.Conn
 	for range most {
-		c := full.connect(t, "tcp", to)
+		c := s.connect(t, "tcp", to)
 		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
 			t.Fatal(len(all), err)
 		}
 		all = append(all, c)
 	}
-	var late net.Conn
 	var err error
-	full.inside.Do(func() { late, err = net.DialTimeout("tcp", to, 300*time.Millisecond) })
+	s.inside.Do(func() { _, err = net.DialTimeout("tcp", to, 300*time.Millisecond) })
 	if !os.IsTimeout(err) {
 		t.Fatalf("one more than %d: %v", most, err)
 	}
+	c := s.connect(t, "udp", echoes(t, s.world, worldAt+":0"))
+	if _, err = c.Write([]byte("x")); err == nil {
+		_, err = c.Read(make([]byte, 100))
+	}
+	must(t, err)
 	all[7].Close()
-	time.Sleep(50 * time.Millisecond)
-	late = full.connect(t, "tcp", to)
-	if _, err := io.ReadFull(late, make([]byte, 1)); err != nil {
+	if _, err := io.ReadFull(s.connect(t, "tcp", to), make([]byte, 1)); err != nil {
 		t.Error(err)
 	}
 }
 
-func lowerLimit(t testing.TB, s *stage) int { return 0 }
+// ping asks from inside for an echo, and tells whether it came within a while.
+func (s *stage) ping(t *testing.T, to string, size int, wait time.Duration) bool {
+	t.Helper()
+	network, request, reply := "ip4:icmp", byte(8), byte(0)
+	if strings.Contains(to, ":") {
+		network, request, reply = "ip6:ipv6-icmp", 128, 129
+	}
+	c := s.connect(t, network, to)
+	defer c.Close()
+	m := append([]byte{request, 0, 0, 0, 0x12, 0x34, 0, 7}, bytes.Repeat([]byte("p"), size)...)
+	if request == 8 { // the kernel sets the sum of the other
+		sum := uint32(0)
+		for i := 0; i < len(m); i += 2 {
+			sum += uint32(m[i])<<8 | uint32(m[i+1])
+		}
+		sum = ^(sum>>16 + sum&0xffff)
+		m[2], m[3] = byte(sum>>8), byte(sum)
+	}
+	_, err := c.Write(m)
+	must(t, err)
+	must(t, c.SetDeadline(time.Now().Add(wait)))
+	b := make([]byte, maxDatagram)
+	for {
+		n, _, err := c.(*net.IPConn).ReadFrom(b)
+		if err != nil {
+			return false
+		}
+		if n == len(m) && b[0] == reply && bytes.Equal(b[4:n], m[4:]) {
+			return true
+		}
+	}
+}
 
 // Echo requests go out where the host allows ping sockets, and are not answered otherwise.
 func TestPing(t *testing.T) {
 	s := set(t)
-	ping := func(words ...string) error {
-		_, err := s.inside.Run("ping", append([]string{"-c", "1", "-W", "1"}, words...)...)
-		return err
-	}
 	const allowed = "/proc/sys/net/ipv4/ping_group_range"
-	was, err := os.ReadFile(allowed)
-	must(t, err)
-	t.Cleanup(func() { _ = os.WriteFile(allowed, was, 0) })
-	must(t, os.WriteFile(allowed, []byte("1 0"), 0))
-	if ping(worldAt) == nil {
+	must(t, os.WriteFile(allowed, []byte("1 0"), 0)) // of the test's namespace
+	if s.ping(t, worldAt, 56, 200*time.Millisecond) {
 		t.Error("an answer although the host allows no ping")
 	}
 	must(t, os.WriteFile(allowed, []byte("0 2147483647"), 0))
-	for _, words := range [][]string{{worldAt}, {worldAt6}, {"-s", "20000", worldAt}, {"-s", "20000", worldAt6}, {"-i", "0.01", "-c", "20", worldAt}} {
-		if err := ping(words...); err != nil {
-			t.Error(err)
+	for _, at := range []string{worldAt, worldAt6} {
+		for _, size := range []int{0, 56, 56, 20000} {
+			if !s.ping(t, at, size, 5*time.Second) {
+				t.Errorf("%s: no answer of %d bytes", at, size)
+			}
 		}
 	}
-	for _, at := range []string{elsewhere, hostAt, hostAt6} {
-		if ping(at) == nil {
+	for _, at := range []string{elsewhere, elsewhere6, hostAt, hostAt6} {
+		if s.ping(t, at, 56, 200*time.Millisecond) {
 			t.Errorf("an answer from %s", at)
 		}
 	}
@@ -486,8 +553,7 @@ func TestProcess(t *testing.T) {
 		t.Errorf("after the signals: %v", err)
 	}
 	begun := time.Now()
-	s.life.Close()
-	_, _ = s.cmd.Process.Wait()
+	s.stop(t)
 	if d := time.Since(begun); d > time.Second {
 		t.Errorf("it took %v to end", d)
 	}
