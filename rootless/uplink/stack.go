@@ -8,6 +8,7 @@ import (
 
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/link/qdisc/fifo"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv4"
 	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -27,7 +28,10 @@ type uplink struct {
 	flows       flows
 }
 
-const nic = 1
+const (
+	nic        = 1
+	maxWaiting = 1000 // packets on their way to the device
+)
 
 // newUplink makes the stack on the device of order.Tun.
 func newUplink(o order.Order) (*uplink, error) {
@@ -66,7 +70,9 @@ func newStack(l *link) (*stack.Stack, error) {
 		NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol},
 	})
-	if err := s.CreateNIC(nic, l); err != nil {
+	// A packet is written by nobody who holds a connection's lock, for which others would
+	// wait in a loop: the kernel does all that the namespace does with it in that call.
+	if err := s.CreateNICWithOptions(nic, l, stack.NICOptions{QDisc: fifo.New(l, 1, maxWaiting)}); err != nil {
 		return nil, problem("make the stack's device", err)
 	}
 	if err := errors.Join(problem("take packets to any address", s.SetPromiscuousMode(nic, true)),
