@@ -108,10 +108,8 @@ func NetworkInspect(ctx context.Context, e *Engine, name string) (*NetworkInfo, 
 	if err != nil {
 		return nil, err
 	}
-	if !e.Defaults.Rootless {
-		if n, err = e.Networks.Settle(n); err != nil {
-			return nil, err
-		}
+	if n, err = e.Networks.Settle(n); err != nil {
+		return nil, err
 	}
 	uses, err := networkUsers(ctx, e)
 	if err != nil {

@@ -12,13 +12,11 @@ import (
 
 	"berth/base/fault"
 	"berth/base/undo"
+	"berth/rootless/hold"
 	"berth/runtime"
 	"berth/sys/clone"
 	"berth/sys/proc"
 )
-
-// holderEnv keeps the holder small.
-var holderEnv = []string{"GOMAXPROCS=1", "GOGC=off"}
 
 // hold starts a holder: in the namespaces that one of the processes lost is in, or
 // whose network the way out of a killed one still has open, else in new ones.
@@ -30,7 +28,7 @@ func (h *home) hold(ids runtime.OwnIDs, lost []int) (_ *os.File, err error) {
 		return nil, err
 	}
 	defer helper.Close()
-	attr := &clone.Attr{Program: int(helper.Fd()), Argv: []string{"berth-helper", "hold", "SOCKET"}, SockArg: 2, Env: holderEnv, New: unix.CLONE_NEWUSER | unix.CLONE_NEWNET}
+	attr := &clone.Attr{Program: int(helper.Fd()), Argv: []string{"berth-helper", "hold", "SOCKET"}, SockArg: 2, Env: []string{"GOMAXPROCS=1", "GOGC=off", hold.Home + "=" + h.dir}, // small New: unix.CLONE_NEWUSER | unix.CLONE_NEWNET}
 	old, err := h.read()
 	if err != nil {
 		return nil, err

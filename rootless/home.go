@@ -16,6 +16,7 @@ import (
 	"berth/base/clock"
 	"berth/base/fault"
 	"berth/base/flock"
+	"berth/rootless/hold"
 	"berth/runtime"
 	"berth/sys/proc"
 )
@@ -28,11 +29,11 @@ type home struct {
 
 // The files of a home.
 const (
-	holderFile = "holder"      // "PID START-TIME BOOT-ID USER-NAMESPACE NETWORK-NAMESPACE"
-	holderLock = "holder.lock" // see the package comment
-	usersLock  = "users.lock"
-	uplinkFile = "uplink" // "PID START-TIME BOOT-ID": the way out of the network
-	uplinkLock = "uplink.lock"
+	holderFile = hold.Noted  // "PID START-TIME BOOT-ID USER-NAMESPACE NETWORK-NAMESPACE"
+	holderLock = hold.Making // see the package comment
+	usersLock  = hold.Users
+	uplinkFile = hold.Uplink // "PID START-TIME BOOT-ID": the way out of the network
+	uplinkLock = hold.UplinkKept
 )
 
 // openHome makes the run folder if it is missing. One that others could have
@@ -88,45 +89,9 @@ func (h *home) join(ids runtime.OwnIDs) (ns *os.File, err error) {
 	return h.hold(ids, lost)
 }
 
-// leave ends the holder if nobody is inside any more.
-func (h *home) leave() error {
-	if err := h.used.Unlock(); err != nil {
-		return err
-	}
-	making, err := flock.Lock(h.path(holderLock))
-	if err != nil {
-		return fmt.Errorf("leave the user namespace: %w", err)
-	}
-	defer making.Unlock()
-	alone, err := flock.TryLock(h.path(usersLock))
-	if fault.Is(err, fault.Busy) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("leave the user namespace: %w", err)
-	}
-	defer alone.Unlock()
-	now, err := h.read()
-	if err != nil {
-		return err
-	}
-	out, err := h.wayOut()
-	if err != nil || slices.ContainsFunc(now.others(), func(pid int) bool { return pid != out.pid }) {
-		return err
-	}
-	if err := h.endWayOut(); err != nil {
-		return err
-	}
-	if now.alive() {
-		if err := unix.Kill(now.pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
-			return fmt.Errorf("end the holder, process %d: %w", now.pid, err)
-		}
-	}
-	if err := os.Remove(h.path(holderFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("leave the user namespace: %w", err)
-	}
-	return nil
-}
+// leave says that the caller is inside no more. The holder ends when nobody has been for
+// a while, see package hold.
+func (h *home) leave() error { return h.used.Unlock() }
 
 // process is one that a file of the home names. The zero value is none.
 type process struct {

@@ -1,8 +1,11 @@
 // Package rootless lets an ordinary user's berth run as root of a user namespace
 // of the user's own, where it may give files to the user's subordinate ids, mount
 // overlays and look after containers. All commands of one user share that
-// namespace: a small process, the holder, keeps it open from the first command
-// until the last container has gone. The package knows no verb. Row 4.
+// namespace, and a network namespace in it: a small process, the holder, keeps both
+// open from the first command until a little after the last container has gone. What
+// the user's networks send elsewhere goes to a device, and from there by another
+// process, the way out, which begins with the first network that leads out and ends
+// with the holder. The package knows no verb. Row 4.
 //
 //	berth (user) ── clone(new user namespace) ──▶ holder: sleeps
 //	             ── newuidmap, newgidmap ──────▶
@@ -11,7 +14,8 @@
 //	  ◀───────────────────────────────────────────────── exit code ──
 //
 // Two locks, in this order: holder.lock while the namespace is looked for, made or
-// ended; users.lock, shared by all commands that are inside.
+// ended; users.lock, shared by all commands that are inside. The way out holds
+// uplink.lock as long as it lives.
 package rootless
 
 import (

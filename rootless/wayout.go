@@ -197,20 +197,3 @@ func (h *home) wayOut() (process, error) {
 	p, _, err := h.noted(uplinkFile, 0)
 	return p, err
 }
-
-// endWayOut ends it. Nobody is inside any more.
-func (h *home) endWayOut() error {
-	out, err := h.wayOut()
-	if err != nil {
-		return err
-	}
-	if out.alive() {
-		if err := unix.Kill(out.pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
-			return fmt.Errorf("end the way out, process %d: %w", out.pid, err)
-		}
-	}
-	if err := os.Remove(h.path(uplinkFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("leave the user's network: %w", err)
-	}
-	return nil
-}

@@ -14,6 +14,7 @@ import (
 	"berth/image"
 	"berth/network"
 	"berth/rootless"
+	"berth/rootless/uplink/order"
 	"berth/runtime"
 	"berth/secret"
 	"berth/settings"
@@ -74,12 +75,14 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 	e.Ranges = e.Containers.Ranges()
 	n := s.Network
 	var home network.Home
+	usual := 0
 	if rootless.UID() != 0 {
+		usual = order.MTU
 		home = &rootless.Network{Run: holderRun(), Uplink: rootless.Uplink{Kind: s.Uplink.Kind, Host: s.Uplink.Host}, Warn: g.Warn}
 	}
 	e.Networks, err = network.Open(network.Options{Root: s.Root, Run: s.Run, Home: home, Live: func(id string) bool { return e.Containers.Exists(container.ID(id)) },
 		Settings: network.Settings{Bridge: n.Bridge, Address: n.Address, FixedCIDR: n.Fixed, Gateway: n.Gateway,
-			IPv6: n.IPv6, Address6: n.Address6, FixedCIDR6: n.Fixed6, Gateway6: n.Gateway6, Pools: pools(n.Pools), MTU: n.MTU,
+			IPv6: n.IPv6, Address6: n.Address6, FixedCIDR6: n.Fixed6, Gateway6: n.Gateway6, Pools: pools(n.Pools), MTU: n.MTU, UsualMTU: usual,
 			DockerRoot: n.DockerRoot, NoICC: !n.ICC, NoMasq: !n.Masq, NoRelay: !n.Relay, NoIntegrate: !n.Integrate, PublishAddress: n.Publish}})
 	if err != nil {
 		return err

@@ -63,11 +63,13 @@ type Settings struct {
 	FixedCIDR6 netip.Prefix
 	Gateway6   netip.Addr
 
-	Pools   []Pool // default-address-pools
-	MTU     int    // mtu, 0: 1500
-	NoICC   bool   // icc=false: containers of the default bridge do not reach each other
-	NoMasq  bool   // ip-masq=false
-	NoRelay bool   // userland-proxy=false: published ports are reached by rules of the firewall alone
+	Pools []Pool // default-address-pools
+	MTU   int    // mtu, 0: the usual one
+	// UsualMTU is of all bridges, 0: 1500.
+	UsualMTU int
+	NoICC    bool // icc=false: containers of the default bridge do not reach each other
+	NoMasq   bool // ip-masq=false
+	NoRelay  bool // userland-proxy=false: published ports are reached by rules of the firewall alone
 	// DockerRoot is dockerd's folder: where it has kept networks in it, docker0 is left to it.
 	DockerRoot string
 	// NoIntegrate leaves the firewalls of dockerd, ufw and firewalld as they are

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -132,7 +133,7 @@ func (s *Records) MTU(n *Network) int {
 	if n.Name == Default && s.Settings.MTU > 0 {
 		return s.Settings.MTU
 	}
-	return defaultMTU
+	return cmp.Or(s.Settings.UsualMTU, defaultMTU)
 }
 
 // PublishAddress is where ports without an address are published; zero: all.

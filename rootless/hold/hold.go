@@ -1,22 +1,208 @@
-// Package hold is the holder, the helper's word "hold": a process that does
-// nothing but live, so that a user's namespace does. Whoever ends it sends
-// SIGKILL. Row 4, and the second door of room rootless for the helper.
+// Package hold is the holder, the helper's word "hold": a process that lives so that a
+// user's namespaces do, and ends with the way out of the network, when nobody has been
+// in them for a while. Row 4, and the second door of room rootless for the helper.
 package hold
 
 import (
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
 	"golang.org/x/sys/unix"
 
 	"berth/sys/detach"
 )
 
-// Main leaves all that was its starter's, closes the socket to say so, and
-// sleeps for ever. It returns the exit code.
+// Home names, in the environment, the folder with the files below.
+const Home = "BERTH_HOLD"
+
+// The files of a home; package rootless tells of them.
+const (
+	Noted       = "holder"
+	Making      = "holder.lock"
+	Users       = "users.lock"
+	Uplink      = "uplink"
+	UplinkKept  = "uplink.lock"
+	longestNote = 512
+)
+
+// Linger is how long the namespaces stay when nobody is inside: for the next command of a
+// script, which finds bridge, firewall and way out as the one before left them.
+const Linger = 2 * time.Second
+
+// again is how long to wait where somebody was at it.
+const again = 100 * time.Millisecond
+
+// Main leaves all that was its starter's, closes the socket to say so, and sleeps until
+// nobody is inside any more. Whoever ends it before sends SIGKILL. It returns the exit
+// code.
 func Main(sock int) int {
+	home := os.Getenv(Home)
 	if detach.From(sock) != nil {
 		return 1
 	}
 	unix.Close(sock)
+	if home == "" {
+		return 1
+	}
 	for {
-		_ = unix.Pause() // signals that do not end it are nothing to it
+		if !free(home+"/"+Users, unix.LOCK_EX) { // no command is inside: this waits
+			time.Sleep(Linger)
+			continue
+		}
+		time.Sleep(Linger)
+		switch ended, inside := end(home); {
+		case ended:
+			return 0
+		case inside > 0:
+			wait(inside)
+		default:
+			time.Sleep(again)
+		}
+	}
+}
+
+// end takes the namespaces down if nobody is in them: no command, and no process but the
+// way out. Else it names a process that is, 0 for a command.
+func end(home string) (ended bool, inside int) {
+	making := lock(home+"/"+Making, unix.LOCK_EX|unix.LOCK_NB)
+	if making < 0 {
+		return false, 0
+	}
+	defer unix.Close(making)
+	users := lock(home+"/"+Users, unix.LOCK_EX|unix.LOCK_NB)
+	if users < 0 {
+		return false, 0
+	}
+	defer unix.Close(users)
+	if pid, start := noted(home + "/" + Noted); pid != os.Getpid() || start == "" {
+		return true, 0 // another has taken over
+	}
+	uplink, start := noted(home + "/" + Uplink)
+	if uplink > 0 && startOf(uplink) != start {
+		uplink = 0
+	}
+	if pid := other(uplink); pid > 0 {
+		return false, pid
+	}
+	if uplink > 0 && unix.Kill(uplink, unix.SIGKILL) == nil {
+		free(home+"/"+UplinkKept, unix.LOCK_EX) // until it has ended
+	}
+	_ = unix.Unlink(home + "/" + Uplink)
+	_ = unix.Unlink(home + "/" + Noted)
+	return true, 0
+}
+
+// lock opens and locks a file, -1 if that cannot be.
+func lock(path string, how int) int {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1
+	}
+	for {
+		err := unix.Flock(fd, how)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			unix.Close(fd)
+			return -1
+		}
+		return fd
+	}
+}
+
+// free waits until a lock is had, and gives it back.
+func free(path string, how int) bool {
+	fd := lock(path, how)
+	if fd < 0 {
+		return false
+	}
+	unix.Close(fd)
+	return true
+}
+
+// noted reads the process of a file: its pid, and when it started.
+func noted(path string) (pid int, start string) {
+	f := strings.Fields(read(path))
+	if len(f) < 3 {
+		return 0, ""
+	}
+	pid, err := strconv.Atoi(f[0])
+	if err != nil || pid < 2 {
+		return 0, ""
+	}
+	return pid, f[1]
+}
+
+func read(path string) string {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(fd)
+	var b [longestNote]byte
+	n, err := unix.Read(fd, b[:])
+	if err != nil {
+		return ""
+	}
+	return string(b[:n])
+}
+
+// startOf is the 22nd word of /proc/PID/stat, "" for a process that is gone, or dead.
+func startOf(pid int) string {
+	s := read("/proc/" + strconv.Itoa(pid) + "/stat")
+	f := strings.Fields(s[strings.LastIndexByte(s, ')')+1:]) // from the third word on
+	if len(f) < 20 || f[0] == "Z" || f[0] == "X" {
+		return ""
+	}
+	return f[19]
+}
+
+// other is a process in this one's user namespace besides itself and the way out, 0 for
+// none. A dead one that nobody has asked for is none.
+func other(uplink int) int {
+	own := link("/proc/self/ns/user")
+	dir, err := os.Open("/proc")
+	if err != nil || own == "" {
+		return os.Getppid() // nothing can be said: as if somebody were
+	}
+	defer dir.Close()
+	for {
+		names, err := dir.Readdirnames(256)
+		for _, name := range names {
+			pid, err := strconv.Atoi(name)
+			if err == nil && pid != os.Getpid() && pid != uplink && link("/proc/"+name+"/ns/user") == own && startOf(pid) != "" {
+				return pid
+			}
+		}
+		if err != nil {
+			return 0
+		}
+	}
+}
+
+func link(path string) string {
+	var b [64]byte
+	n, err := unix.Readlink(path, b[:])
+	if err != nil {
+		return ""
+	}
+	return string(b[:n])
+}
+
+// wait waits for the end of a process.
+func wait(pid int) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		time.Sleep(again)
+		return
+	}
+	defer unix.Close(fd)
+	for {
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1); err != unix.EINTR {
+			return
+		}
 	}
 }

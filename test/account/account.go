@@ -182,8 +182,15 @@ func Open(dir string) error {
 	return nil
 }
 
-// Copy puts a program where every user gets: the checkout may not be.
+// Copy puts a program where every user gets: the checkout may not be. Beside it goes what
+// it starts from there, the way out of users' networks.
 func Copy(program, dir string) (string, error) {
+	beside := filepath.Join(filepath.Dir(program), "berth-uplink")
+	if _, err := os.Stat(beside); err == nil && beside != program {
+		if _, err := Copy(beside, dir); err != nil {
+			return "", err
+		}
+	}
 	data, err := os.ReadFile(program)
 	if err != nil {
 		return "", err

@@ -99,7 +99,6 @@ func (d *desk) settled() bool {
 		if d.holder() == 0 {
 			return true
 		}
-		_ = d.command("ps").Run()
 	}
 	return false
 }
