@@ -28,7 +28,7 @@ func (h *home) hold(ids runtime.OwnIDs, lost []int) (_ *os.File, err error) {
 		return nil, err
 	}
 	defer helper.Close()
-	attr := &clone.Attr{Program: int(helper.Fd()), Argv: []string{"berth-helper", "hold", "SOCKET"}, SockArg: 2, Env: []string{"GOMAXPROCS=1", "GOGC=off", hold.Home + "=" + h.dir}, // small New: unix.CLONE_NEWUSER | unix.CLONE_NEWNET}
+	attr := &clone.Attr{Program: int(helper.Fd()), Argv: []string{"berth-helper", "hold", "SOCKET"}, SockArg: 2, Env: []string{"GOMAXPROCS=1", "GOGC=off", hold.Home + "=" + h.dir}, New: unix.CLONE_NEWUSER | unix.CLONE_NEWNET}
 	old, err := h.read()
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -91,7 +92,11 @@ func (h *home) join(ids runtime.OwnIDs) (ns *os.File, err error) {
 
 // leave says that the caller is inside no more. The holder ends when nobody has been for
 // a while, see package hold.
-func (h *home) leave() error { return h.used.Unlock() }
+func (h *home) leave() error {
+	now := []unix.Timeval{unix.NsecToTimeval(time.Now().UnixNano()), unix.NsecToTimeval(time.Now().UnixNano())}
+	_ = unix.Futimes(h.used.FD(), now) // without it the holder ends a little sooner
+	return h.used.Unlock()
+}
 
 // process is one that a file of the home names. The zero value is none.
 type process struct {

@@ -21,7 +21,7 @@ const Home = "BERTH_HOLD"
 const (
 	Noted       = "holder"
 	Making      = "holder.lock"
-	Users       = "users.lock"
+	Users       = "users.lock" // modified when a command ends
 	Uplink      = "uplink"
 	UplinkKept  = "uplink.lock"
 	longestNote = 512
@@ -76,6 +76,12 @@ func end(home string) (ended bool, inside int) {
 		return false, 0
 	}
 	defer unix.Close(users)
+	var st unix.Stat_t
+	if unix.Fstat(users, &st) == nil {
+		if age := time.Since(time.Unix(st.Mtim.Unix())); age >= 0 && age < Linger {
+			return false, 0 // the last command ended just now
+		}
+	}
 	if pid, start := noted(home + "/" + Noted); pid != os.Getpid() || start == "" {
 		return true, 0 // another has taken over
 	}
