@@ -9,7 +9,7 @@ import (
 
 // wall is the store's part of the firewall.
 func (s *firewall) wall() *wall.Wall {
-	return &wall.Wall{Files: s.files, Table: s.table, Ports: s.ports, Alone: s.alone, Elements: s.elements, Bridges: s.outward}
+	return &wall.Wall{Files: s.files, Table: s.table, Ports: s.ports, Alone: s.alone, Relays: s.within != nil, Elements: s.elements, Bridges: s.outward}
 }
 
 // outward are the bridges of networks that lead out.

@@ -27,7 +27,11 @@
 // waited for.
 package network
 
-import "berth/network/record"
+import (
+	"os"
+
+	"berth/network/record"
+)
 
 // Options say where a store lives.
 type Options struct {
@@ -36,6 +40,10 @@ type Options struct {
 	// Live says whether a container still has a record; what belongs to one that
 	// has none may be taken over. Nil: all have.
 	Live func(container string) bool
+	// Within gives the network namespace that the store's devices are in, an ordinary
+	// user's, as a file of nsfs, which the caller closes. The store's methods are called in
+	// it; published ports are bound outside of it, and relayed. Nil: all is in the caller's.
+	Within func() (*os.File, error)
 }
 
 // Network is one network as it was asked for, and what followed; Subnet one range of

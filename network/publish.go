@@ -47,7 +47,7 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 	for _, j := range places {
 		wanted = append(wanted, ports[j])
 	}
-	if relays {
+	if relays || e.AllRelay {
 		if err := relayable(e, wanted); err != nil {
 			return nil, err
 		}
@@ -65,7 +65,9 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 	if err != nil {
 		return nil, err
 	}
-	decided, files, err := portmap.Decide(wanted, others, r.Held)
+	var decided []Port
+	var files []*os.File
+	outside(&s.boot, func() { decided, files, err = portmap.Decide(wanted, others, r.Held, s.mostHeld()) })
 	if err != nil {
 		return nil, s.explain(err, e.Container, wanted)
 	}
@@ -73,16 +75,27 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 		ports[j] = decided[i]
 	}
 	e.Ports = ports
-	if portmap.Count(decided) > portmap.MaxHeld {
+	if portmap.Count(decided) > s.mostHeld() {
 		err = s.files.Put("ports", e.Container, e)
 	}
 	return files, err
 }
 
 // relayable refuses more ports at IPv6 addresses than a relay can serve: nobody would
-// find out why they are closed.
+// find out why they are closed. Of an ordinary user's it is so with all ports.
 func relayable(e *endpointFile, ports []Port) error {
 	total := portmap.Count(ports)
+	if e.AllRelay {
+		for _, p := range ports {
+			if p.Protocol == "sctp" {
+				return fault.New(fault.Unsupported, "publish port %d/sctp of container %s: an ordinary user's ports are relayed, and a relay carries no SCTP", p.Container, e.Name)
+			}
+		}
+		if total > portmap.MaxRelayed {
+			return fault.New(fault.Invalid, "publish %d ports of container %s: an ordinary user's are relayed, and a relay serves %d at most", total, e.Name, portmap.MaxRelayed)
+		}
+		return nil
+	}
 	var named netip.Addr
 	for _, p := range ports {
 		if p.Address.Is6() {

@@ -50,6 +50,11 @@ func (s *builder) Reload(ctx context.Context) error {
 			return err
 		}
 	}
+	if s.within != nil {
+		if err := bridge.WayBack(c); err != nil {
+			return err
+		}
+	}
 	return errors.Join(append(failed, s.wall().Mend())...)
 }
 
@@ -82,7 +87,7 @@ func (s *Store) TearDown(ctx context.Context) error {
 	for _, l := range lives {
 		errs = append(errs, s.tearDown(l.Network))
 	}
-	errs = append(errs, s.removePorts())
+	errs = append(errs, s.removePorts(), s.removeWayBack())
 	errs = append(errs, s.wall().Remove())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("take the networks down: %w", err)
@@ -93,6 +98,19 @@ func (s *Store) TearDown(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// removeWayBack removes what wayBack made.
+func (s *boot) removeWayBack() error {
+	if s.within == nil {
+		return nil
+	}
+	c, err := netlink.Open()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return bridge.NoWayBack(c)
 }
 
 // removePorts removes all ports of ours.

@@ -3,6 +3,7 @@ package network
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"os"
 	"path/filepath"
 
 	"berth/base/clock"
@@ -35,6 +36,8 @@ type firewall struct {
 type boot struct {
 	files folder.Folder
 	live  func(container string) bool
+	// within is the network namespace of all this; nil: the caller's own, that of the host.
+	within func() (*os.File, error)
 }
 
 // usualRun is the run folder whose store has the firewall table of the plain
@@ -51,7 +54,7 @@ func Open(o Options) (*Store, error) {
 		o.Live = func(string) bool { return true }
 	}
 	s := &Store{builder{
-		firewall{boot{folder.Folder{Run: filepath.Join(o.Run, "network"), Boot: id}, o.Live}, nft.Table, nft.Ports, o.Settings.NoIntegrate},
+		firewall{boot{folder.Folder{Run: filepath.Join(o.Run, "network"), Boot: id}, o.Live, o.Within}, nft.Table, nft.Ports, o.Settings.NoIntegrate},
 		record.Records{Root: filepath.Join(o.Root, "networks"), Settings: o.Settings},
 	}}
 	if filepath.Clean(o.Run) != usualRun {
