@@ -23,7 +23,7 @@ func leaseAddresses(ctx context.Context, e *Engine, rec *container.Record, a *ne
 	}
 	defer process.Close()
 	by := network.Leaser{Hostname: cmp.Or(rec.Config.Hostname, string(rec.ID[:12])), Namespace: ns, Process: process}
-	return network.Lease(e.Networks, a, by, func() (*os.File, error) { return beginSibling(ctx, e, "dhcp") })
+	return network.Lease(e.Networks, a, by, func() (*os.File, error) { return beginSibling(ctx, e, "dhcp", nil) })
 }
 
 // leaseFiles writes into a starting container's files what servers have told.

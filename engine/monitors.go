@@ -139,9 +139,11 @@ func beginMonitor(ctx context.Context, e *Engine) (conn *monitor.Conn, err error
 	return conn, err
 }
 
-// beginSibling starts another word of the helper where monitors are.
-func beginSibling(ctx context.Context, e *Engine, word string) (sock *os.File, err error) {
+// beginSibling starts another word of the helper where monitors are, in a network
+// namespace unless that is nil.
+func beginSibling(ctx context.Context, e *Engine, word string, namespace *os.File) (sock *os.File, err error) {
 	err = outside(ctx, e, func(program *os.File, place monitor.Place) error {
+		place.Net = namespace
 		sock, err = monitor.Sibling(program, place, word)
 		return err
 	})

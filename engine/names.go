@@ -81,7 +81,7 @@ func serveNames(ctx context.Context, e *Engine, id container.ID, pid int, ns *os
 		return err
 	}
 	defer process.Close()
-	beside, err := network.Serve(e.Networks, id, ns, process, func() (*os.File, error) { return beginSibling(ctx, e, "names") })
+	beside, err := network.Serve(e.Networks, id, ns, process, func() (*os.File, error) { return beginSibling(ctx, e, "names", nil) })
 	if err != nil || beside == nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // Published ports of a container are served at ::1, and where it has IPv4 alone at all of
-// the host's IPv6 addresses, by a relay, once somebody comes there: docs/journeys/packet.md.
+// the host's IPv6 addresses, and of an ordinary user everywhere, by a relay, once somebody comes there: docs/journeys/packet.md.
 
 // awaitVisitors has a container's monitor wait for the first who comes to such a port. It
 // ends the relay that there was.
@@ -34,7 +34,7 @@ func RelayDue(ctx context.Context, e *Engine, id container.ID) error {
 			return err
 		}
 		defer closeFiles(held)
-		beside, err := network.Relay(e.Networks, id, held, func() (*os.File, error) { return beginSibling(ctx, e, "relay") })
+		beside, err := network.Relay(e.Networks, id, held, func(in *os.File) (*os.File, error) { return beginSibling(ctx, e, "relay", in) })
 		if err != nil || beside == nil {
 			return err
 		}

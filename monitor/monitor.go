@@ -96,10 +96,11 @@ type Words struct {
 	HealthAfter time.Duration
 }
 
-// Place is where a new monitor lives: cgroups entered before it runs.
+// Place is where a new monitor or sibling lives: entered before it runs.
 type Place struct {
 	Tasks []*os.File // v1 `tasks` files
 	Dir   *os.File   // a v2 directory
+	Net   *os.File   // a network namespace; nil: the caller's
 }
 
 // Exit is how a process ended.

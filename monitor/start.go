@@ -63,8 +63,12 @@ func begin(program *os.File, place Place, word string, env []string) (fd, pid in
 	if place.Dir != nil {
 		dir = int(place.Dir.Fd())
 	}
+	var join []clone.Join
+	if place.Net != nil {
+		join = append(join, clone.Join{FD: int(place.Net.Fd()), Flag: unix.CLONE_NEWNET})
+	}
 	pid, _, err = clone.Start(&clone.Attr{
-		CgroupDir: dir, Program: int(program.Fd()), Sock: pair[1],
+		Join: join, CgroupDir: dir, Program: int(program.Fd()), Sock: pair[1],
 		Argv: []string{"berth-helper", word, "SOCKET"}, SockArg: 2, Env: env,
 	})
 	unix.Close(pair[1]) // its end is then seen

@@ -84,7 +84,7 @@ func alter(ctx context.Context, s *Store, r Request, namespace *os.File) (_ *Alt
 	for _, b := range append(old.before(), old) {
 		_ = s.giveBack(b, a.now)
 	}
-	if portmap.Count(a.now.Ports) <= portmap.MaxHeld {
+	if portmap.Count(a.now.Ports) <= a.s.mostHeld() {
 		_ = s.files.Drop("ports", a.now.Container)
 	}
 	out := &Altered{a.now.attachment(), a.moved || a.republished}
@@ -114,7 +114,7 @@ func (a *altering) unsure() bool { return len(a.old.Was) > 0 }
 // decide finds out what the container is to have, and reserves addresses.
 func (a *altering) decide() (err error) {
 	a.now = &endpointFile{Version: endpointVersion, Boot: a.s.files.Boot, Container: a.old.Container, Name: a.r.Name, State: stateUp,
-		Naming: a.r.Naming, NoRelay: a.old.NoRelay, Resolver: a.old.Resolver}
+		Naming: a.r.Naming, NoRelay: a.old.NoRelay, AllRelay: a.s.at.home != nil, Resolver: a.old.Resolver}
 	a.lives, err = a.s.endpoints(a.c, a.now, a.r, a.old, a.old)
 	a.u.Push("give addresses back", func() error { return a.s.giveBack(a.now, a.old) })
 	if err != nil {
@@ -137,7 +137,7 @@ func (a *altering) decide() (err error) {
 	}
 	a.u.Push("let go of ports", func() error {
 		portmap.CloseAll(a.held)
-		if portmap.Count(a.old.Ports) > portmap.MaxHeld {
+		if portmap.Count(a.old.Ports) > a.s.mostHeld() {
 			return a.s.files.Put("ports", a.old.Container, a.old)
 		}
 		return a.s.files.Drop("ports", a.old.Container)
@@ -194,6 +194,9 @@ func (a *altering) open() error {
 	})
 	if !a.now.walled() {
 		return nil
+	}
+	if err := a.s.wayBack(a.c, a.now); err != nil {
+		return err
 	}
 	if slices.ContainsFunc(a.lives, (*live).leadsOut) {
 		if err := a.s.wall().Forward(a.c, a.now.routed6()); err != nil {

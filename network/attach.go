@@ -50,6 +50,7 @@ type Attachment struct {
 	Endpoints []Attached
 	Ports     []Port // as asked, with the host's ports decided
 	NoRelay   bool   // none of them is relayed
+	AllRelay  bool   // all of them are: it is an ordinary user's
 	// Hold are bound sockets that keep others from the published ports. They are
 	// the caller's: a process that lives as long as the container keeps them.
 	Hold []*os.File

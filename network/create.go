@@ -129,7 +129,11 @@ func (s *builder) subnets(c *netlink.Conn, n *Network) error {
 	if err := foreignSubnets(s, c, n); err != nil || n.DHCP {
 		return err
 	}
-	return fill(s, n, taken, taken)
+	busy, err := s.at.busy(taken)
+	if err != nil {
+		return err
+	}
+	return fill(s, n, busy, taken)
 }
 
 // fill completes the subnets: one that nobody named is clear of what is busy, and none

@@ -209,7 +209,7 @@ func (s *Store) Hold(container ids.ID) (*Attachment, error) {
 		return nil, err
 	}
 	ports := slices.DeleteFunc(slices.Clone(a.Ports), func(p Port) bool { return p.Host == 0 }) // which take none of the host's
-	_, a.Hold, err = portmap.Decide(ports, nil, nil)
+	_, a.Hold, err = portmap.Decide(ports, nil, nil, s.mostHeld())
 	return a, err
 }
 

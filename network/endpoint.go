@@ -34,6 +34,8 @@ type endpointFile struct {
 	Ports     []Port     `json:"ports,omitempty"`
 	Naming    Naming     `json:"naming,omitzero"`
 	NoRelay   bool       `json:"noRelay,omitempty"` // userland-proxy=false, when it was started
+	// AllRelay: no rule leads to its published ports, a relay serves all of them.
+	AllRelay bool `json:"allRelay,omitempty"`
 	// Resolver is the network whose resolver serves the container, "" none.
 	Resolver string `json:"resolver,omitempty"`
 	// Was is what it had before changes that are not confirmed, the oldest first: of
@@ -82,7 +84,7 @@ func (s *boot) endpointFiles() ([]*endpointFile, error) {
 }
 
 func (e *endpointFile) attachment() *Attachment {
-	return &Attachment{Container: ids.ID(e.Container), Name: e.Name, Endpoints: e.Endpoints, Ports: e.Ports, NoRelay: e.NoRelay}
+	return &Attachment{Container: ids.ID(e.Container), Name: e.Name, Endpoints: e.Endpoints, Ports: e.Ports, NoRelay: e.NoRelay, AllRelay: e.AllRelay}
 }
 
 // on is what the container has on a network; nil if nothing. It may be asked of nil.
@@ -159,13 +161,16 @@ func (e *endpointFile) elements() (list []nft.Element) {
 			*one.direct = one.ip.Addr()
 		}
 	}
+	for _, o := range portmap.Openings(e.Ports, direct) {
+		list = append(list, o.Element())
+	}
+	if e.AllRelay {
+		return list
+	}
 	for _, p := range e.Ports {
 		for _, m := range p.Mappings(nat) {
 			list = append(list, m.Element())
 		}
-	}
-	for _, o := range portmap.Openings(e.Ports, direct) {
-		list = append(list, o.Element())
 	}
 	return append(list, e.relayed()...)
 }
@@ -173,7 +178,7 @@ func (e *endpointFile) elements() (list []nft.Element) {
 // before are the states of it that Was tells of.
 func (e *endpointFile) before() (list []*endpointFile) {
 	for _, w := range e.Was {
-		list = append(list, &endpointFile{Container: e.Container, Endpoints: w.Endpoints, Ports: w.Ports})
+		list = append(list, &endpointFile{Container: e.Container, Endpoints: w.Endpoints, Ports: w.Ports, AllRelay: e.AllRelay})
 	}
 	return list
 }

@@ -13,7 +13,7 @@ func (s *firewall) wall() *wall.Wall {
 	if s.at.home != nil { // what is known of one namespace says nothing of the next
 		files.Boot += " " + s.at.home.Name()
 	}
-	return &wall.Wall{Files: files, Table: s.table, Ports: s.ports, Alone: s.alone, Elements: s.elements, Bridges: s.outward}
+	return &wall.Wall{Files: files, Table: s.table, Ports: s.ports, Alone: s.alone, Relays: s.at.home != nil, Elements: s.elements, Bridges: s.outward}
 }
 
 // outward are the bridges of networks that lead out.

@@ -226,6 +226,9 @@ func (s *builder) defaultSubnets(c *netlink.Conn, n *Network) error {
 	if err != nil {
 		return err
 	}
+	if taken, err = s.at.busy(taken); err != nil {
+		return err
+	}
 	set := s.records.Settings
 	sub := Subnet{Prefix: set.Address.Masked(), Gateway: set.Address.Addr()}
 	if !set.Address.IsValid() {
@@ -294,21 +297,6 @@ func (s *builder) takenSubnets(c *netlink.Conn, except string) ([]netip.Prefix, 
 	if err != nil {
 		return nil, err
 	}
-	if s.at.home != nil {
-		err := s.at.outside(func() error {
-			c, err := netlink.Open()
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			host, err := ipam.HostSubnets(c, 0)
-			taken = append(taken, host...)
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
 	all, err := networks(s)
 	if err != nil {
 		return nil, err
@@ -321,6 +309,26 @@ func (s *builder) takenSubnets(c *netlink.Conn, except string) ([]netip.Prefix, 
 		}
 	}
 	return slices.Compact(taken), nil
+}
+
+// busy are subnets that are taken, and for a user those of the host, which are given to
+// no network that names none: its containers would not reach them.
+func (p place) busy(taken []netip.Prefix) ([]netip.Prefix, error) {
+	if p.home == nil {
+		return taken, nil
+	}
+	all := slices.Clone(taken)
+	err := p.outside(func() error {
+		c, err := netlink.Open()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		host, err := ipam.HostSubnets(c, 0)
+		all = append(all, host...)
+		return err
+	})
+	return all, err
 }
 
 // lives lists the networks that are up.

@@ -27,7 +27,9 @@
 // waited for.
 package network
 
-import "berth/network/record"
+import (
+	"berth/network/record"
+)
 
 // Options say where a store lives.
 type Options struct {

@@ -64,7 +64,7 @@ func prepare(ctx context.Context, s *Store, r Request) (a *Attachment, err error
 			return nil, err
 		}
 	}
-	e := &endpointFile{Version: endpointVersion, Boot: s.files.Boot, Container: string(r.Container), Name: r.Name, State: stateUp, Naming: r.Naming, NoRelay: s.records.Settings.NoRelay}
+	e := &endpointFile{Version: endpointVersion, Boot: s.files.Boot, Container: string(r.Container), Name: r.Name, State: stateUp, Naming: r.Naming, NoRelay: s.noRelay(), AllRelay: s.at.home != nil}
 	lives, err := s.endpoints(c, e, r, old, nil)
 	u.Push("give addresses back", func() error { return s.giveBack(e, old) })
 	if err != nil {
@@ -118,6 +118,9 @@ func (s *Store) open(c *netlink.Conn, e *endpointFile, r *Request, lives []*live
 	}
 	if !e.walled() {
 		return held, nil
+	}
+	if err := s.wayBack(c, e); err != nil {
+		return held, err
 	}
 	if slices.ContainsFunc(lives, (*live).leadsOut) {
 		if err := s.wall().Forward(c, e.routed6()); err != nil {

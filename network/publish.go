@@ -47,7 +47,7 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 	for _, j := range places {
 		wanted = append(wanted, ports[j])
 	}
-	if relays {
+	if relays || e.AllRelay {
 		if err := relayable(e, wanted); err != nil {
 			return nil, err
 		}
@@ -68,7 +68,7 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 	var decided []Port
 	var files []*os.File
 	err = s.at.outside(func() (err error) {
-		decided, files, err = portmap.Decide(wanted, others, r.Held)
+		decided, files, err = portmap.Decide(wanted, others, r.Held, s.mostHeld())
 		return err
 	})
 	if err != nil {
@@ -78,16 +78,27 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 		ports[j] = decided[i]
 	}
 	e.Ports = ports
-	if portmap.Count(decided) > portmap.MaxHeld {
+	if portmap.Count(decided) > s.mostHeld() {
 		err = s.files.Put("ports", e.Container, e)
 	}
 	return files, err
 }
 
 // relayable refuses more ports at IPv6 addresses than a relay can serve: nobody would
-// find out why they are closed.
+// find out why they are closed. Of an ordinary user's it is so with all ports.
 func relayable(e *endpointFile, ports []Port) error {
 	total := portmap.Count(ports)
+	if e.AllRelay {
+		for _, p := range ports {
+			if p.Protocol == "sctp" {
+				return fault.New(fault.Unsupported, "publish port %d/sctp of container %s: an ordinary user's ports are relayed, and a relay carries no SCTP", p.Container, e.Name)
+			}
+		}
+		if total > portmap.MaxRelayed {
+			return fault.New(fault.Invalid, "publish %d ports of container %s: an ordinary user's are relayed, and a relay serves %d at most", total, e.Name, portmap.MaxRelayed)
+		}
+		return nil
+	}
 	var named netip.Addr
 	for _, p := range ports {
 		if p.Address.Is6() {

@@ -54,6 +54,11 @@ func reload(s *builder) error {
 			return err
 		}
 	}
+	if s.at.home != nil {
+		if err := bridge.WayBack(c); err != nil {
+			return err
+		}
+	}
 	return errors.Join(append(failed, s.wall().Mend())...)
 }
 
@@ -90,7 +95,7 @@ func takeDown(s *Store) error {
 	for _, l := range lives {
 		errs = append(errs, s.tearDown(l.Network))
 	}
-	errs = append(errs, s.removePorts())
+	errs = append(errs, s.removePorts(), s.removeWayBack())
 	errs = append(errs, s.wall().Remove())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("take the networks down: %w", err)
@@ -101,6 +106,19 @@ func takeDown(s *Store) error {
 		}
 	}
 	return nil
+}
+
+// removeWayBack removes what wayBack made.
+func (s *boot) removeWayBack() error {
+	if s.at.home == nil {
+		return nil
+	}
+	c, err := netlink.Open()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return bridge.NoWayBack(c)
 }
 
 // removePorts removes all ports of ours.

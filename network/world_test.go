@@ -13,6 +13,7 @@ import (
 
 	"berth/base/ids"
 	"berth/network/names"
+	"berth/network/relay"
 	"berth/test/netns"
 )
 
@@ -22,6 +23,9 @@ func TestMain(m *testing.M) {
 	}
 	if os.Getenv(resolverMark) != "" {
 		os.Exit(names.Main(3))
+	}
+	if os.Getenv(relayMark) != "" {
+		os.Exit(relay.Main(3))
 	}
 	os.Exit(netns.Main(m.Run))
 }

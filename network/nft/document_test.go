@@ -23,27 +23,39 @@ func TestDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inside := &Conn{c.c, NamesTable, ""}
+	inside := &Conn{c: c.c, table: NamesTable}
 	if err := inside.Turn(Turns{netip.MustParseAddr("127.0.0.11"), 53, 35353, 45454}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = netns.Run("nft", "delete", "table", "ip", NamesTable) })
 	text := string(was)
-	for _, family := range []string{"inet", "bridge", "ip"} {
-		table := Table
-		if family == "ip" {
-			table = NamesTable
-		}
-		listed, err := netns.Run("nft", "list", "table", family, table)
+	list := func(words ...string) string {
+		t.Helper()
+		out, err := netns.Run("nft", append([]string{"list"}, words...)...)
 		if err != nil {
 			t.Fatal(err)
 		}
+		return strings.TrimSpace(out)
+	}
+	usual, bridge, names := list("table", "inet", Table), list("table", "bridge", Table), list("table", "ip", NamesTable)
+	c.Relays = true
+	if err := c.Install(example()); err != nil {
+		t.Fatal(err)
+	}
+	more := list("table", "inet", Table)
+	for _, l := range strings.Split(usual, "\n") {
+		if !strings.Contains(more, l) {
+			t.Errorf("an ordinary user's firewall lacks %q", l)
+		}
+	}
+	for _, one := range [][2]string{{"inet", usual}, {"bridge", bridge}, {"ip", names}, {"relays", list("chain", "inet", Table, "relay") + "\n" + list("chain", "inet", Table, "back")}} {
+		family, listed := one[0], one[1]
 		head, rest, ok := strings.Cut(text, "## "+family+"\n\n```\n")
 		if !ok {
 			t.Fatalf("no place for %s in %s", family, file)
 		}
 		_, tail, _ := strings.Cut("\n"+rest, "\n```\n")
-		text = head + "## " + family + "\n\n```\n" + strings.TrimSpace(listed) + "\n```\n" + tail
+		text = head + "## " + family + "\n\n```\n" + listed + "\n```\n" + tail
 	}
 	if text == string(was) {
 		return

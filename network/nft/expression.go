@@ -75,6 +75,15 @@ func conntrack(key uint32) expression {
 	return step("ct", attrs(nil).number(unix.NFTA_CT_KEY, key).number(unix.NFTA_CT_DREG, r0))
 }
 
+// setConntrackMark puts r0 on the packet's connection, setMark on the packet.
+func setConntrackMark() expression {
+	return step("ct", attrs(nil).number(unix.NFTA_CT_KEY, unix.NFT_CT_MARK).number(unix.NFTA_CT_SREG, r0))
+}
+
+func setMark() expression {
+	return step("meta", attrs(nil).number(unix.NFTA_META_KEY, unix.NFT_META_MARK).number(unix.NFTA_META_SREG, r0))
+}
+
 // localDestination holds for packets to an address of this host.
 func localDestination() []expression {
 	return []expression{

@@ -54,7 +54,7 @@ func (c *Conn) ruleset() []netlink.Request {
 	for i, s := range sets {
 		list = append(list, c.setRequest(s, uint32(i+1)))
 	}
-	all := chains(c.ports)
+	all := chains(c.ports, c.Relays)
 	for _, ch := range all {
 		list = append(list, c.chainRequest(ch))
 	}

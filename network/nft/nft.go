@@ -39,6 +39,9 @@ const (
 type Conn struct {
 	c            *netlink.Conn
 	table, ports string
+	// Relays: published ports of this namespace are served by relays in it, which keep the
+	// addresses of those who come; see backChains.
+	Relays bool
 }
 
 // Open opens a connection for a table; ports is how the names of the host's ends
@@ -48,7 +51,7 @@ func Open(table, ports string) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the firewall: %w", err)
 	}
-	return &Conn{c, table, ports}, nil
+	return &Conn{c: c, table: table, ports: ports}, nil
 }
 
 // Close closes the connection.

@@ -1,9 +1,12 @@
 package nft
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"berth/network/relay"
 )
 
 // Datatypes of nft(8), by which it shows keys; a concatenation has six bits for
@@ -96,8 +99,8 @@ const loopback4 = 127 // first byte of the host's loopback addresses
 
 var loopback6 = append(make([]byte, 15), 1)
 
-func chains(ports string) []chain {
-	return []chain{
+func chains(ports string, relays bool) []chain {
+	list := []chain{
 		{inet, "raw", "filter", unix.NF_INET_PRE_ROUTING, -300, rawRules()},
 		{inet, "dstnat", "nat", unix.NF_INET_PRE_ROUTING, -100, []rule{all(localDestination(), jump("publish"))}},
 		{inet, "dstnat_local", "nat", unix.NF_INET_LOCAL_OUT, -100, localRules()},
@@ -108,6 +111,25 @@ func chains(ports string) []chain {
 		{inet, "from", "", 0, 0, fromRules()},
 		{bridge, "port", "filter", unix.NF_INET_PRE_ROUTING, -300, []rule{all(inputPrefix(ports), inputNotIn("trusted"), jump("claims"))}},
 		{bridge, "claims", "", 0, 0, claimRules()},
+	}
+	if relays {
+		list = append(list, backChains()...)
+	}
+	return list
+}
+
+// backChains mark what answers a relay's connections, which bear an address of elsewhere:
+// bridge.WayBack leads packets with that mark to the relay. A relay marks its sockets.
+func backChains() []chain {
+	const before = -150 // after connection tracking; of what is marked by the mangle tables of others
+	number := func(v uint32) []byte { return binary.NativeEndian.AppendUint32(nil, v) }
+	return []chain{
+		{inet, "relay", "filter", unix.NF_INET_LOCAL_OUT, before, []rule{
+			all(meta(unix.NFT_META_MARK, r0), is(number(relay.Mark)), setConntrackMark()),
+		}},
+		{inet, "back", "filter", unix.NF_INET_PRE_ROUTING, before, []rule{
+			all(conntrack(unix.NFT_CT_MARK), is(number(relay.Mark)), answers(), constant(number(relay.Back)), setMark()),
+		}},
 	}
 }
 

@@ -63,6 +63,12 @@ func established() []expression {
 	return []expression{conntrack(unix.NFT_CT_STATE), bits(wanted), not(make([]byte, 4))}
 }
 
+// answers holds for packets that go against the first one of their connection.
+func answers() []expression {
+	const reply = 1 // IP_CT_DIR_REPLY
+	return []expression{conntrack(unix.NFT_CT_DIRECTION), is([]byte{reply})}
+}
+
 // translated holds for packets whose destination this host has rewritten.
 func translated() []expression {
 	const dstNAT = 1 << 5 // IPS_DST_NAT

@@ -9,11 +9,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
+	"berth/network/relay"
 )
 
 // MaxHeld is up to how many ports of a container are held by sockets; of more
-// it is only looked at the start whether they are free.
-const MaxHeld = 64
+// it is only looked at the start whether they are free. Where all are relayed
+// they are MaxRelayed, and there are no more.
+const (
+	MaxHeld    = 64
+	MaxRelayed = relay.MaxDoors
+)
 
 // First and last port of those that are given when none was asked for: the
 // dynamic ones of RFC 6335.
@@ -22,14 +27,14 @@ const (
 	lastFree  = 65535
 )
 
-// Decide chooses the host's ports where any would do, and binds all of them. Of
-// others are the ports that containers of ours have without holding them. The
+// Decide chooses the host's ports where any would do, and binds all of them, which
+// it holds if they are at most as many as said. Of others are the ports that containers of ours have without holding them. The
 // sockets do not listen: the firewall leads connections to the container before
 // they come to one. have are sockets that are bound already, which stay the
 // caller's: a port of theirs is the caller's own. On an error none stays open.
 // Kind Conflict: a port is another's.
-func Decide(ports, others []Port, have []*os.File) (decided []Port, held []*os.File, err error) {
-	h := &holder{keep: Count(ports) <= MaxHeld, have: have}
+func Decide(ports, others []Port, have []*os.File, most int) (decided []Port, held []*os.File, err error) {
+	h := &holder{keep: Count(ports) <= most, have: have}
 	defer func() {
 		if err != nil {
 			CloseAll(h.files)

@@ -10,9 +10,11 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"berth/base/atomicfile"
 	"berth/base/fault"
 	"berth/network/nft"
 )
@@ -114,6 +116,8 @@ func everywhere(a, b netip.Addr) bool {
 // Target is where a container's ports are.
 type Target struct {
 	IPv4, IPv6 netip.Addr
+	// All: every port is relayed, as no rule of a firewall leads to the container.
+	All bool
 }
 
 // Mappings are what the firewall's maps get for a port that was decided.
@@ -201,9 +205,30 @@ func inUse(p Port, port uint16, err error) error {
 			network, address = p.Protocol+"6", "["+address+"]"
 		}
 	}
+	reserved := uint16(0)
+	if err == unix.EACCES {
+		reserved = firstUnprivileged()
+	}
 	err = fmt.Errorf("listen %s %s:%d: bind: %w", network, address, port, err)
-	if errors.Is(err, unix.EADDRINUSE) {
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
 		return fault.Wrap(fault.Conflict, err)
+	case port < reserved:
+		return fault.New(fault.Permission, "%w: ports below %d are root's; sysctl net.ipv4.ip_unprivileged_port_start=%d gives them to users", err, reserved, port)
 	}
 	return err
+}
+
+// firstUnprivileged is the first port that ordinary users may take (ip-sysctl.rst), 0 if
+// that is not known.
+func firstUnprivileged() uint16 {
+	b, err := atomicfile.ReadCapped("/proc/sys/net/ipv4/ip_unprivileged_port_start", 64)
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return uint16(n)
 }

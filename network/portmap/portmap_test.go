@@ -60,7 +60,7 @@ func TestCheck(t *testing.T) {
 
 // Equal ranges are one element, shifted ones one a port.
 func TestMappings(t *testing.T) {
-	both := Target{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("fd00::2")}
+	both := Target{IPv4: netip.MustParseAddr("10.0.0.2"), IPv6: netip.MustParseAddr("fd00::2")}
 	for _, c := range []struct {
 		p    Port
 		want string
@@ -82,7 +82,7 @@ func TestMappings(t *testing.T) {
 
 // Ports of the container are open once, however they are published.
 func TestOpenings(t *testing.T) {
-	both := Target{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("fd00::2")}
+	both := Target{IPv4: netip.MustParseAddr("10.0.0.2"), IPv6: netip.MustParseAddr("fd00::2")}
 	var got []string
 	for _, o := range Openings([]Port{
 		port("tcp", 8080, 80, 1, ""), port("tcp", 8081, 80, 1, "0.0.0.0"), port("udp", 5, 90, 11, "127.0.0.1"), port("udp", 0, 95, 10, "0.0.0.0"),
@@ -103,7 +103,7 @@ func TestDecide(t *testing.T) {
 	got, held, err := Decide([]Port{
 		port("tcp", 8080, 80, 1, ""), port("tcp", 0, 81, 1, ""), port("udp", 0, 81, 3, ""),
 		{Protocol: "tcp", Container: 82, Host: 5099, HostEnd: 5110, Count: 1}, port("tcp", 8081, 80, 1, "127.0.0.1"),
-	}, others, nil)
+	}, others, nil, MaxHeld)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,12 +128,12 @@ func TestDecide(t *testing.T) {
 		l.Close()
 	}
 	// What the caller has bound already is its own, and any port is that one.
-	again, held3, err := Decide([]Port{port("tcp", 8080, 80, 1, ""), port("tcp", 0, 81, 1, ""), port("udp", 0, 81, 3, ""), port("tcp", 8081, 80, 1, "127.0.0.1")}, nil, held)
+	again, held3, err := Decide([]Port{port("tcp", 8080, 80, 1, ""), port("tcp", 0, 81, 1, ""), port("udp", 0, 81, 3, ""), port("tcp", 8081, 80, 1, "127.0.0.1")}, nil, held, MaxHeld)
 	if s := fmt.Sprint(again); err != nil || s != "[0.0.0.0:8080 0.0.0.0:49153 0.0.0.0:49153-49155 127.0.0.1:8081]" || len(held3) != 6 {
 		t.Errorf("%s, %d held, %v", s, len(held3), err)
 	}
 	CloseAll(held3)
-	_, _, err = Decide([]Port{port("tcp", 9000, 1, 1, ""), port("tcp", 8080, 1, 1, "127.0.0.1")}, nil, nil)
+	_, _, err = Decide([]Port{port("tcp", 9000, 1, 1, ""), port("tcp", 8080, 1, 1, "127.0.0.1")}, nil, nil, MaxHeld)
 	if !fault.Is(err, fault.Conflict) {
 		t.Errorf("%v", err)
 	}
@@ -142,10 +142,10 @@ func TestDecide(t *testing.T) {
 	} else {
 		l.Close()
 	}
-	if _, _, err := Decide([]Port{port("tcp", 5050, 1, 1, "127.0.0.1")}, others, nil); !fault.Is(err, fault.Conflict) || err.Error() != "Bind for 127.0.0.1:5050 failed: port is already allocated" {
+	if _, _, err := Decide([]Port{port("tcp", 5050, 1, 1, "127.0.0.1")}, others, nil, MaxHeld); !fault.Is(err, fault.Conflict) || err.Error() != "Bind for 127.0.0.1:5050 failed: port is already allocated" {
 		t.Errorf("%v", err)
 	}
-	many, held2, err := Decide([]Port{port("tcp", 20000, 20000, 65, "")}, nil, nil)
+	many, held2, err := Decide([]Port{port("tcp", 20000, 20000, 65, "")}, nil, nil, MaxHeld)
 	if err != nil || len(held2) != 0 || len(many) != 1 {
 		t.Errorf("%v, %d held, %v", many, len(held2), err)
 	}
@@ -154,7 +154,7 @@ func TestDecide(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if _, _, err := Decide([]Port{port("tcp", 20000, 20000, 65, "")}, nil, nil); !fault.Is(err, fault.Conflict) {
+	if _, _, err := Decide([]Port{port("tcp", 20000, 20000, 65, "")}, nil, nil, MaxHeld); !fault.Is(err, fault.Conflict) {
 		t.Errorf("a port of many is taken: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package portmap
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -24,7 +25,7 @@ func (p Port) relayed(loopback bool) bool {
 // by sockets. A container that has IPv6 needs one at ::1 alone: where the kernel shows
 // frames of bridges to the firewall of packets (net.bridge.bridge-nf-call-ip6tables, which
 // dockerd and Kubernetes set), answers to ::1 are lost on their way through the rules, as
-// they bear it on a wire.
+// they bear it on a wire. Where all ports are relayed the caller has seen to their number.
 func Relayed(ports []Port, to Target) []Port {
 	var list []Port
 	total := 0
@@ -32,11 +33,11 @@ func Relayed(ports []Port, to Target) []Port {
 		if p.Host != 0 {
 			total += int(max(p.Count, 1))
 		}
-		if p.relayed(to.IPv6.IsValid()) {
+		if to.All && p.Protocol != "sctp" && p.Host != 0 || !to.All && p.relayed(to.IPv6.IsValid()) {
 			list = append(list, p)
 		}
 	}
-	if total > MaxHeld {
+	if total > MaxHeld && !to.All {
 		return nil
 	}
 	return list
@@ -57,15 +58,11 @@ func Guards(relayed []Port) (list []nft.Relayed) {
 }
 
 // Doors are the sockets of relayed ports, with where they lead: all of held that are
-// bound to one of them. Where the host has no IPv6 there are none.
+// bound to one of them. Where the host has no IPv6 there are none, unless all are relayed.
 func Doors(relayed []Port, to Target, held []*os.File) (doors []relay.Door, sockets []*os.File, err error) {
-	ip := to.IPv6
-	if !ip.IsValid() {
-		ip = to.IPv4
-	}
 	for _, f := range held {
 		at, has := nameOf(int(f.Fd()))
-		if !has || !at.Addr().Is6() {
+		if !has || !at.Addr().Is6() && !to.All {
 			continue
 		}
 		number, err := unix.GetsockoptInt(int(f.Fd()), unix.SOL_SOCKET, unix.SO_PROTOCOL)
@@ -77,12 +74,21 @@ func Doors(relayed []Port, to Target, held []*os.File) (doors []relay.Door, sock
 			if !same || int(protocolNumber(p.Protocol)) != number || at.Port() < p.Host || at.Port() > p.last() {
 				continue
 			}
-			doors = append(doors, relay.Door{To: ip.As16(), Port: p.Container + at.Port() - p.Host, Datagrams: p.Protocol == "udp"})
+			doors = append(doors, relay.Door{Port: p.Container + at.Port() - p.Host, Datagrams: p.Protocol == "udp"})
 			sockets = append(sockets, f)
 			break
 		}
 	}
 	return doors, sockets, nil
+}
+
+// Lead tells a relay where its doors lead: each family to its own if there is one. What
+// comes by IPv4 is not its business where the firewall leads that.
+func (t Target) Lead(o *relay.Order) {
+	o.To = cmp.Or(t.IPv6, t.IPv4).As16()
+	if t.All {
+		o.To4 = cmp.Or(t.IPv4, t.IPv6).As16()
+	}
 }
 
 // backlog is how many connections wait for a relay.
@@ -103,8 +109,9 @@ func onlyIPv6(fd int) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &f))
 }
 
-// Listen has those of a container's sockets that are doors listen, and no others.
-func Listen(doors []relay.Door, sockets, held []*os.File) error {
+// Listen has those of a container's sockets that are doors listen, and no others; by IPv6
+// alone unless all its ports are relayed.
+func Listen(doors []relay.Door, sockets, held []*os.File, all bool) error {
 	for _, f := range held {
 		fd := int(f.Fd())
 		if on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || on == 0 || slices.Contains(sockets, f) {
@@ -114,8 +121,10 @@ func Listen(doors []relay.Door, sockets, held []*os.File) error {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 0)
 	}
 	for i, f := range sockets {
-		if err := onlyIPv6(int(f.Fd())); err != nil {
-			return err
+		if !all {
+			if err := onlyIPv6(int(f.Fd())); err != nil {
+				return err
+			}
 		}
 		if doors[i].Datagrams {
 			continue

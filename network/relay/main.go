@@ -38,6 +38,7 @@ func Main(sock int) int {
 // server is the whole of a relay.
 type server struct {
 	life  *os.File // hangs up
+	ways  ways
 	doors []*door
 	slots chan struct{} // connections
 
@@ -49,8 +50,9 @@ type server struct {
 type door struct {
 	*os.File
 	fd   int
-	to   unix.SockaddrInet6
+	port uint16 // the container's
 	udp  bool
+	v4   bool      // it is of IPv4 alone
 	room sync.Pool // of buffers for datagrams
 }
 
@@ -73,18 +75,31 @@ func begin(sock int) (*server, error) {
 	if err := giveUp(o); err != nil {
 		return nil, err
 	}
-	s := &server{slots: make(chan struct{}, maxConns), flows: map[peer]*flow{}}
+	s := &server{ways: ways{to: o.To, to4: o.To4, keep: o.Keep, own: o.Own}, slots: make(chan struct{}, maxConns), flows: map[peer]*flow{}}
 	if s.life, err = polled(sock); err != nil {
 		return nil, err
 	}
 	for i, d := range o.Doors {
-		f, err := polled(fds[i])
+		one, err := open(fds[i], d)
 		if err != nil {
 			return nil, err
 		}
-		s.doors = append(s.doors, &door{File: f, fd: fds[i], to: unix.SockaddrInet6{Addr: d.To, Port: int(d.Port)}, udp: d.Datagrams})
+		s.doors = append(s.doors, one)
 	}
 	return s, nil
+}
+
+// open readies a door's socket.
+func open(fd int, d Door) (*door, error) {
+	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return nil, os.NewSyscallError("getsockopt", err)
+	}
+	f, err := polled(fd)
+	if err != nil {
+		return nil, err
+	}
+	return &door{File: f, fd: fd, port: d.Port, udp: d.Datagrams, v4: domain == unix.AF_INET}, nil
 }
 
 // polled is a descriptor that is waited for by the runtime's poller.
@@ -96,13 +111,18 @@ func polled(fd int) (*os.File, error) {
 }
 
 // giveUp takes from the process what it does not need, before it reads anything that
-// others have sent: ids, rights, files, ports but the container's, system calls.
+// others have sent: ids, rights but the one of Order.Keep, files, ports but the
+// container's, system calls.
 func giveUp(o *Order) error {
 	oom.TryAdjust(o.OOMScoreAdj)
 	if err := (confine.Bounds{Files: maxFiles, Data: maxData}).Bind(); err != nil {
 		return err
 	}
-	var files confine.Files
+	files := confine.Files{AnyBind: o.Keep}
+	caps := uint32(0)
+	if o.Keep {
+		caps = 1 << unix.CAP_NET_RAW
+	}
 	for _, d := range o.Doors {
 		if !d.Datagrams {
 			files.Connect = append(files.Connect, d.Port)
@@ -111,7 +131,7 @@ func giveUp(o *Order) error {
 	if _, err := confine.Restrict(confine.AllThreads, &files); err != nil && err != confine.ErrNoLandlock {
 		return err
 	}
-	if err := confine.Nobody(); err != nil {
+	if err := confine.NobodyWith(caps); err != nil {
 		return err
 	}
 	return confine.Forbid(confine.AllThreads, &confine.Calls{Sockets: true})

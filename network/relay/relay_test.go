@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/base/codec"
+	"berth/sys/fdpass"
 	"berth/test/netns"
 )
 
@@ -42,10 +43,47 @@ func host(t *testing.T) {
 }
 
 func TestOrder(t *testing.T) {
-	o := Order{-999, []Door{{[16]byte{10: 255, 11: 255, 12: 172, 13: 17, 15: 2}, 80, false}, {[16]byte{255, 0, 1, 254}, 65535, true}}}
+	o := Order{-999, [16]byte{255, 0, 1, 254}, [16]byte{10: 255, 11: 255, 12: 172, 13: 17, 15: 2}, true, []Subnet{{[16]byte{10: 255, 11: 255, 12: 10}, 104}}, []Door{{80, false}, {65535, true}}}
 	var back Order
 	if !codec.Whole(o.Text(), back.wire) || fmt.Sprint(back) != fmt.Sprint(o) {
 		t.Errorf("%v, want %v", back, o)
+	}
+	o.Own, o.Doors = make([]Subnet, MaxSubnets), make([]Door, MaxDoors)
+	for i := range o.Own {
+		o.Own[i] = Subnet{[16]byte(bytes.Repeat([]byte{255}, 16)), 128}
+	}
+	for i := range o.Doors {
+		o.Doors[i] = Door{65535, true}
+	}
+	if got := len(o.Text()); got > fdpass.MaxText {
+		t.Errorf("the longest order has %d bytes, of which %d are read", got, fdpass.MaxText)
+	}
+}
+
+// Peers whose addresses the container sees.
+func TestKeeps(t *testing.T) {
+	w := ways{keep: true}
+	for _, p := range []string{"10.1.2.0/23", "fd00:17::/61"} {
+		p := netip.MustParsePrefix(p)
+		bits := p.Bits()
+		if p.Addr().Is4() {
+			bits += 96
+		}
+		w.own = append(w.own, Subnet{p.Addr().As16(), bits})
+	}
+	for text, want := range map[string]bool{
+		"192.0.2.1": true, "2001:db8::1": true, "10.1.4.1": true, "10.1.1.255": true, "fd00:17:0:8::1": true, "169.253.1.1": true, "fec0::1": true,
+		"127.0.0.1": false, "127.9.9.9": false, "::1": false, "169.254.1.1": false, "fe80::1": false, "febf::1": false, "0.0.0.0": false, "::": false,
+		"10.1.2.0": false, "10.1.3.255": false, "fd00:17::1": false, "fd00:17:0:7::1": false,
+	} {
+		ip := netip.MustParseAddr(text).As16()
+		if got := w.keeps(&ip); got != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+	ip := netip.MustParseAddr("192.0.2.1").As16()
+	if (&ways{}).keeps(&ip) {
+		t.Error("without being told")
 	}
 }
 
@@ -67,12 +105,12 @@ func start(t *testing.T, network string, to net.Addr) (address string) {
 	}
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	must(t, err)
-	s := &server{slots: make(chan struct{}, maxConns), flows: map[peer]*flow{}}
+	s := &server{ways: ways{to: at.Addr().As16()}, slots: make(chan struct{}, maxConns), flows: map[peer]*flow{}}
 	s.life, err = polled(pair[0])
 	must(t, err)
-	f, err := polled(fd)
+	d, err := open(fd, Door{at.Port(), udp})
 	must(t, err)
-	s.doors = []*door{{File: f, fd: fd, to: unix.SockaddrInet6{Addr: at.Addr().As16(), Port: int(at.Port())}, udp: udp}}
+	s.doors = []*door{d}
 	done := make(chan struct{})
 	go func() { s.run(); close(done) }()
 	t.Cleanup(func() {
@@ -310,7 +348,7 @@ func TestProcess(t *testing.T) {
 	p, err := os.StartProcess(self, []string{self}, &os.ProcAttr{Env: append(os.Environ(), "BERTH_TEST_RELAY=1"), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr, theirs}})
 	must(t, err)
 	theirs.Close()
-	o := Order{Doors: []Door{{To: to.Addr().As16(), Port: to.Port()}}}
+	o := Order{To: to.Addr().As16(), Doors: []Door{{Port: to.Port()}}}
 	must(t, sendOrder(pair[0], &o, fd))
 	unix.Close(fd)
 	if got, err := io.ReadAll(connect(t, at)); string(got) != "here" || err != nil {

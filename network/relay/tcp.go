@@ -35,17 +35,17 @@ func (s *server) serveTCP(d *door) {
 			return
 		}
 		go func() {
-			carry(client, &d.to)
+			s.carry(client, d)
 			<-s.slots
 		}()
 	}
 }
 
 // carry connects a client with the container, until both have said all, or one is lost.
-func carry(client *os.File, to *unix.SockaddrInet6) {
+func (s *server) carry(client *os.File, d *door) {
 	defer client.Close()
 	keepAlive(client)
-	inside, err := dial(to)
+	inside, err := s.dial(client, d)
 	if err != nil {
 		abort(client)
 		return
@@ -105,9 +105,18 @@ func copyAll(to, from *os.File) error {
 	}
 }
 
-// dial connects to the container.
-func dial(to *unix.SockaddrInet6) (*os.File, error) {
-	fd, err := socketTo(to, unix.SOCK_STREAM)
+// dial connects to the container for a client.
+func (s *server) dial(client *os.File, d *door) (*os.File, error) {
+	var name unix.Sockaddr
+	err := control(client, func(fd int) (err error) {
+		name, err = unix.Getpeername(fd)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	p, _ := addressOf(name)
+	fd, err := s.ways.socket(p, d.port, unix.SOCK_STREAM)
 	if err != nil {
 		return nil, err
 	}
@@ -117,23 +126,6 @@ func dial(to *unix.SockaddrInet6) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
-}
-
-// socketTo is a socket that is being connected. One of IPv6 reaches both families.
-func socketTo(to *unix.SockaddrInet6, kind int) (int, error) {
-	fd, err := unix.Socket(unix.AF_INET6, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, os.NewSyscallError("socket", err)
-	}
-	at := *to
-	if err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err == nil {
-		err = unix.Connect(fd, &at)
-	}
-	if err != nil && err != unix.EINPROGRESS {
-		unix.Close(fd)
-		return -1, os.NewSyscallError("connect", err)
-	}
-	return fd, nil
 }
 
 // connected waits until a socket is.

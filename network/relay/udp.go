@@ -19,7 +19,7 @@ const maxDatagram = 64 << 10
 type peer struct {
 	door   int
 	addr   [16]byte
-	port   int
+	port   uint16
 	zone   uint32
 	at     [16]byte
 	device uint32
@@ -34,7 +34,7 @@ type flow struct {
 // serveUDP sends on the datagrams that come to a door.
 func (s *server) serveUDP(d *door) {
 	c, err := d.SyscallConn()
-	if err != nil || control(d.File, func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1) }) != nil {
+	if err != nil || control(d.File, d.tellWhere) != nil {
 		return
 	}
 	d.room.New = func() any { return new([maxDatagram]byte) }
@@ -56,7 +56,7 @@ func (s *server) serveUDP(d *door) {
 		if err != nil {
 			return // it was closed
 		}
-		if p, ok := peerOf(d, from, oob[:oobn]); ok && failed == nil {
+		if p, ok := d.peerOf(from, oob[:oobn]); ok && failed == nil && (s.ways.to4 != [16]byte{} || !isMapped(&p.addr)) {
 			if f := s.flow(d, p); f != nil {
 				_, _ = f.Write(b[:n]) // that nobody listens is told to nobody: so are datagrams
 				f.last.Store(time.Now().UnixNano())
@@ -66,23 +66,36 @@ func (s *server) serveUDP(d *door) {
 	}
 }
 
-// mapped is how an address of IPv4 begins on a socket of IPv6 (RFC 4291, 2.5.5.2).
-var mapped = [12]byte{10: 0xff, 11: 0xff}
+// tellWhere has the socket of a door say where each datagram was sent to. One of IPv6
+// says it of those that came by IPv4, too.
+func (d *door) tellWhere(fd int) error {
+	if d.v4 {
+		return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+	}
+	return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+}
 
 // peerOf reads who sent, and where to.
-func peerOf(d *door, from unix.Sockaddr, oob []byte) (p peer, ok bool) {
-	a, ok := from.(*unix.SockaddrInet6)
-	if !ok || [12]byte(a.Addr[:12]) == mapped { // it came before the door was closed to IPv4
-		return p, false
-	}
+func (d *door) peerOf(from unix.Sockaddr, oob []byte) (p peer, ok bool) {
+	a, zone := addressOf(from)
 	list, err := unix.ParseSocketControlMessage(oob)
-	if err != nil || len(list) != 1 || list[0].Header.Type != unix.IPV6_PKTINFO || len(list[0].Data) < unix.SizeofInet6Pktinfo {
+	if from == nil || err != nil || len(list) != 1 {
 		return p, false
 	}
-	info := (*unix.Inet6Pktinfo)(unsafe.Pointer(&list[0].Data[0]))
-	p = peer{door: d.fd, addr: a.Addr, port: a.Port, zone: a.ZoneId, at: info.Addr}
-	if p.zone != 0 { // an address of a link; others find their way back themselves
-		p.device = info.Ifindex
+	p = peer{door: d.fd, addr: a.ip, port: a.port, zone: zone}
+	switch m := list[0]; {
+	case d.v4 && m.Header.Type == unix.IP_PKTINFO && len(m.Data) >= unix.SizeofInet4Pktinfo:
+		info := (*unix.Inet4Pktinfo)(unsafe.Pointer(&m.Data[0]))
+		copy(p.at[:], mapped[:])
+		copy(p.at[12:], info.Spec_dst[:])
+	case !d.v4 && m.Header.Type == unix.IPV6_PKTINFO && len(m.Data) >= unix.SizeofInet6Pktinfo:
+		info := (*unix.Inet6Pktinfo)(unsafe.Pointer(&m.Data[0]))
+		p.at = info.Addr
+		if zone != 0 { // an address of a link; others find their way back themselves
+			p.device = info.Ifindex
+		}
+	default:
+		return p, false
 	}
 	return p, true
 }
@@ -97,7 +110,7 @@ func (s *server) flow(d *door, p peer) *flow {
 	if len(s.flows) >= maxFlows {
 		s.dropSilent()
 	}
-	fd, err := socketTo(&d.to, unix.SOCK_DGRAM)
+	fd, err := s.ways.socket(address{p.addr, p.port}, d.port, unix.SOCK_DGRAM)
 	if err != nil {
 		return nil
 	}
@@ -135,8 +148,7 @@ func (s *server) answer(d *door, p peer, f *flow) {
 	if err != nil {
 		return
 	}
-	to := &unix.SockaddrInet6{Addr: p.addr, Port: p.port, ZoneId: p.zone}
-	oob := sourceOf(p)
+	to, oob := d.back(p)
 	for {
 		until := time.Unix(0, f.last.Load()).Add(silence)
 		if !time.Now().Before(until) || f.SetReadDeadline(until) != nil {
@@ -170,7 +182,21 @@ func (s *server) answer(d *door, p peer, f *flow) {
 	}
 }
 
-// sourceOf has a datagram go out from where the peer sent to.
+// back is where a datagram goes to a peer, and has it go out from where the peer sent to.
+func (d *door) back(p peer) (to unix.Sockaddr, oob []byte) {
+	if !d.v4 {
+		return &unix.SockaddrInet6{Addr: p.addr, Port: int(p.port), ZoneId: p.zone}, sourceOf(p)
+	}
+	_, to = address{p.addr, p.port}.name()
+	b := make([]byte, unix.CmsgSpace(unix.SizeofInet4Pktinfo))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))
+	h.Level, h.Type = unix.IPPROTO_IP, unix.IP_PKTINFO
+	h.SetLen(unix.CmsgLen(unix.SizeofInet4Pktinfo))
+	(*unix.Inet4Pktinfo)(unsafe.Pointer(&b[unix.CmsgLen(0)])).Spec_dst = [4]byte(p.at[12:])
+	return to, b
+}
+
+// sourceOf is the same on a socket of IPv6; of IPv4, p.at is mapped.
 func sourceOf(p peer) []byte {
 	b := make([]byte, unix.CmsgSpace(unix.SizeofInet6Pktinfo))
 	h := (*unix.Cmsghdr)(unsafe.Pointer(&b[0]))

@@ -21,6 +21,7 @@ type Wall struct {
 	Files        folder.Folder
 	Table, Ports string // nft's, and how the names of our ports begin
 	Alone        bool   // others' firewalls are left as they are
+	Relays       bool   // nft's: relays serve published ports, and keep addresses
 	// Elements are all that the table shall have, but for Forward's; Bridges those that lead
 	// out, which the firewalls of others are to let through.
 	Elements func() ([]nft.Element, error)
@@ -30,7 +31,13 @@ type Wall struct {
 // Gone is the kind of files of what was left in the table: they go when it is made anew.
 const Gone = "gone"
 
-func (w *Wall) open() (*nft.Conn, error) { return nft.Open(w.Table, w.Ports) }
+func (w *Wall) open() (*nft.Conn, error) {
+	f, err := nft.Open(w.Table, w.Ports)
+	if err == nil {
+		f.Relays = w.Relays
+	}
+	return f, err
+}
 
 // known is what was known of the firewall after our last change.
 type known struct {

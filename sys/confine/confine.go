@@ -115,8 +115,8 @@ type Files struct {
 	Paths []Path
 	// Bind and Connect are the TCP ports that may be used; nil for none.
 	Bind, Connect []uint16
-	// AnyTCP leaves TCP alone.
-	AnyTCP bool
+	// AnyTCP leaves TCP alone; AnyBind leaves binding alone.
+	AnyTCP, AnyBind bool
 	// Signals lets the process send signals to, and connect abstract sockets of,
 	// processes that are not confined by the same call.
 	Signals bool
@@ -174,7 +174,10 @@ func handled(abi int, f *Files) unix.LandlockRulesetAttr {
 	}
 	a := unix.LandlockRulesetAttr{Handled_access_fs: fs}
 	if abi >= abiNet && !f.AnyTCP {
-		a.Handled_access_net = unix.LANDLOCK_ACCESS_NET_BIND_TCP | unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
+		a.Handled_access_net = unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
+		if !f.AnyBind {
+			a.Handled_access_net |= unix.LANDLOCK_ACCESS_NET_BIND_TCP
+		}
 	}
 	if abi >= abiScope && !f.Signals {
 		a.Scoped = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL
