@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,8 +52,8 @@ type stage struct {
 	begun         time.Time
 }
 
-// set makes the stage and starts the program with its arguments, or with "files" and how
-// many may be open.
+// set makes the stage and starts the program with its arguments, with "files" and how
+// many may be open, or with asRoot.
 func set(t testing.TB, args ...string) *stage {
 	t.Helper()
 	s := &stage{world: netns.New(t), inside: netns.New(t)}
@@ -115,24 +116,38 @@ func device(t testing.TB, n *netns.Namespace) *os.File {
 	return tun
 }
 
-// start starts the program, whose end the test waits for.
+// uid is of an ordinary user, who starts the program; the program is root's if asRoot.
+const (
+	uid    = 61234
+	asRoot = "root"
+)
+
+// start starts the program by its open file, as the user has no way to its path.
 func (s *stage) start(t testing.TB, tun *os.File, args ...string) {
 	t.Helper()
-	bin, err := filepath.Abs("../../bin/berth-uplink")
+	program, err := os.Open("../../bin/berth-uplink")
 	must(t, err)
 	theirs, life, err := os.Pipe()
 	must(t, err)
 	s.life = life
-	s.cmd = exec.Command(bin, args...)
-	if len(args) == 2 && args[0] == "files" {
-		s.cmd = exec.Command("sh", "-c", "ulimit -n "+args[1]+` && exec "$0"`, bin)
+	const path = "/proc/self/fd/5"
+	user := &syscall.Credential{Uid: uid, Gid: uid}
+	switch {
+	case len(args) == 1 && args[0] == asRoot:
+		s.cmd, user = exec.Command(path), nil
+	case len(args) == 2 && args[0] == "files":
+		s.cmd = exec.Command("/bin/sh", "-c", "ulimit -n "+args[1]+" && exec "+path)
+	default:
+		s.cmd = exec.Command(path, args...)
 	}
-	s.cmd.ExtraFiles = []*os.File{tun, theirs}
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
+	s.cmd.ExtraFiles = []*os.File{tun, theirs, program}
 	s.cmd.Stderr = os.Stderr
 	s.begun = time.Now()
 	must(t, s.cmd.Start())
 	tun.Close()
 	theirs.Close()
+	program.Close()
 	t.Cleanup(func() { s.stop(t) })
 }
 
@@ -206,12 +221,14 @@ func TestTCP(t *testing.T) {
 			_, _ = c.Write(sum.Sum(nil))
 		})
 		c := s.connect(t, "tcp", to).(*net.TCPConn)
+		begun := time.Now()
 		go func() {
 			_, _ = c.Write(sent)
 			_ = c.CloseWrite()
 		}()
 		got, err := io.ReadAll(c)
 		must(t, err)
+		t.Logf("%s: %v", at, time.Since(begun))
 		sum := sha256.Sum256(sent)
 		if len(got) != len(answer)+len(sum) {
 			t.Fatalf("%s: %d bytes came back, want %d", at, len(got), len(answer)+len(sum))
@@ -532,16 +549,31 @@ func TestPing(t *testing.T) {
 
 // The process is confined, ignores what ends sessions, and ends with its life descriptor.
 func TestProcess(t *testing.T) {
-	s := set(t)
+	t.Run("user", func(t *testing.T) { process(t, uid) })
+	t.Run("root", func(t *testing.T) { process(t, 65534, asRoot) })
+}
+
+func process(t *testing.T, id int, args ...string) {
+	s := set(t, args...)
 	c := s.connect(t, "tcp", listen(t, s.world, worldAt, func(c *net.TCPConn) { _, _ = c.Write([]byte("x")); _, _ = io.Copy(c, c) }))
 	_, err := io.ReadFull(c, make([]byte, 1))
 	must(t, err)
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	proc := fmt.Sprintf("/proc/%d/", s.cmd.Process.Pid)
+	status, err := os.ReadFile(proc + "status")
 	must(t, err)
-	for _, want := range []string{"Uid:\t65534\t65534\t65534\t65534\n", "CapEff:\t0000000000000000\n", "CapPrm:\t0000000000000000\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
+	ids := strings.Repeat(fmt.Sprintf("\t%d", id), 4)
+	for _, want := range []string{"Uid:" + ids + "\n", "Gid:" + ids + "\n", "CapEff:\t0000000000000000\n", "CapPrm:\t0000000000000000\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
 		if !bytes.Contains(status, []byte(want)) {
 			t.Errorf("no %q in its status", want)
 		}
+	}
+	for _, name := range []string{"0", "1", "2"} {
+		if to, err := os.Readlink(proc + "fd/" + name); err != nil || to != os.DevNull {
+			t.Errorf("its descriptor %s is %s, %v", name, to, err)
+		}
+	}
+	if to, err := os.Readlink(proc + "fd/5"); strings.Contains(to, "berth") {
+		t.Errorf("its descriptor 5 is still %s, %v", to, err)
 	}
 	for _, signal := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM} {
 		must(t, unix.Kill(s.cmd.Process.Pid, signal))
@@ -554,8 +586,21 @@ func TestProcess(t *testing.T) {
 	}
 	begun := time.Now()
 	s.stop(t)
-	if d := time.Since(begun); d > time.Second {
+	if d := time.Since(begun); d > 2*time.Second {
 		t.Errorf("it took %v to end", d)
+	}
+}
+
+// The program ends with the device, too: its namespace has gone.
+func TestNoDevice(t *testing.T) {
+	s := set(t)
+	if _, err := s.dial("tcp", worldAt+":9"); !errors.Is(err, unix.ECONNREFUSED) { // it has begun
+		t.Fatal(err)
+	}
+	run(t, s.inside, "ip link del uplink")
+	err := s.cmd.Wait()
+	if s.cmd.ProcessState.ExitCode() != failed {
+		t.Errorf("it ended with %v", err)
 	}
 }
 
