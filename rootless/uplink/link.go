@@ -88,33 +88,49 @@ func judge(b []byte) tcpip.NetworkProtocolNumber {
 	}
 	switch b[0] >> 4 {
 	case header.IPv4Version:
-		h := header.IPv4(b)
-		if !h.IsValid(len(b)) || header.IsV4MulticastAddress(h.DestinationAddress()) {
-			return 0
+		if h := header.IPv4(b); h.IsValid(len(b)) && !header.IsV4MulticastAddress(h.DestinationAddress()) {
+			return judge4(h)
 		}
-		if h.TransportProtocol() == header.ICMPv4ProtocolNumber {
-			p := header.ICMPv4(h.Payload())
-			if h.More() || h.FragmentOffset() != 0 || len(p) < header.ICMPv4MinimumSize {
-				return 0
-			}
-			if p.Type() == header.ICMPv4Echo {
-				return echo
-			}
-		}
-		return header.IPv4ProtocolNumber
 	case header.IPv6Version:
-		h := header.IPv6(b)
-		if !h.IsValid(len(b)) || header.IsV6MulticastAddress(h.DestinationAddress()) {
+		if h := header.IPv6(b); h.IsValid(len(b)) && !header.IsV6MulticastAddress(h.DestinationAddress()) {
+			return judge6(h)
+		}
+	}
+	return 0
+}
+
+// judge4: there are no echo requests in pieces, which the stack would answer itself.
+func judge4(h header.IPv4) tcpip.NetworkProtocolNumber {
+	if h.Protocol() != uint8(header.ICMPv4ProtocolNumber) {
+		return header.IPv4ProtocolNumber
+	}
+	m := header.ICMPv4(h.Payload())
+	switch {
+	case h.More() || h.FragmentOffset() != 0 || len(m) < header.ICMPv4MinimumSize:
+		return 0
+	case m.Type() == header.ICMPv4Echo:
+		return echo
+	}
+	return header.IPv4ProtocolNumber
+}
+
+// judge6: nor behind headers of options and routes (RFC 8200, section 4), which nobody needs.
+func judge6(h header.IPv6) tcpip.NetworkProtocolNumber {
+	next, rest := h.NextHeader(), h.Payload()
+	if next == header.IPv6FragmentHeader && len(rest) >= header.IPv6FragmentHeaderSize {
+		if next = rest[0]; next == uint8(header.ICMPv6ProtocolNumber) {
 			return 0
 		}
-		if h.TransportProtocol() == header.ICMPv6ProtocolNumber {
-			p := header.ICMPv6(h.Payload())
-			if len(p) < header.ICMPv6MinimumSize {
-				return 0
-			}
-			if p.Type() == header.ICMPv6EchoRequest {
-				return echo
-			}
+	}
+	switch next {
+	case uint8(header.TCPProtocolNumber), uint8(header.UDPProtocolNumber):
+		return header.IPv6ProtocolNumber
+	case uint8(header.ICMPv6ProtocolNumber):
+		if len(rest) < header.ICMPv6MinimumSize {
+			return 0
+		}
+		if header.ICMPv6(rest).Type() == header.ICMPv6EchoRequest {
+			return echo
 		}
 		return header.IPv6ProtocolNumber
 	}

@@ -40,20 +40,24 @@ type ping struct {
 
 // take sends one request on. The packet was judged.
 func (p *pings) take(b []byte) {
-	var k pingKey
-	var m []byte
-	if b[0]>>4 == header.IPv4Version {
-		h := header.IPv4(b)
-		k.from, k.to, m = address(h.SourceAddress()), address(h.DestinationAddress()), h.Payload()
-	} else {
-		h := header.IPv6(b)
-		k.from, k.to, m = address(h.SourceAddress()), address(h.DestinationAddress()), h.Payload()
-	}
-	k.ident = binary.BigEndian.Uint16(m[4:])
+	k, m := request(b)
 	if g := p.find(k); g != nil {
 		g.last.Store(time.Now().UnixNano())
 		_, _ = g.outside.Write(m) // the kernel sets identifier and sum
 	}
+}
+
+// request reads a packet that judge has said to be one.
+func request(b []byte) (k pingKey, message []byte) {
+	if b[0]>>4 == header.IPv4Version {
+		h := header.IPv4(b)
+		k.from, k.to, message = address(h.SourceAddress()), address(h.DestinationAddress()), h.Payload()
+	} else {
+		h := header.IPv6(b)
+		k.from, k.to, message = address(h.SourceAddress()), address(h.DestinationAddress()), h.Payload()
+	}
+	k.ident = binary.BigEndian.Uint16(message[4:])
+	return k, message
 }
 
 // find is the socket of those who ask each other, a new one if there is none; nil if there

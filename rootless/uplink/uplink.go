@@ -143,7 +143,7 @@ func giveUp() error {
 	if err := confine.Nobody(); err != nil {
 		return err
 	}
-	return confine.Forbid(confine.AllThreads, &confine.Calls{Sockets: true})
+	return confine.Forbid(confine.AllThreads, &confine.Calls{Internet: true})
 }
 
 // openFiles is how many may be open at once.

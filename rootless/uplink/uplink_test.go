@@ -25,176 +25,10 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(netns.Main(m.Run)) }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// Addresses of the test's networks: the host has hostAt on a wire to the world, which has
-// worldAt; nobody is goneAt there, and there is no way to elsewhere.
-const (
-	hostAt, hostAt6   = "198.51.100.1", "2001:db8:1::1"
-	worldAt, worldAt6 = "198.51.100.2", "2001:db8:1::2"
-	barredAt          = "198.51.100.77"
-	elsewhere         = "203.0.113.1"
-	elsewhere6        = "2001:db8:ffff::1"
-)
-
-// stage is a host, which is the test's own namespace, a world beside it, and a user's
-// namespace with an uplink.
-type stage struct {
-	world, inside *netns.Namespace
-	cmd           *exec.Cmd
-	life          *os.File // the uplink ends when it is closed
-	begun         time.Time
-}
-
-// set makes the stage and starts the program with its arguments, or with "files" and how
-// many may be open.
-func set(t testing.TB, args ...string) *stage {
-	t.Helper()
-	s := &stage{world: netns.New(t), inside: netns.New(t)}
-	run(t, nil, "ip link set lo up")
-	run(t, nil, "ip link add wire type veth peer name wire netns "+path(s.world))
-	t.Cleanup(func() { _, _ = netns.Run("ip", "link", "del", "wire") })
-	for at, n := range map[string]*netns.Namespace{hostAt + "/24," + hostAt6 + "/64": nil, worldAt + "/24," + worldAt6 + "/64": s.world} {
-		v4, v6, _ := strings.Cut(at, ",")
-		run(t, n, "ip addr add "+v4+" dev wire", "ip addr add "+v6+" dev wire nodad", "ip link set wire up", "ip link set lo up")
-	}
-	run(t, nil, "ip route add prohibit "+barredAt)
-	t.Cleanup(func() { _, _ = netns.Run("ip", "route", "del", "prohibit", barredAt) })
-	s.start(t, device(t, s.inside), args...)
-	// Neighbours of IPv6 find each other some time after the wire is there.
-	for _, at := range []string{worldAt, worldAt6} {
-		if _, err := net.DialTimeout("tcp", net.JoinHostPort(at, "9"), 10*time.Second); !errors.Is(err, unix.ECONNREFUSED) {
-			t.Fatal(err)
-		}
-	}
-	return s
-}
-
-func path(n *netns.Namespace) string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), n.File.Fd()) }
-
-// run runs commands in a namespace, nil for the host's.
-func run(t testing.TB, n *netns.Namespace, lines ...string) {
-	t.Helper()
-	for _, line := range lines {
-		words := strings.Fields(line)
-		do := netns.Run
-		if n != nil {
-			do = n.Run
-		}
-		if _, err := do(words[0], words[1:]...); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// device makes the device inside, with routes to it.
-func device(t testing.TB, n *netns.Namespace) *os.File {
-	t.Helper()
-	var tun *os.File
-	var err error
-	n.Do(func() {
-		var fd int
-		if fd, err = unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0); err != nil {
-			return
-		}
-		tun = os.NewFile(uintptr(fd), "tun")
-		var ifr *unix.Ifreq
-		if ifr, err = unix.NewIfreq("uplink"); err == nil {
-			ifr.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
-			err = unix.IoctlIfreq(fd, unix.TUNSETIFF, ifr)
-		}
-	})
-	must(t, err)
-	run(t, n, "ip link set lo up", "ip addr add 10.77.0.1/30 dev uplink", "ip addr add fd77::1/64 dev uplink nodad",
-		fmt.Sprintf("ip link set uplink mtu %d up", order.MTU), "ip route add default dev uplink", "ip -6 route add default dev uplink")
-	return tun
-}
-
-// start starts the program, whose end the test waits for.
-func (s *stage) start(t testing.TB, tun *os.File, args ...string) {
-	t.Helper()
-	bin, err := filepath.Abs("../../bin/berth-uplink")
-	must(t, err)
-	theirs, life, err := os.Pipe()
-	must(t, err)
-	s.life = life
-	s.cmd = exec.Command(bin, args...)
-	if len(args) == 2 && args[0] == "files" {
-		s.cmd = exec.Command("sh", "-c", "ulimit -n "+args[1]+` && exec "$0"`, bin)
-	}
-	s.cmd.ExtraFiles = []*os.File{tun, theirs}
-	s.cmd.Stderr = os.Stderr
-	s.begun = time.Now()
-	must(t, s.cmd.Start())
-	tun.Close()
-	theirs.Close()
-	t.Cleanup(func() { s.stop(t) })
-}
-
-// stop ends the program by its life descriptor, if it has not ended.
-func (s *stage) stop(t testing.TB) {
-	t.Helper()
-	s.life.Close()
-	if s.cmd.ProcessState != nil {
-		return
-	}
-	if err := s.cmd.Wait(); err != nil {
-		t.Errorf("berth-uplink: %v", err)
-	}
-}
-
-// listen has serve do with each connection to an address in a namespace, nil for the host's.
-func listen(t testing.TB, n *netns.Namespace, at string, serve func(*net.TCPConn)) string {
-	t.Helper()
-	var l net.Listener
-	var err error
-	do(n, func() { l, err = net.Listen("tcp", net.JoinHostPort(at, "0")) })
-	must(t, err)
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go serve(c.(*net.TCPConn))
-		}
-	}()
-	return l.Addr().String()
-}
-
-func do(n *netns.Namespace, f func()) {
-	if n == nil {
-		f()
-	} else {
-		n.Do(f)
-	}
-}
-
-// dial connects from inside.
-func (s *stage) dial(network, to string) (c net.Conn, err error) {
-	s.inside.Do(func() { c, err = net.DialTimeout(network, to, 10*time.Second) })
-	return c, err
-}
-
-func (s *stage) connect(t testing.TB, network, to string) net.Conn {
-	t.Helper()
-	c, err := s.dial(network, to)
-	must(t, err)
-	t.Cleanup(func() { c.Close() })
-	must(t, c.SetDeadline(time.Now().Add(20*time.Second)))
-	return c
-}
-
 // Both ways at once, each with an end of its own, and not a byte is another.
 func TestTCP(t *testing.T) {
 	s := set(t)
-	sent, answer := make([]byte, 20<<20), make([]byte, 30<<20)
+	sent, answer := make([]byte, 8<<20), make([]byte, 12<<20)
 	_, _ = rand.Read(sent)
 	_, _ = rand.Read(answer)
 	for _, at := range []string{worldAt, worldAt6} {
@@ -532,16 +366,31 @@ func TestPing(t *testing.T) {
 
 // The process is confined, ignores what ends sessions, and ends with its life descriptor.
 func TestProcess(t *testing.T) {
-	s := set(t)
+	t.Run("user", func(t *testing.T) { process(t, uid) })
+	t.Run("root", func(t *testing.T) { process(t, 65534, asRoot) })
+}
+
+func process(t *testing.T, id int, args ...string) {
+	s := set(t, args...)
 	c := s.connect(t, "tcp", listen(t, s.world, worldAt, func(c *net.TCPConn) { _, _ = c.Write([]byte("x")); _, _ = io.Copy(c, c) }))
 	_, err := io.ReadFull(c, make([]byte, 1))
 	must(t, err)
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	proc := fmt.Sprintf("/proc/%d/", s.cmd.Process.Pid)
+	status, err := os.ReadFile(proc + "status")
 	must(t, err)
-	for _, want := range []string{"Uid:\t65534\t65534\t65534\t65534\n", "CapEff:\t0000000000000000\n", "CapPrm:\t0000000000000000\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
+	ids := strings.Repeat(fmt.Sprintf("\t%d", id), 4)
+	for _, want := range []string{"Uid:" + ids + "\n", "Gid:" + ids + "\n", "CapEff:\t0000000000000000\n", "CapPrm:\t0000000000000000\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"} {
 		if !bytes.Contains(status, []byte(want)) {
 			t.Errorf("no %q in its status", want)
 		}
+	}
+	for _, name := range []string{"0", "1", "2"} {
+		if to, err := os.Readlink(proc + "fd/" + name); err != nil || to != os.DevNull {
+			t.Errorf("its descriptor %s is %s, %v", name, to, err)
+		}
+	}
+	if to, err := os.Readlink(proc + "fd/5"); strings.Contains(to, "berth") {
+		t.Errorf("its descriptor 5 is still %s, %v", to, err)
 	}
 	for _, signal := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM} {
 		must(t, unix.Kill(s.cmd.Process.Pid, signal))
@@ -554,8 +403,21 @@ func TestProcess(t *testing.T) {
 	}
 	begun := time.Now()
 	s.stop(t)
-	if d := time.Since(begun); d > time.Second {
+	if d := time.Since(begun); d > 2*time.Second {
 		t.Errorf("it took %v to end", d)
+	}
+}
+
+// The program ends with the device, too: its namespace has gone.
+func TestNoDevice(t *testing.T) {
+	s := set(t)
+	if _, err := s.dial("tcp", worldAt+":9"); !errors.Is(err, unix.ECONNREFUSED) { // it has begun
+		t.Fatal(err)
+	}
+	run(t, s.inside, "ip link del uplink")
+	err := s.cmd.Wait()
+	if s.cmd.ProcessState.ExitCode() != failed {
+		t.Errorf("it ended with %v", err)
 	}
 }
 

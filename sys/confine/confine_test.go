@@ -176,6 +176,14 @@ var cases = map[string]func(dir string){
 		can("packet socket", socket(unix.AF_PACKET, unix.SOCK_RAW))
 		can("vsock socket", socket(unix.AF_VSOCK, unix.SOCK_STREAM))
 	},
+	"internet": func(string) {
+		check(Forbid(AllThreads, &Calls{Internet: true}))
+		can("unix socket", socket(unix.AF_UNIX, unix.SOCK_STREAM))
+		can("netlink socket", socket(unix.AF_NETLINK, unix.SOCK_RAW))
+		can("inet socket", socket(unix.AF_INET, unix.SOCK_STREAM))
+		can("inet6 socket", socket(unix.AF_INET6, unix.SOCK_DGRAM))
+		can("packet socket", socket(unix.AF_PACKET, unix.SOCK_RAW))
+	},
 }
 
 func run(t *testing.T, name string, want string) {
@@ -271,4 +279,9 @@ func TestCalls(t *testing.T) {
 		cannot alg socket EPERM
 		cannot packet socket EPERM
 		cannot vsock socket EPERM`)
+	run(t, "internet", `cannot unix socket EPERM
+		can netlink socket
+		can inet socket
+		can inet6 socket
+		cannot packet socket EPERM`)
 }

@@ -15,6 +15,9 @@ type Calls struct {
 	// Sockets lets it make sockets of the families AF_UNIX, AF_INET, AF_INET6 and
 	// AF_NETLINK; no others are ever allowed. Those that it has keep working.
 	Sockets bool
+	// Internet lets it make those of AF_INET, AF_INET6 and AF_NETLINK alone: services of
+	// the user and of the host listen at AF_UNIX, and Landlock bars no path of those.
+	Internet bool
 }
 
 // Offsets in struct seccomp_data, and flags of clone(2) that make namespaces.
@@ -70,18 +73,22 @@ func program(c *Calls) []unix.SockFilter {
 	p.add(unix.BPF_JMP|unix.BPF_JSET|unix.BPF_K, newNS, 0, 1)
 	p.ret(verdictEPERM)
 	p.ret(unix.SECCOMP_RET_ALLOW)
-	p.families(c.Sockets)
+	p.families(c)
 	p.ret(unix.SECCOMP_RET_ALLOW)
 	return p
 }
 
-// families is the rule for socket(2) and socketpair(2).
-func (p *asm) families(some bool) {
-	if !some {
+// families is the rule for socket(2).
+func (p *asm) families(c *Calls) {
+	allowed := []uint32{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK}
+	switch {
+	case c.Sockets:
+	case c.Internet:
+		allowed = allowed[1:]
+	default:
 		p.refuse(unix.SYS_SOCKET, verdictEPERM)
 		return
 	}
-	allowed := [...]uint32{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK}
 	p.add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, unix.SYS_SOCKET, 0, uint8(2*len(allowed)+2))
 	p.load(offArg0)
 	for _, family := range allowed {

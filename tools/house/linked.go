@@ -17,6 +17,7 @@ var barredLink = map[string]map[string]string{
 		"google.golang.org/grpc":     "gRPC belongs to berthd: linking costs start-up linearly",
 		"google.golang.org/protobuf": "it builds its tables at start, 0.8 ms for each command: containerd's mounts and snapshots are image/containerd's",
 		"go.etcd.io/bbolt":           "no database in berth: its state is plain files",
+		"gvisor.dev/gvisor":          "the network stack is berth-uplink's: linking costs start-up linearly",
 	},
 	"berth-helper": {
 		"fmt":           "the helper starts with every container: errors there are joined strings",
@@ -26,6 +27,7 @@ var barredLink = map[string]map[string]string{
 		"github.com/moby/buildkit":            "BuildKit belongs to berthd",
 		"google.golang.org/grpc":              "gRPC belongs to berthd",
 		"go.etcd.io/bbolt":                    "no database in berth: its state is plain files",
+		"gvisor.dev/gvisor":                   "the network stack is berth-uplink's",
 		"github.com/distribution/reference":   "it compiles regular expressions at start, 0.4 ms for each run",
 		"github.com/opencontainers/go-digest": "it compiles regular expressions at start",
 		"net/http":                            "the runtime speaks to nobody by HTTP, and it costs 0.5 ms at start",

@@ -47,6 +47,7 @@ var secondDoors = []secondDoor{
 	{"network/names", func(p place) bool { return p.room == "cmd/berth-helper" }},
 	{"network/relay", func(p place) bool { return p.room == "cmd/berth-helper" }},
 	{"rootless/hold", func(p place) bool { return p.room == "cmd/berth-helper" }},
+	{"rootless/uplink", func(p place) bool { return p.room == "cmd/berth-uplink" }},
 	{"api/docker/wire", func(p place) bool { return p.room == "cli/docker" }},
 }
 
