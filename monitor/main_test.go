@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) >= 4 && os.Args[0] == "first-process" {
 		becomeShell()
 	}
+	if len(os.Args) == 3 && os.Args[1] == "where" {
+		where()
+	}
 	if len(os.Args) >= 4 && os.Args[1] == "engine" {
 		engineChild()
 	}

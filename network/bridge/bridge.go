@@ -137,7 +137,10 @@ func settings(b Bridge) error {
 		{"ipv4/conf/" + b.Name + "/route_localnet", "1", false},
 	}
 	if v6 {
+		// While the bridge asks whether another has its own address of the link, it asks for
+		// no container whose peer's address is kept; and the firewall lets none claim it.
 		list = append(list, sysctl{"ipv6/conf/" + b.Name + "/accept_ra", "0", true},
+			sysctl{"ipv6/conf/" + b.Name + "/accept_dad", "0", true},
 			sysctl{"ipv6/conf/" + b.Name + "/disable_ipv6", "0", true})
 	} else {
 		list = append(list, sysctl{"ipv6/conf/" + b.Name + "/disable_ipv6", "1", true})

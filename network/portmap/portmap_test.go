@@ -5,9 +5,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
 	"berth/test/netns"
@@ -156,6 +159,29 @@ func TestDecide(t *testing.T) {
 	defer l.Close()
 	if _, _, err := Decide([]Port{port("tcp", 20000, 20000, 65, "")}, nil, nil, MaxHeld); !fault.Is(err, fault.Conflict) {
 		t.Errorf("a port of many is taken: %v", err)
+	}
+}
+
+// Who may not take a port is told who gives it.
+func TestReserved(t *testing.T) {
+	netns.Need(t)
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread goes with what it lacks
+		h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var d [2]unix.CapUserData
+		_, _, err := Decide([]Port{port("tcp", 80, 80, 1, "")}, nil, nil, MaxHeld)
+		if err == nil {
+			err = unix.Capset(&h, &d[0])
+		}
+		if err == nil {
+			_, _, err = Decide([]Port{port("udp", 79, 80, 1, "")}, nil, nil, MaxHeld)
+		}
+		done <- err
+	}()
+	const want = "listen udp4 0.0.0.0:79: bind: permission denied: ports below 1024 are root's; sysctl net.ipv4.ip_unprivileged_port_start=79 gives them to users"
+	if err := <-done; !fault.Is(err, fault.Permission) || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
 	}
 }
 

@@ -67,7 +67,7 @@ type Order struct {
 	// are bound to addresses of others (ip(7), IP_TRANSPARENT) and marked, and may bind to
 	// any port.
 	Keep bool
-	// Own are the subnets of the namespace's own networks.
+	// Own are the subnets of the namespace's own networks, the container's first.
 	Own   []Subnet
 	Doors []Door
 }

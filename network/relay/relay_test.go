@@ -333,6 +333,12 @@ func TestDatagrams(t *testing.T) {
 // The process is confined, goes when its socket hangs up, and has let go of its doors
 // then.
 func TestProcess(t *testing.T) {
+	for rights, keep := range map[string]bool{"0000000000000000": false, "0000000000002000": true} { // CAP_NET_RAW
+		process(t, keep, rights)
+	}
+}
+
+func process(t *testing.T, keep bool, rights string) {
 	host(t)
 	l, err := net.ListenTCP("tcp6", &net.TCPAddr{IP: net.IPv6loopback})
 	must(t, err)
@@ -348,7 +354,7 @@ func TestProcess(t *testing.T) {
 	p, err := os.StartProcess(self, []string{self}, &os.ProcAttr{Env: append(os.Environ(), "BERTH_TEST_RELAY=1"), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr, theirs}})
 	must(t, err)
 	theirs.Close()
-	o := Order{To: to.Addr().As16(), Doors: []Door{{Port: to.Port()}}}
+	o := Order{To: to.Addr().As16(), Keep: keep, Doors: []Door{{Port: to.Port()}}}
 	must(t, sendOrder(pair[0], &o, fd))
 	unix.Close(fd)
 	if got, err := io.ReadAll(connect(t, at)); string(got) != "here" || err != nil {
@@ -356,7 +362,7 @@ func TestProcess(t *testing.T) {
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid))
 	must(t, err)
-	for _, want := range []string{"Uid:\t65534\t65534\t65534\t65534\n", "CapEff:\t0000000000000000\n", "CapPrm:\t0000000000000000\n", "Seccomp:\t2\n"} {
+	for _, want := range []string{"Uid:\t65534\t65534\t65534\t65534\n", "CapEff:\t" + rights + "\n", "CapPrm:\t" + rights + "\n", "CapInh:\t0000000000000000\n", "CapAmb:\t0000000000000000\n", "Seccomp:\t2\n"} {
 		if !bytes.Contains(status, []byte(want)) {
 			t.Errorf("no %q in its status", want)
 		}

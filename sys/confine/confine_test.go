@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -150,6 +151,12 @@ var cases = map[string]func(dir string){
 		can("connect 10", connect(10))
 		can("signal the parent", unix.Kill(os.Getppid(), 0))
 	},
+	"nobody": func(dir string) {
+		check(NobodyWith(1 << unix.CAP_NET_RAW))
+		fmt.Println("user", os.Geteuid())
+		can("packet socket", everyThread(func() {}, func() error { return socket(unix.AF_PACKET, unix.SOCK_RAW) }))
+		can("become root", unix.Setuid(0))
+	},
 	"calls": func(dir string) {
 		check(Forbid(AllThreads, &Calls{}))
 		can("read", open("/etc/passwd", unix.O_RDONLY))
@@ -260,6 +267,22 @@ func TestTCP(t *testing.T) {
 		want += "\ncannot signal the parent EPERM"
 	}
 	run(t, "tcp", want)
+}
+
+// Where there is no other user, who is confined stays who it is, without rights.
+func TestNobody(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: to become another user")
+	}
+	run(t, "nobody", "user 65534\ncan packet socket\ncannot become root EPERM")
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "CONFINE_CASE=nobody")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{Size: 1}}, GidMappings: []syscall.SysProcIDMap{{Size: 1}}}
+	out, err := cmd.CombinedOutput()
+	if want := "user 0\ncan packet socket\n"; err != nil || !strings.HasPrefix(string(out), want) {
+		t.Errorf("with one user: %v, %q", err, out)
+	}
 }
 
 func TestCalls(t *testing.T) {
