@@ -22,9 +22,6 @@ func NetworkPrune(ctx context.Context, e *Engine, filters map[string][]string) (
 		}
 		before = at
 	}
-	if e.Defaults.Rootless { // who has none
-		return nil, nil
-	}
 	if err := finishRewiring(ctx, e); err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ type NetworkRemoveRequest struct {
 // NetworkRemove removes a network that no running container is on.
 func NetworkRemove(ctx context.Context, e *Engine, r NetworkRemoveRequest) error {
 	n, err := e.Networks.Find(r.Network)
-	if fault.Is(err, fault.NotFound) && !e.Defaults.Rootless { // or what a killed command left of it
+	if fault.Is(err, fault.NotFound) { // or what a killed command left of it
 		err = errors.Join(err, e.Networks.Sweep())
 	}
 	if err != nil {

@@ -140,9 +140,6 @@ func remains(p, gone config.Port) (list []config.Port) {
 // finishRewiring gives containers whose change of networks nobody finished, as he was
 // killed, what their records say.
 func finishRewiring(ctx context.Context, e *Engine) error {
-	if e.Defaults.Rootless {
-		return nil
-	}
 	ids, err := e.Networks.Unconfirmed()
 	if err != nil {
 		return err
