@@ -87,6 +87,9 @@ func (p *place) stored() (all []string, err error) {
 
 func (p *place) remove() error {
 	_, err := p.Empty()
+	if p.user != nil {
+		p.endAll()
+	}
 	return errors.Join(err, p.Remove())
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -126,6 +127,23 @@ func newUserPlace(a account.Account, program, dir string) (*place, error) {
 	}
 	p := &place{Berth: b, user: &a}
 	return p, p.start("run", "--rm", "--network", "none", "berth/base", "true")
+}
+
+// endAll kills what was told as left behind: the next place has the same user.
+func (p *place) endAll() {
+	for range 100 {
+		left := p.alive()
+		for _, one := range left {
+			var pid int
+			if _, err := fmt.Sscanf(one, "process %d", &pid); err == nil && pid > 1 {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // alive are the processes that have an id of the user's.
