@@ -37,8 +37,8 @@ var perVerb = []struct {
 	n    int
 }{{"kill", 7}, {"ENOSPC", 2}, {"EIO", 2}}
 
-// perNetworkVerb is that of a verb on networks.
-var perNetworkVerb = []struct {
+// perSlowVerb is that of a verb on networks or of an ordinary user.
+var perSlowVerb = []struct {
 	what string
 	n    int
 }{{"kill", 5}, {"ENOSPC", 1}, {"EIO", 1}}
@@ -77,7 +77,7 @@ func (s scene) play(t *testing.T) {
 		these := s.asked(t, rng)
 		counts := s.counted(t, these)
 		for i, v := range these {
-			all = append(all, v.points(rng, counts[i])...)
+			all = append(all, v.points(rng, counts[i], s.who != "")...)
 		}
 	}
 	for i := range all {
@@ -164,6 +164,9 @@ func (s scene) counted(t *testing.T, these []verb) []report {
 		if err == nil {
 			err = errors.Join(v.after(p), p.clean())
 		}
+		if err == nil && p.user != nil && len(rep.Seen) < 2 {
+			err = errors.New("the tracer saw one process: not the one inside of the user's namespace")
+		}
 		if err != nil {
 			t.Fatalf("%s, undisturbed: %v", v.name, err)
 		}
@@ -173,10 +176,10 @@ func (s scene) counted(t *testing.T, these []verb) []report {
 	return out
 }
 
-func (v *verb) points(rng *rand.Rand, counted report) (all []point) {
+func (v *verb) points(rng *rand.Rand, counted report, slow bool) (all []point) {
 	some := perVerb
-	if v.ofNetwork() {
-		some = perNetworkVerb
+	if v.ofNetwork() || slow {
+		some = perSlowVerb
 	}
 	for _, k := range some {
 		of := counted.Files
