@@ -74,13 +74,15 @@ func (h *home) hold(ids runtime.OwnIDs, lost []int) (_ *os.File, err error) {
 		return nil, fault.New(fault.Unavailable, "enter a user namespace: the holder has ended")
 	}
 	u.Push("close the namespace", ns.Close)
-	if err := c.proceed(); err != nil {
-		return nil, err
-	}
+	// Noted before it is let go: until then it ends with this process, afterwards only
+	// by whoever finds the note.
 	if err := runtime.OwnScope(context.Background(), "berth-holder-"+strconv.Itoa(c.pid), c.pid); err != nil {
 		return nil, err
 	}
 	if err := h.write(holder{process{c.pid, st.StartTime}, name, network}); err != nil {
+		return nil, err
+	}
+	if err := c.proceed(); err != nil {
 		return nil, err
 	}
 	u.Release()

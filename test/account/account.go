@@ -159,6 +159,11 @@ func (a Account) Credential() *syscall.Credential {
 	return &syscall.Credential{Uid: a.UID, Gid: a.GID}
 }
 
+// Owns reports whether an id of the host is the user's own or of the ranges.
+func (a Account) Owns(id uint32) bool {
+	return id == a.UID || id >= a.First && id-a.First < a.Count
+}
+
 // Give makes everything below the folder the user's.
 func (a Account) Give(dir string) error {
 	if !a.Switched() {
@@ -196,10 +201,19 @@ func Copy(program, dir string) (string, error) {
 		return "", err
 	}
 	to := filepath.Join(dir, filepath.Base(program))
-	if err := os.WriteFile(to, data, 0o755); err != nil {
+	if err := writeProgram(to, data); err != nil {
 		return "", err
 	}
 	return to, Open(dir)
+}
+
+// writeProgram lets no child begin meanwhile. Nobody may start a file that is open for
+// writing, and a child that another goroutine starts has it open until its execve(2):
+// ETXTBSY.
+func writeProgram(path string, data []byte) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	return os.WriteFile(path, data, 0o755)
 }
 
 // Link makes the program answer to a name in a folder, for another user through
@@ -216,9 +230,5 @@ func (a Account) Link(program, dir, name string) error {
 	if err := os.Symlink(program, inner); err != nil {
 		return err
 	}
-	// Nobody may start a file that is open for writing, and a child that another
-	// goroutine starts has it open until its execve(2): ETXTBSY.
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	return os.WriteFile(path, []byte("#!/bin/sh\nexec "+a.Prefix()+inner+" \"$@\"\n"), 0o755)
+	return writeProgram(path, []byte("#!/bin/sh\nexec "+a.Prefix()+inner+" \"$@\"\n"))
 }

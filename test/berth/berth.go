@@ -22,13 +22,15 @@ import (
 
 	"berth/network/bridge"
 	"berth/sys/netlink"
+	"berth/test/account"
 	"berth/test/netns"
 )
 
 // Berth is one store with its run folder.
 type Berth struct {
 	Program, Dir, Run string
-	seen              map[string]bool // ids of containers
+	seen              map[string]bool  // ids of containers
+	as                *account.Account // whose the commands are; nil: the test's
 }
 
 // Limit is how long a command may take.
@@ -70,6 +72,20 @@ func Make(dir string) (*Berth, error) {
 		return nil, err
 	}
 	return &Berth{Program: program, Dir: dir, Run: run, seen: map[string]bool{}}, nil
+}
+
+// MakeAs makes an empty store of another user's, with a program that the user gets at
+// (account.Copy).
+func MakeAs(a account.Account, program, dir string) (*Berth, error) {
+	b, err := Make(dir)
+	if err != nil {
+		return nil, err
+	}
+	b.Program, b.as = program, &a
+	if err := errors.Join(account.Open(dir), a.Give(dir), a.Give(b.Run)); err != nil {
+		return nil, errors.Join(err, b.Remove())
+	}
+	return b, nil
 }
 
 // New makes a store that goes with the test, which fails if there is still a
@@ -159,6 +175,9 @@ func (r Result) Err() error {
 func (b *Berth) Command(words ...string) *exec.Cmd {
 	cmd := exec.Command(b.Program, words...)
 	cmd.Env, cmd.Dir = b.Env(), b.Dir
+	if b.as != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: b.as.Credential()}
+	}
 	return cmd
 }
 
@@ -176,7 +195,8 @@ func (b *Berth) Must(t testing.TB, words ...string) string {
 	return strings.TrimSpace(r.Out)
 }
 
-// Under runs a command by another one, a tracer.
+// Under runs a command by another one, a tracer, which is root and makes the command
+// the user's.
 func (b *Berth) Under(by []string, words ...string) Result {
 	ctx, cancel := context.WithTimeout(context.Background(), Limit)
 	defer cancel()
@@ -184,6 +204,9 @@ func (b *Berth) Under(by []string, words ...string) Result {
 	cmd := exec.CommandContext(ctx, all[0], all[1:]...)
 	cmd.Env, cmd.Dir, cmd.WaitDelay = b.Env(), b.Dir, 5*time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if b.as != nil && len(by) == 0 {
+		cmd.SysProcAttr.Credential = b.as.Credential()
+	}
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -23,12 +23,13 @@ import (
 const options = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK |
 	unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACESECCOMP
 
-// Start starts a command with this process's standard files. It is stopped
-// before its first instruction, until Go.
-func Start(words []string) (pid int, err error) {
+// Start starts a command with this process's standard files, as another user unless
+// as is nil: what is set-user-id stays so, if the tracer is root. It is stopped before
+// its first instruction, until Go.
+func Start(words []string, as *syscall.Credential) (pid int, err error) {
 	cmd := exec.Command(words[0], words[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Credential: as}
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}

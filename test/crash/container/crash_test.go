@@ -8,7 +8,8 @@
 //
 // By default it takes a seeded sample; with BERTH_SWEEP=1 all, in a random order,
 // for at most BERTH_CRASH_MINUTES (35), without those that the file BERTH_LEDGER names:
-// they were clean in an earlier run. BERTH_SEED=n repeats a sample,
+// they were clean in an earlier run. TestDisturbedUser does it as an ordinary user.
+// BERTH_SEED=n repeats a sample,
 // BERTH_CRASH_VERBS=create,stop takes these verbs alone, BERTH_CRASH_POINT="create
 // kill 5" one point, ten times. It runs as root in network namespaces of its own, with
 // $BERTH or bin/berth. It belongs to the tests, outside the rows.
@@ -52,7 +53,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-func prepared(m *testing.M) (int, error) {
+func prepared(m *testing.M) (code int, fail error) {
 	dir, err := os.MkdirTemp("", "crash")
 	if err != nil {
 		return 1, err
@@ -63,6 +64,15 @@ func prepared(m *testing.M) (int, error) {
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build the tracer: %w: %s", err, out)
+	}
+	undo, err := makeUsers()
+	defer func() {
+		if failed := undo(); failed != nil && code == 0 {
+			code, fail = 1, fmt.Errorf("remove the users: %w", failed)
+		}
+	}()
+	if err != nil {
+		return 1, err
 	}
 	return leak.Main(m, leak.Config{}), nil
 }
@@ -82,9 +92,9 @@ func budget() time.Duration {
 // workers is how many stores are in work at the same time.
 const workers = 3
 
-// inPlaces calls f for 0…n-1, each worker in a place and a network of its own,
-// and tells the first few errors.
-func inPlaces(t *testing.T, n int, f func(p *place, i int) error) {
+// inPlaces calls f for 0…n-1, each worker in a place that settle makes and a network of its
+// own, and tells the first few errors.
+func inPlaces(t *testing.T, n int, settle func(worker int, dir string) (*place, error), f func(p *place, i int) error) {
 	t.Helper()
 	next := make(chan int)
 	var wg sync.WaitGroup
@@ -108,7 +118,7 @@ func inPlaces(t *testing.T, n int, f func(p *place, i int) error) {
 			for i := range next {
 				var err error
 				if p == nil {
-					if p, err = newPlace(filepath.Join(base, fmt.Sprintf("%d-%d", k, i))); err != nil {
+					if p, err = settle(k, filepath.Join(base, fmt.Sprintf("%d-%d", k, i))); err != nil {
 						tell(err)
 						continue
 					}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"berth/test/account"
 	"berth/test/berth"
 	"berth/test/netns"
 )
@@ -25,6 +26,9 @@ type place struct {
 	links []string // of the network that it is in, when nothing runs
 	store []string // what is in the store of images then
 	mount string   // of the test itself, in the place
+	// user is the ordinary user whose it is, nil for root; files are the user's then.
+	user  *account.Account
+	files map[string]bool
 }
 
 func newPlace(dir string) (*place, error) {
@@ -33,19 +37,32 @@ func newPlace(dir string) (*place, error) {
 		return nil, err
 	}
 	p := &place{Berth: b}
+	return p, p.start("run", "--rm", "berth/base", "true")
+}
+
+// start runs a container once, so that the image and, for root, the bridge are there, and
+// notes what there is then.
+func (p *place) start(words ...string) error {
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("lo: %w: %s", err, out)
+		return fmt.Errorf("lo: %w: %s", err, out)
 	}
-	// Once, so that the image and the bridge are there.
-	if err := p.Do("run", "--rm", "berth/base", "true").Err(); err != nil {
-		return nil, errors.Join(err, b.Remove())
+	if err := p.Do(words...).Err(); err != nil {
+		return errors.Join(err, p.Remove())
 	}
 	p.nets, _ = filepath.Glob(p.Run + "/network/nets/*")
-	p.links, err = netns.LinksWithout("ve")
-	if err == nil {
-		p.store, err = p.stored()
+	var err error
+	if p.links, err = netns.LinksWithout("ve"); err != nil {
+		return err
 	}
-	return p, err
+	if p.store, err = p.stored(); err != nil || p.user == nil {
+		return err
+	}
+	err = p.empty()
+	for end := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(end); err = p.empty() {
+		time.Sleep(20 * time.Millisecond)
+	}
+	p.files = p.owned()
+	return err
 }
 
 // stored are the images, their layers and the writable trees, by their files.
@@ -70,6 +87,9 @@ func (p *place) stored() (all []string, err error) {
 
 func (p *place) remove() error {
 	_, err := p.Empty()
+	if p.user != nil {
+		p.endAll()
+	}
 	return errors.Join(err, p.Remove())
 }
 
@@ -102,6 +122,11 @@ func (p *place) clean() error {
 	if err == nil && len(staged) > 0 {
 		err = fmt.Errorf("left behind: %q", staged)
 	}
+	if p.user != nil {
+		if left := p.surplus(); len(left) > 0 {
+			err = errors.Join(err, fmt.Errorf("left of the user's: %.1500q", left))
+		}
+	}
 	// Of ends of containers some is left for later, but nothing that leads anywhere.
 	rules, failed := p.rules()
 	if failed != nil || strings.Contains(rules, "br-") || strings.Contains(rules, " 1809") {
@@ -118,6 +143,9 @@ func (p *place) clean() error {
 
 // rules is the store's own table: that of another one, which was not clean, may be there, too.
 func (p *place) rules() (string, error) {
+	if p.user != nil {
+		return netns.Run("nft", "list", "ruleset") // a user makes none here
+	}
 	sum := sha256.Sum256([]byte(p.Run))
 	return netns.Run("nft", "list", "table", "inet", "berth-"+hex.EncodeToString(sum[:4]))
 }
@@ -209,6 +237,9 @@ func (p *place) look() error {
 	}
 	if err == nil && len(left) == 0 {
 		left = p.processes() // which asks all there are on the machine
+	}
+	if err == nil && len(left) == 0 && p.user != nil {
+		left = p.alive()
 	}
 	if len(left) > 0 {
 		err = errors.Join(fmt.Errorf("left behind: %.1500q", left), err)

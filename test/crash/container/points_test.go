@@ -21,12 +21,15 @@ import (
 
 // point is one disturbance of one verb.
 type point struct {
+	who  string // "" for root
 	verb verb
 	what string // kill, ENOSPC, EIO
 	call int
 }
 
-func (p point) String() string { return fmt.Sprintf("%s, %s at call %d", p.verb.name, p.what, p.call) }
+func (p point) String() string {
+	return fmt.Sprintf("%s%s, %s at call %d", p.who, p.verb.name, p.what, p.call)
+}
 
 // perVerb is how many points a verb gets when not all are taken.
 var perVerb = []struct {
@@ -34,8 +37,8 @@ var perVerb = []struct {
 	n    int
 }{{"kill", 7}, {"ENOSPC", 2}, {"EIO", 2}}
 
-// perNetworkVerb is that of a verb on networks.
-var perNetworkVerb = []struct {
+// perSlowVerb is that of a verb on networks or of an ordinary user.
+var perSlowVerb = []struct {
 	what string
 	n    int
 }{{"kill", 5}, {"ENOSPC", 1}, {"EIO", 1}}
@@ -43,29 +46,47 @@ var perNetworkVerb = []struct {
 // report is the tracer's.
 type report struct {
 	Calls, Files int
-	Hit          string
+	Hit, Of      string
 	Exit         int
 	Seen         []string
+}
+
+// scene is whose verbs are disturbed, and where.
+type scene struct {
+	stream uint64
+	who    string // in the names of points
+	verbs  []verb
+	pick   func(*rand.Rand, []verb) []verb // the verbs of a sample; nil takes all
+	place  func(worker int, dir string) (*place, error)
 }
 
 // TestDisturbed kills or fails each call of each verb, or a sample of them.
 func TestDisturbed(t *testing.T) {
 	netns.Need(t)
-	rng := sample.Random(t, 7)
+	scene{stream: 7, verbs: verbs(), place: func(_ int, dir string) (*place, error) { return newPlace(dir) }}.play(t)
+}
+
+func (s scene) play(t *testing.T) {
+	t.Helper()
+	rng := sample.Random(t, s.stream)
 	begin := time.Now()
-	these := asked(t)
-	counts := counted(t, these)
 	var all []point
-	for i, v := range these {
-		all = append(all, v.points(rng, counts[i])...)
+	if one := os.Getenv("BERTH_CRASH_POINT"); one != "" {
+		all = s.chosen(t, one)
+	} else {
+		these := s.asked(t, rng)
+		counts := s.counted(t, these)
+		for i, v := range these {
+			all = append(all, v.points(rng, counts[i], s.who != "")...)
+		}
+	}
+	for i := range all {
+		all[i].who = s.who
 	}
 	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	if one := os.Getenv("BERTH_CRASH_POINT"); one != "" {
-		all = chosen(t, one)
-	}
 	before := sample.OpenLedger(t)
 	var tried, clean, known atomic.Int64
-	inPlaces(t, len(all), func(p *place, i int) error {
+	inPlaces(t, len(all), s.place, func(p *place, i int) error {
 		if before.Has(all[i].String()) {
 			known.Add(1)
 			return nil
@@ -84,43 +105,47 @@ func TestDisturbed(t *testing.T) {
 }
 
 // asked are the verbs of this run.
-func asked(t *testing.T) []verb {
+func (s scene) asked(t *testing.T, rng *rand.Rand) []verb {
 	t.Helper()
 	names := strings.FieldsFunc(os.Getenv("BERTH_CRASH_VERBS"), func(r rune) bool { return r == ',' })
+	if len(names) == 0 && s.pick != nil && !sample.Whole() {
+		return s.pick(rng, s.verbs)
+	}
 	if len(names) == 0 {
-		return verbs()
+		return s.verbs
 	}
 	var out []verb
 	for _, name := range names {
-		i := slices.IndexFunc(verbs(), func(v verb) bool { return v.name == name })
-		if i < 0 {
-			t.Fatalf("no verb %s", name)
-		}
-		out = append(out, verbs()[i])
+		out = append(out, s.named(t, name))
 	}
 	return out
 }
 
+func (s scene) named(t *testing.T, name string) verb {
+	t.Helper()
+	i := slices.IndexFunc(s.verbs, func(v verb) bool { return v.name == name })
+	if i < 0 {
+		t.Fatalf("no verb %s", name)
+	}
+	return s.verbs[i]
+}
+
 // chosen is one point, ten times.
-func chosen(t *testing.T, words string) []point {
+func (s scene) chosen(t *testing.T, words string) []point {
 	t.Helper()
 	var name string
 	var x point
 	if _, err := fmt.Sscanf(words, "%s %s %d", &name, &x.what, &x.call); err != nil {
 		t.Fatal(err)
 	}
-	i := slices.IndexFunc(verbs(), func(v verb) bool { return v.name == name })
-	if i < 0 {
-		t.Fatalf("no verb %s", name)
-	}
-	x.verb = verbs()[i]
+	x.verb = s.named(t, name)
 	return slices.Repeat([]point{x}, 10)
 }
 
 // counted runs each verb undisturbed.
-func counted(t *testing.T, these []verb) []report {
+func (s scene) counted(t *testing.T, these []verb) []report {
 	t.Helper()
-	p, err := newPlace(t.TempDir())
+	p, err := s.place(0, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,6 +164,9 @@ func counted(t *testing.T, these []verb) []report {
 		if err == nil {
 			err = errors.Join(v.after(p), p.clean())
 		}
+		if err == nil && p.user != nil && len(rep.Seen) < 2 {
+			err = errors.New("the tracer saw one process: not the one inside of the user's namespace")
+		}
 		if err != nil {
 			t.Fatalf("%s, undisturbed: %v", v.name, err)
 		}
@@ -148,10 +176,10 @@ func counted(t *testing.T, these []verb) []report {
 	return out
 }
 
-func (v *verb) points(rng *rand.Rand, counted report) (all []point) {
+func (v *verb) points(rng *rand.Rand, counted report, slow bool) (all []point) {
 	some := perVerb
-	if v.ofNetwork() {
-		some = perNetworkVerb
+	if v.ofNetwork() || slow {
+		some = perSlowVerb
 	}
 	for _, k := range some {
 		of := counted.Files
@@ -163,7 +191,7 @@ func (v *verb) points(rng *rand.Rand, counted report) (all []point) {
 			order = order[:min(k.n, of)]
 		}
 		for _, i := range order {
-			all = append(all, point{*v, k.what, i + 1})
+			all = append(all, point{verb: *v, what: k.what, call: i + 1})
 		}
 	}
 	return all
@@ -173,7 +201,11 @@ func (v *verb) points(rng *rand.Rand, counted report) (all []point) {
 func (v *verb) traced(p *place, what string, call int) (report, berth.Result, error) {
 	file := filepath.Join(p.Dir, "report")
 	var rep report
-	r := p.Under([]string{tracer, file, what, strconv.Itoa(call)}, v.words...)
+	by := []string{tracer}
+	if p.user != nil {
+		by = append(by, "-as", fmt.Sprintf("%d:%d", p.user.UID, p.user.GID))
+	}
+	r := p.Under(append(by, file, what, strconv.Itoa(call)), v.words...)
 	p.Note()
 	data, err := os.ReadFile(file)
 	if err == nil {
@@ -204,7 +236,9 @@ func (x point) try(p *place) error {
 	if rep.Hit != "" { // else it made fewer calls this time
 		err = x.ended(r)
 	}
-	if err == nil && (r.Out != "" || r.Code == 0) && x.verb.done != nil && (rep.Hit == "" || strings.Contains(rep.Hit, "of process 0 of")) {
+	// A user's berth is two processes, outside and inside of the namespace.
+	own := rep.Hit == "" || strings.Contains(rep.Hit, "of process 0 of") || p.user != nil && strings.HasPrefix(rep.Of, p.Program+" ")
+	if err == nil && (r.Out != "" || r.Code == 0) && x.verb.done != nil && own {
 		err = x.verb.done(p, r)
 	}
 	if err == nil {
@@ -217,7 +251,7 @@ func (x point) try(p *place) error {
 		err = fmt.Errorf("it took %v, and with what followed %v", took, all)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: exit %d, said %.400q: %w", rep.Hit, r.Code, r.Errors, err)
+		return fmt.Errorf("%s (%.100s): exit %d, said %.400q: %w", rep.Hit, rep.Of, r.Code, r.Errors, err)
 	}
 	return nil
 }
@@ -238,7 +272,7 @@ func (x point) ended(r berth.Result) error {
 		return nil
 	case r.Code != 0 && len(lines) != 1:
 		return errors.New("wanted one line that says why")
-	case r.Code == 0 && len(lines) > 0 && x.verb.name != "exec":
+	case r.Code == 0 && len(lines) > 0 && !strings.HasPrefix(x.verb.name, "exec"):
 		return errors.New("it ended well and complained")
 	}
 	return nil

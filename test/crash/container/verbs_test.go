@@ -17,9 +17,10 @@ import (
 type verb struct {
 	name    string
 	words   []string
-	first   [][]string // before that
-	prepare []string   // before it, one command; nil for none
-	again   []string   // what the same command, run again, may say in place of success
+	first   [][]string           // before that
+	prepare []string             // before it, one command; nil for none
+	then    func(p *place) error // after that; nil for nothing
+	again   []string             // what the same command, run again, may say in place of success
 	// goes is a network that is removed next, instead of the same command again.
 	goes string
 	// done looks whether what the command has said is so.
@@ -69,6 +70,9 @@ func (v *verb) begin(p *place) error {
 		if err := p.Do(words...).Err(); err != nil {
 			return fmt.Errorf("before: %w", err)
 		}
+	}
+	if v.then != nil {
+		return v.then(p)
 	}
 	return nil
 }
@@ -163,7 +167,7 @@ func (v *verb) after(p *place) error {
 			return err
 		}
 	}
-	if strings.HasPrefix(v.name, "run") && again.Code != 0 || v.name == "start" || v.name == "exec" || v.name == "commit" {
+	if strings.HasPrefix(v.name, "run") && again.Code != 0 || v.name == "start" || strings.HasPrefix(v.name, "exec") || v.name == "commit" {
 		if err := v.usable(p, again); err != nil {
 			return err
 		}

@@ -3,7 +3,7 @@
 // the process that makes it with SIGKILL, before the kernel performs it, or
 // lets the call fail; or only counts.
 //
-//	tracer [-ends] REPORT count|kill|ENOSPC|EIO CALL COMMAND…
+//	tracer [-ends | -as UID:GID] REPORT count|kill|ENOSPC|EIO CALL COMMAND…
 //
 // Calls are numbered from 1 over all processes and threads, in the order in
 // which they begin: for kill those that anybody outside of the process could
@@ -11,7 +11,7 @@
 // see report. After the call everything goes on untraced.
 //
 // With -ends, which is several times faster, nothing that the command makes
-// may outlive it by long: all is waited for.
+// may outlive it by long: all is waited for. With -as the command is another user's.
 //
 // It is a process of its own because a tracer waits for whatever it traces. It
 // belongs to the tests, outside the rows.
@@ -24,6 +24,8 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -34,6 +36,7 @@ import (
 type report struct {
 	Calls, Files int      // that change something; of these, those that change a file
 	Hit          string   // the call that was chosen and the process; empty: it did not come
+	Of           string   // the words of that process, proc_pid_cmdline(5)
 	Exit         int      // of the command, 128 plus the signal if one ended it
 	Seen         []string // pid and start time of each process
 	// By is the calls by their names; Opens, when only counting, the files that were
@@ -45,6 +48,7 @@ type report struct {
 type tracer struct {
 	errno  unix.Errno // that the call fails with; 0: it is killed
 	kill   bool
+	as     *syscall.Credential // of the command; nil: the tracer's
 	at     int
 	main   int // pid of the command
 	report report
@@ -68,12 +72,21 @@ func main() {
 	if ends {
 		words = words[1:]
 	}
+	var as *syscall.Credential
+	if len(words) > 1 && words[0] == "-as" {
+		as = &syscall.Credential{}
+		if _, err := fmt.Sscanf(words[1], "%d:%d", &as.Uid, &as.Gid); err != nil {
+			fmt.Fprintln(os.Stderr, "tracer: -as:", err)
+			os.Exit(2)
+		}
+		words = words[2:]
+	}
 	if len(words) < 4 {
-		fmt.Fprintln(os.Stderr, "usage: tracer [-ends] REPORT count|kill|ENOSPC|EIO CALL COMMAND…")
+		fmt.Fprintln(os.Stderr, "usage: tracer [-ends | -as UID:GID] REPORT count|kill|ENOSPC|EIO CALL COMMAND…")
 		os.Exit(2)
 	}
 	at, err := strconv.Atoi(words[2])
-	t := &tracer{at: at, ends: ends, report: report{By: map[string]int{}, Opens: map[string]int{}}}
+	t := &tracer{at: at, ends: ends, as: as, report: report{By: map[string]int{}, Opens: map[string]int{}}}
 	switch words[1] {
 	case "count":
 	case "kill":
@@ -108,7 +121,7 @@ func (t *tracer) run(words []string) error {
 	if t.ends {
 		words = append([]string{"/proc/self/exe", becomes}, words...)
 	}
-	if t.main, err = ptrace.Start(words); err != nil {
+	if t.main, err = ptrace.Start(words, t.as); err != nil {
 		return err
 	}
 	t.who.Process(t.main)
@@ -209,6 +222,8 @@ func (t *tracer) entry(tid, pid, number int) (dead bool) {
 	}
 	var err error
 	t.report.Hit = fmt.Sprintf("%s of process %d of %d", name, number, len(t.who.Seen))
+	cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	t.report.Of = strings.ReplaceAll(strings.TrimSuffix(string(cmdline), "\x00"), "\x00", " ")
 	t.over = true
 	if t.kill {
 		_ = unix.Kill(pid, unix.SIGKILL)

@@ -84,7 +84,7 @@ func main() {
 
 func (t *tracer) start(words []string) error {
 	var err error
-	if t.main, err = ptrace.Start(words); err != nil {
+	if t.main, err = ptrace.Start(words, nil); err != nil {
 		return err
 	}
 	t.process(t.main)

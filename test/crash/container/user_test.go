@@ -1,0 +1,201 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/test/account"
+	"berth/test/berth"
+	"berth/test/netns"
+)
+
+// users are ordinary ones with ranges, one for each worker: whatever has an id of
+// the user's is of the worker's place.
+var users []account.Account
+
+// makeUsers makes them; what undoes it may be called after an error too.
+func makeUsers() (undo func() error, err error) {
+	undo = func() (err error) {
+		for _, a := range users {
+			err = errors.Join(err, a.Remove())
+		}
+		return err
+	}
+	for k := range workers {
+		a, err := account.Make(fmt.Sprintf("berth-crash-%d", k))
+		if err != nil {
+			return undo, fmt.Errorf("make a user: %w", err)
+		}
+		users = append(users, a)
+	}
+	return undo, nil
+}
+
+// TestDisturbedUser does the same with the verbs of an ordinary user: the processes
+// outside and inside of the user's namespace, the holder and the programs that give it
+// its ids are among those that are killed and whose calls fail. After each point no
+// process has an id of the user's, and no file is there that was not before.
+func TestDisturbedUser(t *testing.T) {
+	netns.Need(t)
+	dir, err := os.MkdirTemp("", "crash-user-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	located, err := berth.Locate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := account.Copy(located, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scene{
+		stream: 8, who: "as a user, ", verbs: userVerbs(), pick: third,
+		place: func(worker int, dir string) (*place, error) { return newUserPlace(users[worker], program, dir) },
+	}.play(t)
+}
+
+// third leaves a third of the verbs of a sample.
+func third(rng *rand.Rand, all []verb) []verb {
+	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all[:(len(all)+2)/3]
+}
+
+// userVerbs are root's that need no network, and what only a user has: a command that
+// makes the namespace and ends it, and one that finds the holder killed.
+func userVerbs() []verb {
+	all := slices.DeleteFunc(verbs(), func(v verb) bool { return v.ofNetwork() })
+	for i, v := range all {
+		v.words, v.prepare = withoutNetwork(v.words), withoutNetwork(v.prepare)
+		all[i] = v
+	}
+	runs := []string{"run", "-d", "--name", "one", "--network", "none", "berth/base", "sleep", "100000"}
+	return append(all,
+		verb{name: "ps", words: []string{"ps", "-a"}},
+		verb{name: "exec-lost", words: []string{"exec", "one", "echo", "hello"}, prepare: runs, then: (*place).killHolder, again: []string{dead}},
+		verb{name: "rm-f-lost", words: []string{"rm", "-f", "-v", "one"}, prepare: runs, then: (*place).killHolder, again: []string{gone}, done: removed},
+	)
+}
+
+// withoutNetwork gives a create or run no network and no ports.
+func withoutNetwork(words []string) []string {
+	if len(words) == 0 || words[0] != "create" && words[0] != "run" {
+		return words
+	}
+	words = slices.Clone(words)
+	if i := slices.Index(words, "-p"); i > 0 {
+		words = slices.Delete(words, i, i+2)
+	}
+	if !slices.Contains(words, "--network") {
+		words = slices.Insert(words, 1, "--network", "none")
+	}
+	return words
+}
+
+// killHolder kills the process that keeps the user's namespace.
+func (p *place) killHolder() error {
+	text, err := os.ReadFile(p.Run + "/holder")
+	if err != nil {
+		return err
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	pid, err := strconv.Atoi(first)
+	if err != nil || pid < 2 {
+		return fmt.Errorf("the holder's file says %q", text)
+	}
+	return unix.Kill(pid, unix.SIGKILL)
+}
+
+// newUserPlace is a place of a user's.
+func newUserPlace(a account.Account, program, dir string) (*place, error) {
+	b, err := berth.MakeAs(a, program, dir)
+	if err != nil {
+		return nil, err
+	}
+	p := &place{Berth: b, user: &a}
+	return p, p.start("run", "--rm", "--network", "none", "berth/base", "true")
+}
+
+// endAll kills what was told as left behind: the next place has the same user.
+func (p *place) endAll() {
+	for range 100 {
+		left := p.alive()
+		for _, one := range left {
+			var pid int
+			if _, err := fmt.Sscanf(one, "process %d", &pid); err == nil && pid > 1 {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// alive are the processes that have an id of the user's.
+func (p *place) alive() (all []string) {
+	statuses, _ := filepath.Glob("/proc/[0-9]*/status")
+	for _, path := range statuses {
+		text, err := os.ReadFile(path)
+		if err != nil || strings.Contains(string(text), "\nState:\tZ") {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(text), "\nUid:")
+		line, _, _ := strings.Cut(rest, "\n")
+		for _, word := range strings.Fields(line) {
+			if id, err := strconv.ParseUint(word, 10, 32); err == nil && p.user.Owns(uint32(id)) {
+				cmdline, _ := os.ReadFile(filepath.Dir(path) + "/cmdline")
+				all = append(all, fmt.Sprintf("process %s %q", filepath.Base(filepath.Dir(path)), cmdline))
+				break
+			}
+		}
+	}
+	return all
+}
+
+// surplus are the files and cgroups that were not there before. How a container ended
+// is kept for some minutes.
+func (p *place) surplus() (all []string) {
+	for path := range p.owned() {
+		if !p.files[path] && filepath.Dir(path) != p.Run+"/exits" {
+			all = append(all, path)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// owned are the files and cgroups of the user's, and everything in the place.
+func (p *place) owned() map[string]bool {
+	all := map[string]bool{}
+	for _, top := range []string{"/tmp", "/var/tmp", "/dev/shm", "/run", "/sys/fs/cgroup"} {
+		_ = filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return nil // others come and go
+			}
+			info, err := d.Info()
+			if err != nil {
+				return nil
+			}
+			if st, ok := info.Sys().(*syscall.Stat_t); ok && p.user.Owns(st.Uid) || strings.HasPrefix(path, p.Dir+"/") {
+				all[path] = true
+			}
+			return nil
+		})
+	}
+	return all
+}
