@@ -23,6 +23,12 @@ var maskedPaths = []string{
 
 var readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 
+// Hidden are the paths that a container cannot see, and those below which it cannot
+// write, without being asked.
+func Hidden(host *Host) (masked, readonly []string) {
+	return append(slices.Clone(maskedPaths), host.Thermal...), slices.Clone(readonlyPaths)
+}
+
 // hide masks paths, unless the container is privileged or was told not to.
 func (m *maker) hide() {
 	s := &m.c.Security
@@ -38,10 +44,10 @@ func (m *maker) hide() {
 			})
 		})
 	}
-	mask := append(slices.Clone(maskedPaths), m.in.Host.Thermal...)
+	mask, readonly := Hidden(&m.in.Host)
 	mask = append(mask, s.Mask...)
 	m.spec.Linux.MaskedPaths = slices.DeleteFunc(mask, unmasked)
-	m.spec.Linux.ReadonlyPaths = slices.DeleteFunc(slices.Clone(readonlyPaths), unmasked)
+	m.spec.Linux.ReadonlyPaths = slices.DeleteFunc(readonly, unmasked)
 }
 
 // seccomp settles the filter: Docker's profile for the container's capabilities.
