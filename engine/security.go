@@ -53,7 +53,7 @@ func Security(ctx context.Context, e *Engine, r SecurityRequest) (*SecurityRepor
 		}
 	}
 	m := &isolation.Machine{
-		UID: uint32(r.UID), Store: r.Store, Outside: e.HasContainers(), Probed: e.host(), Firewall: network.FirewallReachable,
+		UID: uint32(r.UID), Rootless: r.UID != 0 || e.Defaults.Rootless, Store: r.Store, Outside: e.HasContainers(), Probed: e.host(), Firewall: network.FirewallReachable,
 	}
 	var err error
 	if m.Layout, m.Limiting, err = runtime.Controllers(); err != nil {
@@ -81,7 +81,7 @@ func containerSecurity(ctx context.Context, e *Engine, r *SecurityRequest) (*Con
 		return nil, err
 	}
 	s := &isolation.Subject{
-		Record: rec, Ports: rec.Config.Network.Publish, DeviceFilters: runtime.DeviceFilters, UID: uint32(r.UID), Publish: r.Publish, Probed: e.host(),
+		Record: rec, Ports: rec.Config.Network.Publish, DeviceFilters: runtime.DeviceFilters, Rootless: r.UID != 0 || e.Defaults.Rootless, Publish: r.Publish, Probed: e.host(),
 	}
 	log := logOf(&rec.Config.Log, rec)
 	s.Log = isolation.Rotation{Driver: log.Driver, MaxSize: log.MaxSize, MaxFile: log.MaxFile, File: rec.LogPath != ""}

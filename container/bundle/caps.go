@@ -72,6 +72,8 @@ func capabilities(c *config.Config, host uint64) ([]string, error) {
 		switch {
 		case c.Security.Privileged:
 			return true
+		case c.Security.Nested:
+			return !slices.Contains(drop, name)
 		case slices.Contains(add, allCaps):
 			return !slices.Contains(drop, name)
 		case slices.Contains(add, name):

@@ -29,10 +29,11 @@ func Hidden(host *Host) (masked, readonly []string) {
 	return append(slices.Clone(maskedPaths), host.Thermal...), slices.Clone(readonlyPaths)
 }
 
-// hide masks paths, unless the container is privileged or was told not to.
+// hide masks paths, unless the container is privileged or was told not to: a kernel
+// mounts no /proc in a namespace that sees one with parts hidden.
 func (m *maker) hide() {
 	s := &m.c.Security
-	if s.Privileged || s.SystemPaths == "unconfined" || slices.ContainsFunc(s.Unmask, func(u string) bool { return strings.EqualFold(u, "all") }) {
+	if s.Privileged || s.Nested || s.SystemPaths == "unconfined" || slices.ContainsFunc(s.Unmask, func(u string) bool { return strings.EqualFold(u, "all") }) {
 		m.spec.Linux.MaskedPaths = slices.Clone(s.Mask)
 		return
 	}
@@ -57,6 +58,8 @@ func (m *maker) seccomp() error {
 	switch {
 	case s.Seccomp == "unconfined", s.Seccomp == "" && s.Privileged:
 		return nil
+	case s.Seccomp == "" && s.Nested:
+		m.spec.Linux.Seccomp, err = m.nestedSeccomp()
 	case s.Seccomp == "", s.Seccomp == "builtin", s.Seccomp == "default":
 		m.spec.Linux.Seccomp, err = seccomp.GetDefaultProfile(m.spec)
 	default:

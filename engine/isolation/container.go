@@ -20,7 +20,7 @@ type Subject struct {
 	// DeviceFilters counts the programs on a v2 cgroup.
 	DeviceFilters func(folder string) (int, error)
 	Others        []Other
-	UID           uint32 // of the user who called berth; 0 root
+	Rootless      bool // an ordinary user's, or inside a container
 	Log           Rotation
 	Publish       string // where ports go that name no address, "" everywhere
 	Probed        *container.Host

@@ -14,6 +14,7 @@ import (
 // Machine is what the verb found out of this machine and of who asks.
 type Machine struct {
 	UID      uint32 // of the user who called berth; 0 root
+	Rootless bool   // an ordinary user's, or inside a container
 	Store    string // the folder with images and layers
 	Outside  error  // why an ordinary user has no namespace, nil: there is one
 	Probed   *container.Host
@@ -55,7 +56,7 @@ func kernel(m *Machine) []Row {
 
 func userNamespaces(m *Machine) []Row {
 	r := Row{"userns", "User namespaces", Yes, "each container gets one of its own"}
-	if m.UID != 0 {
+	if m.Rootless {
 		r.Why = "the user's containers share one"
 	}
 	limit := Row{"userns.limit", "Limit of user namespaces", Yes, ""}
@@ -65,7 +66,7 @@ func userNamespaces(m *Machine) []Row {
 		r.State, r.Why = No, "the kernel has none (CONFIG_USER_NS)"
 	case ok && n == 0:
 		r.State, r.Why = No, "sysctl user.max_user_namespaces is 0"
-	case m.UID != 0 && m.Outside != nil:
+	case m.Rootless && m.Outside != nil:
 		r.State, r.Why = No, m.Outside.Error()
 	}
 	switch {
@@ -90,7 +91,7 @@ func restricted(m *Machine) Row {
 	if n, ok := number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"); ok && n != 0 {
 		r.State, r.Why = Partly, "AppArmor allows them to programs with a profile alone: give berth one, or sysctl kernel.apparmor_restrict_unprivileged_userns=0"
 	}
-	if m.UID != 0 && m.Outside == nil {
+	if m.Rootless && m.Outside == nil {
 		r.State = Yes
 	}
 	return r

@@ -19,12 +19,12 @@ func idRanges(m *Machine) []Row {
 	for _, name := range []string{"newuidmap", "newgidmap"} {
 		if !exists("/usr/bin/"+name) && !exists("/bin/"+name) && !exists("/usr/local/bin/"+name) {
 			helpers.State, helpers.Why = No, name+" is missing: install the package uidmap (shadow-utils) for ordinary users"
-			if m.UID == 0 {
+			if !m.Rootless {
 				helpers.State = Partly
 			}
 		}
 	}
-	if m.UID == 0 {
+	if !m.Rootless {
 		all, size := container.IDPool()
 		return []Row{{"ids", "Ids of their own for containers", when(m.Taken < all, Yes, No), fmt.Sprintf("%d ranges of %d, %d taken", all, size, m.Taken)}, helpers}
 	}
@@ -58,7 +58,7 @@ func idMapped(m *Machine) Row {
 	r := Row{"idmap", "Id-mapped mounts of the store", Yes, "layers are shown with each container's ids, never chowned"}
 	_, can, err := container.IDMapping(real(m.Store), m.Probed.Kernel)
 	switch {
-	case m.UID != 0:
+	case m.Rootless:
 		r.State, r.Why = No, "a user's namespace cannot; layers have the user's ids already"
 	case err != nil:
 		r.State, r.Why = Unknown, err.Error()
@@ -85,9 +85,9 @@ func overlay(m *Machine) Row {
 	switch {
 	case m.Probed.Kernel.Before(5, 11):
 		r.State, r.Why = No, "takes Linux 5.11"
-	case m.UID == 0 && !containsWord(known, "overlay"):
+	case !m.Rootless && !containsWord(known, "overlay"):
 		r.State, r.Why = No, "the kernel does not have overlay loaded"
-	case m.UID == 0:
+	case !m.Rootless:
 		r.Why = "by the kernel's version"
 	case m.Outside != nil:
 		r.State, r.Why = Unknown, "no namespace to try it in"

@@ -18,7 +18,7 @@ func groups(m *Machine) []Row {
 	switch {
 	case m.Layout == "none":
 		v.State, v.Why = No, "none is mounted at /sys/fs/cgroup: no limit holds"
-	case m.UID != 0 && m.Probed.NoCgroup:
+	case m.Rootless && m.Probed.NoCgroup:
 		v.State, v.Why = No, m.Layout+": an ordinary user has some with v2 and a systemd user session alone (log in, or loginctl enable-linger)"
 	case m.Layout != "v2":
 		v.State, v.Why = Partly, m.Layout+": kills and freezes are not one step, as with v2"
@@ -33,13 +33,13 @@ func groups(m *Machine) []Row {
 func limitable(m *Machine, controller, what string) Row {
 	r := Row{"cgroup." + controller, "Limits of " + what, Yes, "controller " + controller}
 	given := m.Limiting
-	if m.UID != 0 {
+	if m.Rootless {
 		given = delegated(m.UID)
 	}
 	switch {
-	case m.UID != 0 && m.Probed.NoCgroup:
+	case m.Rootless && m.Probed.NoCgroup:
 		r.State, r.Why = No, "the user has no cgroup"
-	case !slices.Contains(given, controller) && m.UID != 0:
+	case !slices.Contains(given, controller) && m.Rootless:
 		r.State, r.Why = No, "not given to the user: Delegate="+controller+" in a drop-in of user@.service"
 	case !slices.Contains(given, controller):
 		r.State, r.Why = No, "the controller "+controller+" is not there"
@@ -58,7 +58,7 @@ func delegated(uid uint32) []string {
 func deviceRules(m *Machine) Row {
 	r := Row{"cgroup.devices", "Rules for devices", Yes, ""}
 	switch {
-	case m.UID != 0:
+	case m.Rootless:
 		r.State, r.Why = Partly, "what the user may not open, containers cannot; there are no rules besides"
 	case slices.Contains(m.Limiting, "devices"):
 		r.Why = "v1 controller devices"
@@ -80,7 +80,7 @@ func quotas(m *Machine) []Row {
 	name := "/proc/sys/kernel/keys/maxkeys"
 	if n, ok := number(name); ok {
 		k.State, k.Why = Yes, fmt.Sprintf("each container's own; a container's ids have a quota of %d keys", n)
-		if used, ok := keysOf(m.UID); ok && m.UID != 0 {
+		if used, ok := keysOf(m.UID); ok && m.Rootless {
 			k.State, k.Why = when(int64(used) < n, Partly, No), fmt.Sprintf("%d of the user's %d keys are used, one for each container: sysctl kernel.keys.maxkeys", used, n)
 		}
 	}
@@ -123,7 +123,7 @@ func keysIn(table []byte, uid uint32) uint64 {
 func networks(m *Machine) []Row {
 	n := Row{"nftables", "nftables", Yes, "reachable"}
 	err := m.Firewall()
-	if err != nil && m.UID != 0 {
+	if err != nil && m.Rootless {
 		n.Why = "reachable in a network namespace of the user's"
 		thread.Apart(func() {
 			if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
@@ -155,7 +155,7 @@ func tun(m *Machine) Row {
 	switch {
 	case err != nil:
 		r.State, r.Why = No, "is not there: modprobe tun"
-	case m.UID != 0 && !mine(path), m.UID == 0 && st.Mode&0o006 != 0o006:
+	case m.Rootless && !mine(path), !m.Rootless && st.Mode&0o006 != 0o006:
 		r.State, r.Why = No, "chmod 666 "+path+", as udev does it: it gives no right over the host's network"
 	}
 	return r

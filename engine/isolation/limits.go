@@ -45,7 +45,7 @@ func seenLimits(s *Subject) limitsSeen {
 		if t, ok := text(filepath.Join(dir, "devices.list")); ok && !strings.HasPrefix(t, "a *:* rwm") {
 			l.devices = "v1 controller devices"
 		}
-	} else if dir, ok := s.Cgroups[""]; ok && s.UID == 0 {
+	} else if dir, ok := s.Cgroups[""]; ok && !s.Rootless {
 		if n, err := s.DeviceFilters(dir); err == nil && n > 0 {
 			l.devices = "a BPF program"
 		}
@@ -71,8 +71,8 @@ func limit(path string) (int64, bool) {
 
 // askedLimits is what a start sets.
 func askedLimits(s *Subject) limitsSeen {
-	l := limitsSeen{pids: unlimited, memory: unlimited, group: s.UID == 0 || !s.Probed.NoCgroup}
-	if !s.Record.Config.Security.Privileged && s.UID == 0 {
+	l := limitsSeen{pids: unlimited, memory: unlimited, group: !s.Rootless || !s.Probed.NoCgroup}
+	if !s.Record.Config.Security.Privileged && !s.Rootless {
 		l.devices = "rules of its cgroup"
 	}
 	res := s.Asked.Linux.Resources
@@ -132,7 +132,7 @@ func keyring(s *Subject, v *view) Row {
 	if ok && strings.Contains(keys, "_ses."+string(s.Record.ID)) {
 		return r
 	}
-	if s.UID == 0 && len(v.uids) > 0 && v.uids[0].HostID != 0 {
+	if !s.Rootless && len(v.uids) > 0 && v.uids[0].HostID != 0 {
 		if table, ok := text("/proc/key-users"); ok {
 			if keysIn([]byte(table), v.uids[0].HostID) > 0 {
 				return r

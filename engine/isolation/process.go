@@ -117,7 +117,7 @@ func whose(s *Subject, kind string) membership {
 	}
 	if own == link("self") {
 		// What a user's berth is in, is the user's; else it is the host's.
-		return membership{state: when(kind == "user" && s.UID != 0, Partly, No)}
+		return membership{state: when(kind == "user" && s.Rootless, Partly, No)}
 	}
 	m := membership{state: Yes}
 	for _, o := range s.Others {

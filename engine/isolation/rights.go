@@ -44,7 +44,7 @@ func namespaces(s *Subject, v *view) []Row {
 			}
 		case No:
 			r.Why = exposed(k.name)
-			if k.name == "user" && s.UID != 0 && !v.running {
+			if k.name == "user" && s.Rootless && !v.running {
 				r.State, r.Why = Partly, "the user's, which all the user's containers share"
 			}
 			if why := s.Record.Userns.Reason; k.name == "user" && why != "" {
@@ -73,9 +73,9 @@ func ids(s *Subject, v *view) []Row {
 	switch {
 	case v.status == nil:
 		r.State, r.Why = Unknown, notSeen(s)
-	case user == No && s.UID == 0:
+	case user == No && !s.Rootless:
 		r.State, r.Why = No, "the host's: its root is the host's"
-	case s.UID != 0:
+	case s.Rootless:
 		r.State, r.Why = Partly, "the user's, which all the user's containers share"
 		if v.running {
 			r.Why += ": " + span(v)
@@ -98,9 +98,12 @@ func rights(s *Subject, v *view) []Row {
 	p := Row{"privileged", "Not privileged", Yes, ""}
 	if sec.Privileged {
 		p.State, p.Why = No, "--privileged: all capabilities and devices, no seccomp, nothing masked"
-		if v.namespaces["user"].state != No || s.UID != 0 {
+		if v.namespaces["user"].state != No || s.Rootless {
 			p.State, p.Why = Partly, p.Why+"; in a user namespace"
 		}
+	}
+	if sec.Nested {
+		p.State, p.Why = Partly, "--nested: containers may run inside, with rights over its user namespace alone; nothing of /proc is masked"
 	}
 	rows := []Row{p, capabilities(s, v), filter(s, v), labelled(s, v)}
 	n := Row{"no_new_privs", "No new privileges", Yes, ""}
@@ -128,7 +131,7 @@ func capabilities(s *Subject, v *view) Row {
 		r.Why = fmt.Sprintf("%d: %s", len(has), list(has))
 	default:
 		r.State, r.Why = No, fmt.Sprintf("beyond it: %s", list(beyond))
-		if v.namespaces["user"].state != No || s.UID != 0 {
+		if v.namespaces["user"].state != No || s.Rootless {
 			r.State, r.Why = Partly, r.Why+"; over what belongs to its user namespace alone"
 		}
 	}
@@ -138,6 +141,9 @@ func capabilities(s *Subject, v *view) Row {
 func filter(s *Subject, v *view) Row {
 	r := Row{"seccomp", "Seccomp", Yes, "docker's profile for its capabilities"}
 	asked := s.Record.Config.Security.Seccomp
+	if s.Record.Config.Security.Nested {
+		r.Why = "docker's profile, with namespaces, mounts and keys let through (--nested)"
+	}
 	switch asked {
 	case "", "default", "builtin", "unconfined":
 	default:

@@ -17,6 +17,9 @@ func devices(s *Subject, v *view) []Row {
 	for i := range c.Devices.Add {
 		added = append(added, c.Devices.Add[i].Inside())
 	}
+	if c.Security.Nested {
+		added = append(added, "/dev/fuse", "/dev/net/tun")
+	}
 	added = append(added, c.Devices.Rules...)
 	added = append(added, c.Devices.CDI...)
 	for range c.Devices.GPUs {
@@ -25,14 +28,14 @@ func devices(s *Subject, v *view) []Row {
 	bound := Row{"devices.rules", "Rules for devices", Yes, v.limits.devices}
 	if v.limits.devices == "" {
 		bound.State, bound.Why = No, "its cgroup lets it open every node that it has or can make"
-		if s.UID != 0 {
+		if s.Rootless {
 			bound.State, bound.Why = Partly, "what the user may not open, it cannot; there are no rules besides"
 		}
 	}
 	switch {
 	case c.Security.Privileged:
 		r.State, r.Why = No, "all of the host's, as it is privileged"
-		if s.UID != 0 {
+		if s.Rootless {
 			r.State, r.Why = Partly, "all that the user may open, as it is privileged"
 		}
 	case len(added) > 0:
