@@ -127,6 +127,15 @@ func IDMapping(path string, k Kernel) (how string, can bool, err error) {
 	return bundle.IDMapping(path, k)
 }
 
+// DefaultCaps are the capabilities that a container of a dialect has by default.
+func DefaultCaps(dialect string) []string { return bundle.DefaultCaps(dialect) }
+
+// Hidden are the paths that are masked and read-only in a container by default.
+func Hidden(h *Host) (masked, readonly []string) { return bundle.Hidden(h) }
+
+// IDPool is how many ranges of ids there are for containers, and how many ids one has.
+func IDPool() (ranges, size int) { return idrange.Count(), idrange.Size }
+
 // LargeIDs lists the ids that the configuration names and a range has not.
 func LargeIDs(c *Config, r *Resolved) (uids, gids []uint32) {
 	return bundle.LargeIDs(c, r, idrange.Size)

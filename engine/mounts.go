@@ -141,6 +141,9 @@ func usernsOf(e *Engine, c *config.Config, r *container.Resolved, mounts []conta
 		}
 	}
 	choice := container.PrivateUsers(c, facts)
+	if c.Security.Nested && !choice.Private && !facts.Rootless {
+		return choice, fault.New(fault.Unsupported, "--nested: the container can have no user namespace of its own: %s", choice.Reason)
+	}
 	choice.LargeUIDs, choice.LargeGIDs = container.LargeIDs(c, r)
 	return choice, nil
 }

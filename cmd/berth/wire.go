@@ -18,6 +18,7 @@ import (
 	"berth/runtime"
 	"berth/secret"
 	"berth/settings"
+	"berth/sys/proc"
 	"berth/volume"
 )
 
@@ -98,9 +99,13 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 	if err != nil {
 		return err
 	}
+	inside, err := proc.InUserNamespace() // in a container: root of it is not root of the host
+	if err != nil {
+		return err
+	}
 	e.Defaults = engine.Defaults{
 		Containers: s.Containers, Program: program, Globals: []string{"--root", s.Root, "--runroot", s.Run},
-		Environ: environ(), Rootless: rootless.UID() != 0,
+		Environ: environ(), Rootless: inside || rootless.UID() != 0,
 	}
 	return nil
 }

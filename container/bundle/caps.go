@@ -27,6 +27,20 @@ var defaultCaps = []string{
 
 const podmanCaps = 11
 
+// DefaultCaps are the capabilities that a container of a dialect has without being
+// asked, with CAP_ in front.
+func DefaultCaps(dialect string) []string {
+	base := defaultCaps
+	if dialect == "podman" {
+		base = defaultCaps[:podmanCaps]
+	}
+	var out []string
+	for _, name := range base {
+		out = append(out, "CAP_"+name)
+	}
+	return out
+}
+
 const allCaps = "ALL"
 
 // hostCaps are those that the engine itself can give: all, in a user namespace
@@ -58,6 +72,8 @@ func capabilities(c *config.Config, host uint64) ([]string, error) {
 		switch {
 		case c.Security.Privileged:
 			return true
+		case c.Security.Nested:
+			return !slices.Contains(drop, name)
 		case slices.Contains(add, allCaps):
 			return !slices.Contains(drop, name)
 		case slices.Contains(add, name):

@@ -59,6 +59,14 @@ func Devices(c *config.Config) (*HostDevices, error) {
 			return nil, err
 		}
 	}
+	for _, path := range nestedDevices {
+		if !c.Security.Nested || !exists(path) || asksFor(c, path) {
+			continue
+		}
+		if err := d.add(&config.Device{Host: path}); err != nil {
+			return nil, err
+		}
+	}
 	for i := range c.Devices.Add {
 		if err := d.add(&c.Devices.Add[i]); err != nil {
 			return nil, err
@@ -72,6 +80,11 @@ func Devices(c *config.Config) (*HostDevices, error) {
 		d.Rules = append(d.Rules, r)
 	}
 	return d, d.blocks(&c.Resources.Block)
+}
+
+// asksFor reports whether a device is asked for by name.
+func asksFor(c *config.Config, path string) bool {
+	return slices.ContainsFunc(c.Devices.Add, func(d config.Device) bool { return d.Inside() == path })
 }
 
 func gathering(host string, err error) error {

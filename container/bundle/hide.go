@@ -23,10 +23,17 @@ var maskedPaths = []string{
 
 var readonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 
-// hide masks paths, unless the container is privileged or was told not to.
+// Hidden are the paths that a container cannot see, and those below which it cannot
+// write, without being asked.
+func Hidden(host *Host) (masked, readonly []string) {
+	return append(slices.Clone(maskedPaths), host.Thermal...), slices.Clone(readonlyPaths)
+}
+
+// hide masks paths, unless the container is privileged or was told not to: a kernel
+// mounts no /proc in a namespace that sees one with parts hidden.
 func (m *maker) hide() {
 	s := &m.c.Security
-	if s.Privileged || s.SystemPaths == "unconfined" || slices.ContainsFunc(s.Unmask, func(u string) bool { return strings.EqualFold(u, "all") }) {
+	if s.Privileged || s.Nested || s.SystemPaths == "unconfined" || slices.ContainsFunc(s.Unmask, func(u string) bool { return strings.EqualFold(u, "all") }) {
 		m.spec.Linux.MaskedPaths = slices.Clone(s.Mask)
 		return
 	}
@@ -38,10 +45,10 @@ func (m *maker) hide() {
 			})
 		})
 	}
-	mask := append(slices.Clone(maskedPaths), m.in.Host.Thermal...)
+	mask, readonly := Hidden(&m.in.Host)
 	mask = append(mask, s.Mask...)
 	m.spec.Linux.MaskedPaths = slices.DeleteFunc(mask, unmasked)
-	m.spec.Linux.ReadonlyPaths = slices.DeleteFunc(slices.Clone(readonlyPaths), unmasked)
+	m.spec.Linux.ReadonlyPaths = slices.DeleteFunc(readonly, unmasked)
 }
 
 // seccomp settles the filter: Docker's profile for the container's capabilities.
@@ -51,6 +58,8 @@ func (m *maker) seccomp() error {
 	switch {
 	case s.Seccomp == "unconfined", s.Seccomp == "" && s.Privileged:
 		return nil
+	case s.Seccomp == "" && s.Nested:
+		m.spec.Linux.Seccomp, err = m.nestedSeccomp()
 	case s.Seccomp == "", s.Seccomp == "builtin", s.Seccomp == "default":
 		m.spec.Linux.Seccomp, err = seccomp.GetDefaultProfile(m.spec)
 	default:

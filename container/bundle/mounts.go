@@ -81,6 +81,9 @@ func (m *maker) defaultMounts() []specs.Mount {
 			list = append(list, specs.Mount{Destination: dir, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "mode=1777"}})
 		}
 	}
+	if m.c.Security.Nested { // what of it is the container's, it may write to: its v2 cgroup
+		list[4].Options = slices.DeleteFunc(list[4].Options, func(o string) bool { return o == "ro" })
+	}
 	if m.c.Security.Privileged {
 		for i := range list {
 			list[i].Options = slices.DeleteFunc(list[i].Options, func(o string) bool { return o == "ro" })

@@ -103,6 +103,8 @@ func flagCases() []flagCase {
 			in.Host.Caps = 1<<len(capNames) - 1 - 1<<16
 			in.Devices = &HostDevices{Nodes: []specs.LinuxDevice{{Path: "/dev/fuse", Type: "c", Major: 10, Minor: 229}}, Rules: []specs.LinuxDeviceCgroup{{Allow: true}}}
 		}},
+		{"--nested", sec(config.Security{Nested: true}), nil},
+		{"--nested --cap-drop", sec(config.Security{Nested: true, CapDrop: []string{"CAP_NET_ADMIN"}}), nil},
 		{"--userns host", nss(config.Namespaces{User: "host"}), hostUsers},
 		{"--network host", config.Config{Network: config.Network{Mode: "host"}}, hostUsers},
 		{"--network none", config.Config{Network: config.Network{Mode: "none"}}, nil},
@@ -257,6 +259,7 @@ func TestPrivateUsers(t *testing.T) {
 		{"default", config.Config{}, f, true, ""},
 		{"host", nss(config.Namespaces{User: "host"}), f, false, "--userns=host was asked for"},
 		{"privileged", sec(config.Security{Privileged: true}), f, false, "it is privileged"},
+		{"nested", sec(config.Security{Nested: true}), f, true, ""},
 		{"privileged and private", config.Config{Security: config.Security{Privileged: true}, Namespaces: config.Namespaces{User: "private"}}, f, true, ""},
 		{"network", config.Config{Network: config.Network{Mode: "host"}}, f, false, "it has the host's network"},
 		{"network by path", config.Config{Network: config.Network{Mode: "ns:/run/netns/x"}}, f, false, "it joins a network namespace that it does not own"},

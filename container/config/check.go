@@ -316,6 +316,9 @@ func isCapability(word string) bool {
 }
 
 func (c *Config) checkSecurity() error {
+	if err := c.checkNested(); err != nil {
+		return err
+	}
 	for _, side := range []struct {
 		name string
 		list []string
@@ -329,6 +332,32 @@ func (c *Config) checkSecurity() error {
 	for _, word := range c.Security.Options {
 		if err := checkSecurityOption(word); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkNested finds what goes badly with --nested, which gives rights over a user
+// namespace of the container's own and nothing else.
+func (c *Config) checkNested() error {
+	s, ns := &c.Security, &c.Namespaces
+	if !s.Nested {
+		return nil
+	}
+	conflict := func(what string) error { return invalid("conflicting options: nested and %s", what) }
+	switch {
+	case s.Privileged:
+		return conflict("privileged: it is the milder one of the two, take one of them")
+	case ns.User == "host":
+		return conflict("the host's user namespace: its rights are over one of the container's own alone")
+	case c.Network.Mode == "host", ns.PID == "host", ns.IPC == "host", ns.UTS == "host", ns.Cgroup == "host":
+		return conflict("a namespace of the host, which none inside could be below")
+	case slices.Contains(s.CapDrop, "ALL"), slices.Contains(s.CapDrop, "CAP_SYS_ADMIN"):
+		return conflict("cap-drop of SYS_ADMIN, without which nothing is mounted inside")
+	}
+	for _, mode := range []string{c.Network.Mode, ns.PID, ns.IPC, ns.User, ns.UTS, ns.Cgroup} {
+		if strings.HasPrefix(mode, "container:") || strings.HasPrefix(mode, "ns:") {
+			return conflict("a namespace of another: " + mode)
 		}
 	}
 	return nil

@@ -93,7 +93,9 @@ type GPURequest struct {
 
 // Security is what the process may do.
 type Security struct {
-	Privileged      bool              `json:"privileged,omitempty"`
+	Privileged bool `json:"privileged,omitempty"`
+	// Nested lets engines and an init run inside, in a user namespace of its own.
+	Nested          bool              `json:"nested,omitempty"`
 	CapAdd          []string          `json:"capAdd,omitempty"` // as typed, upper case, with CAP_; or ALL
 	CapDrop         []string          `json:"capDrop,omitempty"`
 	NoNewPrivileges bool              `json:"noNewPrivileges,omitempty"`

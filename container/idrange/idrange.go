@@ -43,6 +43,9 @@ const (
 	slots     = endSlot - firstSlot
 )
 
+// Count is how many ranges there are, those of the host's own ids too.
+func Count() int { return slots }
+
 // Range is what one container has, as maps for its user namespace.
 type Range struct {
 	First uint32                 `json:"first"`

@@ -156,6 +156,7 @@ type HostConfig struct {
 	OomScoreAdj     int                      `json:"OomScoreAdj"`
 	PidMode         string                   `json:"PidMode"`
 	Privileged      bool                     `json:"Privileged"`
+	Nested          bool                     `json:"Nested,omitempty"` // ours
 	PublishAllPorts bool                     `json:"PublishAllPorts"`
 	ReadonlyRootfs  bool                     `json:"ReadonlyRootfs"`
 	SecurityOpt     []string                 `json:"SecurityOpt"`

@@ -95,7 +95,7 @@ func hostConfig(c *config.Config, f *Facts) *HostConfig {
 		AutoRemove:    c.Life.Remove, VolumesFrom: c.VolumesFrom, CapAdd: s.CapAdd, CapDrop: s.CapDrop,
 		CgroupnsMode: cmp.Or(ns.Cgroup, "private"), DNS: orEmpty(n.DNS), DNSOptions: orEmpty(n.DNSOptions), DNSSearch: orEmpty(n.DNSSearch),
 		ExtraHosts: n.ExtraHosts, GroupAdd: c.Process.Groups, IpcMode: c.IPCMode(), Links: n.Links, PidMode: ns.PID,
-		Privileged: s.Privileged, PublishAllPorts: n.PublishAll, ReadonlyRootfs: s.ReadOnlyRoot, SecurityOpt: s.Options, UTSMode: ns.UTS,
+		Privileged: s.Privileged, Nested: s.Nested, PublishAllPorts: n.PublishAll, ReadonlyRootfs: s.ReadOnlyRoot, SecurityOpt: s.Options, UTSMode: ns.UTS,
 		UsernsMode: ns.User, ShmSize: cmp.Or(c.Resources.ShmSize, defaultShm), Sysctls: s.Sysctls, Runtime: cmp.Or(c.Life.Runtime, "berth"),
 		ConsoleSize: [2]uint16{c.Stdio.Height, c.Stdio.Width}, Resources: resources(c), MaskedPaths: f.Masked, ReadonlyPaths: f.ReadOnly,
 		Annotations: c.Annotations,

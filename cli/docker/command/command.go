@@ -59,6 +59,9 @@ type Verb interface {
 	Run(context.Context, *Call, []string) error
 }
 
+// Counter is a verb whose flags say how many words it takes.
+type Counter interface{ Count() Count }
+
 // Call is where a command line runs.
 type Call struct {
 	Dialect  Dialect

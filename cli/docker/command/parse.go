@@ -46,6 +46,9 @@ func (c *Command) Parse(d Dialect, path string, args []string) (words []string, 
 	}
 	words = c.Flags.Args()
 	n, want := len(words), c.Entry.count(d)
+	if v, ok := c.Verb.(Counter); ok {
+		want = v.Count()
+	}
 	if n < want.Min || n > want.Max {
 		return nil, false, &countError{entry: c.Entry, path: path, got: n, want: want}
 	}

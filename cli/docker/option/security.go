@@ -26,12 +26,13 @@ func (s *security) flags(f *pflag.FlagSet, c *config.Config) {
 	f.Var(listed(&s.capAdd, nil), "cap-add", "Add Linux capabilities")
 	f.Var(listed(&s.capDrop, nil), "cap-drop", "Drop Linux capabilities")
 	f.BoolVar(&c.Security.Privileged, "privileged", false, "Give extended privileges to this container")
+	f.BoolVar(&c.Security.Nested, "nested", false, "Let containers and an init run inside, with rights over the container's own user namespace alone")
 	f.BoolVar(&c.Security.ReadOnlyRoot, "read-only", false, "Mount the container's root filesystem as read only")
 	f.BoolVar(&s.readOnlyTmpfs, "read-only-tmpfs", false, "With --read-only, mount a tmpfs on /run, /tmp and /var/tmp")
 	f.Var(listed(&s.options, nil), "security-opt", "Security Options")
 	f.Var(&value{kind: "map", shown: "map[]", take: s.addSysctl}, "sysctl", "Sysctl options")
 	namespaceFlags(f, &c.Namespaces)
-	command.Extra(f, "read-only-tmpfs")
+	command.Extra(f, "read-only-tmpfs", "nested")
 }
 
 // namespacedSysctls are those of the kernel that belong to a container.

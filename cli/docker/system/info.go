@@ -24,10 +24,23 @@ import (
 )
 
 // Info is info and system info.
-type Info struct{ format string }
+type Info struct {
+	format   string
+	security bool
+}
 
 func (v *Info) Flags(f *pflag.FlagSet) {
 	command.FormatFlag(f, &v.format, "f", "Format the output using the given Go template")
+	f.BoolVar(&v.security, "security", false, "Show what of the isolation holds on this machine, and of the container that is named")
+	command.Extra(f, "security")
+}
+
+// Count takes the name of a container with --security alone.
+func (v *Info) Count() command.Count {
+	if v.security {
+		return command.Count{Max: 1}
+	}
+	return command.Count{}
 }
 
 // facts is docker's document as far as this engine has something to say.
@@ -105,7 +118,10 @@ func warnings(s *settings.Settings) []string {
 	return out
 }
 
-func (v *Info) Run(ctx context.Context, c *command.Call, _ []string) error {
+func (v *Info) Run(ctx context.Context, c *command.Call, words []string) error {
+	if v.security {
+		return v.showSecurity(ctx, c, words)
+	}
 	f, err := gather(ctx, c)
 	if err != nil {
 		return err

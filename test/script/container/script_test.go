@@ -4,7 +4,7 @@
 // ids and as one without; each script has a store and a run folder of its own and
 // the built-in image, and ends when nothing of it is left.
 //
-// A script has berth and docker (a link to it) on its PATH, $OWNER, who calls
+// A script has berth and docker (a link to it) on its PATH, $PROGRAM, which is berth's file, $OWNER, who calls
 // them ("UID:GID"), the words of package typed and nameserver, and the conditions [root], [ids]
 // (root, and whoever has subordinate ids) and [cgroups] (limits, pause and stats
 // work). It belongs to the tests, outside the rows.
@@ -130,7 +130,7 @@ func setup(e *testscript.Env, berth string, who account.Account) error {
 		return err
 	}
 	for k, v := range map[string]string{
-		"PATH": bin + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME": e.WorkDir, "OWNER": fmt.Sprintf("%d:%d", who.UID, who.GID),
+		"PATH": bin + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME": e.WorkDir, "PROGRAM": berth, "OWNER": fmt.Sprintf("%d:%d", who.UID, who.GID),
 		"BERTH_ROOT": filepath.Join(e.WorkDir, ".root"), "BERTH_RUN": run, "BERTH_ETC": filepath.Join(e.WorkDir, ".etc"),
 	} {
 		e.Setenv(k, v)
