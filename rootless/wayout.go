@@ -17,6 +17,7 @@ import (
 	"berth/base/fault"
 	"berth/base/flock"
 	"berth/base/undo"
+	"berth/rootless/hold"
 	"berth/rootless/uplink/order"
 	"berth/runtime"
 	"berth/sys/netlink"
@@ -32,7 +33,6 @@ type Uplink struct {
 // The device in a user's network that leads out of it. Its addresses are seen by nobody:
 // 192.0.0.2 is kept for ends of tunnels (RFC 6333, 5.7), the other is a local one.
 const (
-	uplinkProgram = "berth-uplink"
 	uplinkDevice  = "uplink"
 )
 
@@ -133,7 +133,7 @@ func (u Uplink) path() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("find this program: %w", err)
 	}
-	p := filepath.Join(filepath.Dir(own), uplinkProgram)
+	p := filepath.Join(filepath.Dir(own), hold.Program)
 	if _, err := os.Stat(p); errors.Is(err, fs.ErrNotExist) {
 		return "", fault.New(fault.Unsupported, "%s is missing: install it beside %s, it carries what an ordinary user's containers send", p, own)
 	}

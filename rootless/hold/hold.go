@@ -17,6 +17,9 @@ import (
 // Home names, in the environment, the folder with the files below.
 const Home = "BERTH_HOLD"
 
+// Program is the way out of a user's network.
+const Program = "berth-uplink"
+
 // The files of a home; package rootless tells of them.
 const (
 	Noted       = "holder"
@@ -85,15 +88,14 @@ func end(home string) (ended bool, inside int) {
 	if pid, start := noted(home + "/" + Noted); pid != os.Getpid() || start == "" {
 		return true, 0 // another has taken over
 	}
-	uplink, start := noted(home + "/" + Uplink)
-	if uplink > 0 && startOf(uplink) != start {
-		uplink = 0
-	}
-	if pid := other(uplink); pid > 0 {
+	pid, out := others()
+	if pid > 0 {
 		return false, pid
 	}
-	if uplink > 0 && unix.Kill(uplink, unix.SIGKILL) == nil {
-		free(home+"/"+UplinkKept, unix.LOCK_EX) // until it has ended
+	for _, pid := range out {
+		if unix.Kill(pid, unix.SIGKILL) == nil {
+			free(home+"/"+UplinkKept, unix.LOCK_EX) // until it has ended
+		}
 	}
 	_ = unix.Unlink(home + "/" + Uplink)
 	_ = unix.Unlink(home + "/" + Noted)
@@ -166,25 +168,31 @@ func startOf(pid int) string {
 	return f[19]
 }
 
-// other is a process in this one's user namespace besides itself and the way out, 0 for
-// none. A dead one that nobody has asked for is none.
-func other(uplink int) int {
+// others is a process in this one's user namespace besides itself, 0 for none, and what
+// are ways out by their names: who started one may have been killed before he noted it. A
+// container's process of that name has a monitor. A dead process that nobody has asked for
+// is none.
+func others() (inside int, out []int) {
 	own := link("/proc/self/ns/user")
 	dir, err := os.Open("/proc")
 	if err != nil || own == "" {
-		return os.Getppid() // nothing can be said: as if somebody were
+		return os.Getppid(), nil // nothing can be said: as if somebody were
 	}
 	defer dir.Close()
 	for {
 		names, err := dir.Readdirnames(256)
 		for _, name := range names {
 			pid, err := strconv.Atoi(name)
-			if err == nil && pid != os.Getpid() && pid != uplink && link("/proc/"+name+"/ns/user") == own && startOf(pid) != "" {
-				return pid
+			switch {
+			case err != nil || pid == os.Getpid() || link("/proc/"+name+"/ns/user") != own || startOf(pid) == "":
+			case read("/proc/"+name+"/comm") == Program+"\n":
+				out = append(out, pid)
+			default:
+				return pid, nil
 			}
 		}
 		if err != nil {
-			return 0
+			return 0, out
 		}
 	}
 }
