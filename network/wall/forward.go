@@ -33,8 +33,8 @@ func (w *Wall) Forward(c *netlink.Conn, v6 bool) error {
 	var old outlets
 	if found, err := w.Files.Get("", "forwarding", &old); err != nil {
 		return err
-	} else if !found {
-		old.Boot = w.Files.Boot
+	} else if !found { // or of another boot, or another namespace
+		old = outlets{forward.Ways{Boot: w.Files.Boot}}
 	}
 	now := outlets{old.Clone()}
 	router4, router6 := bridge.Router()
@@ -86,8 +86,10 @@ func (w *Wall) Forward(c *netlink.Conn, v6 bool) error {
 // IPv6 were left to.
 func (w *Wall) Opens(c *netlink.Conn, v4, v6 bool) (bool, error) {
 	var o outlets
-	if _, err := w.Files.Get("", "forwarding", &o); err != nil {
+	if found, err := w.Files.Get("", "forwarding", &o); err != nil {
 		return false, err
+	} else if !found {
+		o = outlets{}
 	}
 	if router4, router6 := bridge.Router(); v4 && o.Router && !router4 || v6 && !router6 {
 		return false, nil
