@@ -50,10 +50,7 @@ func Main(sock int) int {
 		return 1
 	}
 	for {
-		if !free(home+"/"+Users, unix.LOCK_EX) { // no command is inside: this waits
-			time.Sleep(Linger)
-			continue
-		}
+		free(home + "/" + Users) // no command is inside: this waits
 		time.Sleep(Linger)
 		switch ended, inside := end(home); {
 		case ended:
@@ -69,6 +66,9 @@ func Main(sock int) int {
 // end takes the namespaces down if nobody is in them: no command, and no process but the
 // way out. Else it names a process that is, 0 for a command.
 func end(home string) (ended bool, inside int) {
+	if unix.Access(home, unix.F_OK) == unix.ENOENT {
+		return over(home) // somebody removed the folder: no command finds the way here any more
+	}
 	making := lock(home+"/"+Making, unix.LOCK_EX|unix.LOCK_NB)
 	if making < 0 {
 		return false, 0
@@ -88,13 +88,18 @@ func end(home string) (ended bool, inside int) {
 	if pid, start := noted(home + "/" + Noted); pid != os.Getpid() || start == "" {
 		return true, 0 // another has taken over
 	}
+	return over(home)
+}
+
+// over ends what is left, if nobody is inside.
+func over(home string) (ended bool, inside int) {
 	pid, out := others()
 	if pid > 0 {
 		return false, pid
 	}
 	for _, pid := range out {
 		if unix.Kill(pid, unix.SIGKILL) == nil {
-			free(home+"/"+UplinkKept, unix.LOCK_EX) // until it has ended
+			free(home + "/" + UplinkKept) // until it has ended
 		}
 	}
 	_ = unix.Unlink(home + "/" + Uplink)
@@ -122,13 +127,10 @@ func lock(path string, how int) int {
 }
 
 // free waits until a lock is had, and gives it back.
-func free(path string, how int) bool {
-	fd := lock(path, how)
-	if fd < 0 {
-		return false
+func free(path string) {
+	if fd := lock(path, unix.LOCK_EX); fd >= 0 {
+		unix.Close(fd)
 	}
-	unix.Close(fd)
-	return true
 }
 
 // noted reads the process of a file: its pid, and when it started.
