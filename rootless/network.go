@@ -13,8 +13,9 @@ import (
 // firewall and names of the user's networks live in it; sockets of published ports do
 // not, they are the host's. It is used from inside.
 type Network struct {
-	Run    string // the user's run folder
-	Uplink Uplink
+	Run string // the user's run folder
+	// ReachHost: containers reach the host's own addresses, but for its loopback's.
+	ReachHost bool
 	// Warn is told why containers reach nothing outside, where the host lets nobody make a
 	// way out; may be nil.
 	Warn func(error)

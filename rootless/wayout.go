@@ -24,16 +24,10 @@ import (
 	"berth/sys/proc"
 )
 
-// Uplink says which program is the way out of a user's network.
-type Uplink struct {
-	Kind string // builtin, which is "", or pasta
-	Host bool   // containers reach the host's own addresses
-}
-
 // The device in a user's network that leads out of it. Its addresses are seen by nobody:
 // 192.0.0.2 is kept for ends of tunnels (RFC 6333, 5.7), the other is a local one.
 const (
-	uplinkDevice  = "uplink"
+	uplinkDevice = "uplink"
 )
 
 var uplinkAddresses = [...]string{"192.0.0.2/32", "fd62:6572:7468::2/128"}
@@ -71,7 +65,7 @@ func (n *Network) WayOut() error {
 func (n *Network) lead(h *home, ns *os.File, held *flock.Held) (err error) {
 	var u undo.Stack
 	defer u.Unwind(&err)
-	program, err := n.Uplink.path()
+	program, err := uplinkPath()
 	if err != nil {
 		return err
 	}
@@ -84,7 +78,7 @@ func (n *Network) lead(h *home, ns *os.File, held *flock.Held) (err error) {
 		return err
 	}
 	defer tun.Close()
-	cmd := exec.Command(program, order.Order{Host: n.Uplink.Host}.Arguments()...)
+	cmd := exec.Command(program, order.Order{Host: n.ReachHost}.Arguments()...)
 	cmd.Dir, cmd.Env = "/", []string{"GOMAXPROCS=2"}
 	life, err := eternal()
 	if err != nil {
@@ -127,8 +121,8 @@ func eternal() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "life"), nil
 }
 
-// path finds the program.
-func (u Uplink) path() (string, error) {
+// uplinkPath finds the program: beside this one.
+func uplinkPath() (string, error) {
 	own, err := os.Readlink("/proc/self/exe")
 	if err != nil {
 		return "", fmt.Errorf("find this program: %w", err)

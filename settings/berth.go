@@ -5,7 +5,6 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -24,15 +23,13 @@ type berthFile struct {
 		Integrate *bool `toml:"integrate"`
 	} `toml:"firewall"`
 	Uplink struct {
-		Kind *string `toml:"kind"`
-		Host *bool   `toml:"host"`
+		Host *bool `toml:"host"`
 	} `toml:"uplink"`
 }
 
 // Uplink is the way out of an ordinary user's networks (uplink of berth.toml).
 type Uplink struct {
-	Kind string // builtin, which is "", or pasta
-	Host bool   // containers reach the host's own addresses
+	Host bool // containers reach the host's own addresses
 }
 
 // toml reads one berth.toml over what was found before; a list replaces a list.
@@ -74,17 +71,8 @@ func (s *Settings) toml(file string) error {
 	if b.Firewall.Integrate != nil {
 		s.Network.Integrate = *b.Firewall.Integrate
 	}
-	if k := b.Uplink.Kind; k != nil {
-		if !slices.Contains(uplinkKinds, *k) {
-			return fault.New(fault.Invalid, "read the settings in %s: uplink.kind %q: not %s", file, *k, strings.Join(uplinkKinds, ", "))
-		}
-		s.Uplink.Kind = *k
-	}
 	if b.Uplink.Host != nil {
 		s.Uplink.Host = *b.Uplink.Host
 	}
 	return nil
 }
-
-// uplinkKinds are the ways out of an ordinary user's networks.
-var uplinkKinds = []string{"builtin", "pasta"}

@@ -79,7 +79,7 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 	usual := 0
 	if rootless.UID() != 0 {
 		usual = order.MTU
-		home = &rootless.Network{Run: holderRun(), Uplink: rootless.Uplink{Kind: s.Uplink.Kind, Host: s.Uplink.Host}, Warn: g.Warn}
+		home = &rootless.Network{Run: holderRun(), ReachHost: s.Uplink.Host, Warn: g.Warn}
 	}
 	e.Networks, err = network.Open(network.Options{Root: s.Root, Run: s.Run, Home: home, Live: func(id string) bool { return e.Containers.Exists(container.ID(id)) },
 		Settings: network.Settings{Bridge: n.Bridge, Address: n.Address, FixedCIDR: n.Fixed, Gateway: n.Gateway,
