@@ -100,6 +100,7 @@ func listed(text, tag, test string) bool {
 type place struct {
 	bin, root, run, etc string
 	env                 []string
+	above               []string // folders that have them
 }
 
 // where is made by the first test that asks; forget removes it.
@@ -144,9 +145,15 @@ func newPlace(t *testing.T) *place {
 		to  *string
 		dir string
 	}{{&p.root, ""}, {&p.run, "/run"}, {&p.etc, ""}} {
-		if *f.to, err = os.MkdirTemp(f.dir, "attack"); err != nil {
+		above, err := os.MkdirTemp(f.dir, "attack")
+		if err == nil {
+			err = os.Chmod(above, 0o755) // berth's own folder is what keeps others out
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
+		p.above = append(p.above, above)
+		*f.to = filepath.Join(above, "b")
 	}
 	p.env = append(os.Environ(), "BERTH_ROOT="+p.root, "BERTH_RUN="+p.run, "BERTH_ETC="+p.etc, "HOME="+p.etc)
 	w := &world{T: t, place: p}
@@ -159,7 +166,7 @@ func forget() {
 	if where == nil {
 		return
 	}
-	for _, dir := range []string{where.root, where.run, where.etc} {
+	for _, dir := range where.above {
 		for range 200 {
 			if err := os.RemoveAll(dir); err == nil {
 				if time.Sleep(20 * time.Millisecond); !exists(dir) {
@@ -246,6 +253,9 @@ func (w *world) up(options ...string) string {
 	w.must(append(words, "box", "sleep", "1000")...)
 	return name
 }
+
+// defaultNetwork is the one with files of names and addresses for the container.
+func (w *world) defaultNetwork() string { return "bridge" }
 
 // in runs a program in a container that is up.
 func (w *world) in(name string, words ...string) outcome {

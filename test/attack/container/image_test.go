@@ -21,12 +21,33 @@ type entry struct {
 // first, so that a link stands in the place of one of its own files.
 func (w *world) image(name string, entries []entry, changes ...string) {
 	w.Helper()
+	w.imported(name, w.rootfs(entries), changes...)
+}
+
+// bare makes one with the entries alone.
+func (w *world) bare(name string, entries []entry, changes ...string) {
+	w.Helper()
+	var b bytes.Buffer
+	out := tar.NewWriter(&b)
+	for _, e := range entries {
+		if err := out.WriteHeader(&tar.Header{Name: e.name, Typeflag: tar.TypeSymlink, Linkname: e.link, Mode: 0o777}); err != nil {
+			w.Fatal(err)
+		}
+	}
+	if err := out.Close(); err != nil {
+		w.Fatal(err)
+	}
+	w.imported(name, b.Bytes(), changes...)
+}
+
+func (w *world) imported(name string, text []byte, changes ...string) {
+	w.Helper()
 	words := []string{"import", "-q"}
 	for _, c := range changes {
 		words = append(words, "-c", c)
 	}
 	c := w.cmd(append(words, "-", name)...)
-	c.Stdin = bytes.NewReader(w.rootfs(entries))
+	c.Stdin = bytes.NewReader(text)
 	if o := w.finish(c); o.code != 0 {
 		w.Fatalf("import %s: %s", name, o)
 	}

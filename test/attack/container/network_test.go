@@ -122,19 +122,14 @@ func dials(n *netns.Namespace, address string) bool {
 }
 
 // loopbackPort has the neighbour send to 127.0.0.1 over the wire, to a port that is
-// published there or that a program of the host has open. The host is one that lets
-// such packets in (route_localnet), as some programs set it.
-func loopbackPort(w *world, published bool) string {
+// published there; the control takes the rule away that drops this. The host is one
+// that lets such packets in (route_localnet), as some programs set it.
+func loopbackPort(w *world, guarded bool) string {
 	n := w.neighbour()
 	port := "18411"
-	if published {
-		w.serve(w.up("--network", w.network(), "-p", "127.0.0.1:"+port+":80"))
-	} else {
-		l, err := net.Listen("tcp4", "127.0.0.1:"+port)
-		if err != nil {
-			w.Fatal(err)
-		}
-		defer l.Close()
+	w.serve(w.up("--network", w.network(), "-p", "127.0.0.1:"+port+":80"))
+	if !guarded {
+		w.noRawRules()
 	}
 	if _, err := netns.Run("sysctl", "-qw", "net.ipv4.conf.near.route_localnet=1", "net.ipv4.conf.near.rp_filter=0", "net.ipv4.conf.all.rp_filter=0"); err != nil {
 		w.Fatal(err)
@@ -146,6 +141,23 @@ func loopbackPort(w *world, published bool) string {
 		return "a port at 127.0.0.1 answered a neighbour"
 	}
 	return ""
+}
+
+// noRawRules takes the rules of the chain raw away until the test's end.
+func (w *world) noRawRules() {
+	w.Helper()
+	tables, err := netns.Run("nft", "list", "tables", "inet")
+	if err != nil {
+		w.Fatal(err)
+	}
+	for line := range strings.Lines(tables) {
+		if f := strings.Fields(line); len(f) == 3 && strings.HasPrefix(f[2], "berth-") {
+			if _, err := netns.Run("nft", "flush", "chain", "inet", f[2], "raw"); err != nil {
+				w.Fatal(err)
+			}
+			w.Cleanup(func() { w.must("network", "reload", "--all") })
+		}
+	}
 }
 
 // direct has the neighbour send to a container's own address by way of the host.

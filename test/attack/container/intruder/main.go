@@ -14,11 +14,13 @@
 //	intruder key-find NAME NUMBER      looks for it by name, and reads it by number
 //	intruder wipe TIOCLINUX|TIOCSTI    puts words into the terminal at standard input
 //	intruder trace PID                 "traced", or the error
+//	intruder reach                     those of the paths on standard input that it can open
 //	intruder euid                      the effective user
 //	intruder flood ADDRESS COUNT       opens connections to a monitor's socket and writes to each
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -93,6 +95,8 @@ func do(a []string) (string, error) {
 		return "ok", wipe(a[1])
 	case "euid":
 		return strconv.Itoa(os.Geteuid()), nil
+	case "reach":
+		return reach(), nil
 	case "flood":
 		return flood(a[1], number(a[2])), nil
 	}
@@ -166,6 +170,23 @@ func wipe(how string) error {
 		return errno
 	}
 	return nil
+}
+
+// reach opens files to read, and connects to sockets.
+func reach() string {
+	var all []string
+	lines := bufio.NewScanner(os.Stdin)
+	for lines.Scan() {
+		path := lines.Text()
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		if err == nil {
+			unix.Close(fd)
+		}
+		if err == nil || err == unix.ENXIO { // a socket is not opened
+			all = append(all, path)
+		}
+	}
+	return strings.Join(all, "\n")
 }
 
 // flood holds as many connections as it gets, and writes what no request is.
