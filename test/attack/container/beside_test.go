@@ -26,9 +26,9 @@ func besideAttacks() []attack {
 		{name: "V31-layers-of-another", try: func(w *world) string { return layersOfAnother(w) },
 			control: func(w *world) string { return layersOfAnother(w, "--userns=host", "-v", w.root+":"+w.root) }},
 		{name: "reach-processes", try: func(w *world) string { return processesOfAnother(w) },
-			control: func(w *world) string { return processesOfAnother(w, "--pid=container:c1") }},
+			control: func(w *world) string { return processesOfAnother(w, "--pid") }},
 		{name: "reach-memory", try: func(w *world) string { return memoryOfAnother(w) },
-			control: func(w *world) string { return memoryOfAnother(w, "--ipc=container:c1") }},
+			control: func(w *world) string { return memoryOfAnother(w, "--ipc") }},
 	}
 }
 
@@ -154,11 +154,21 @@ func layersOfAnother(w *world, options ...string) string {
 	return ""
 }
 
+// sharing starts one that shares namespaces with another.
+func (w *world) sharing(one string, flags []string) string {
+	w.Helper()
+	var options []string
+	for _, f := range flags {
+		options = append(options, f+"=container:"+one)
+	}
+	return w.up(options...)
+}
+
 // processesOfAnother names, signals, traces and looks into another's processes, by the
 // numbers that they have on the host and by those that can be seen.
-func processesOfAnother(w *world, options ...string) string {
+func processesOfAnother(w *world, shared ...string) string {
 	one := w.up("-e", "WORD=of-the-first")
-	other := w.up(options...)
+	other := w.sharing(one, shared)
 	pid := w.ask(one, "{{.State.Pid}}")
 	o := w.in(other, "sh", "-c", `for p in `+pid+` $(ls /proc | grep '^[0-9]*$'); do
 		grep -q of-the-first /proc/$p/environ && kill -0 $p && cat /proc/$p/root/etc/passwd && /intruder trace $p && echo reached $p
@@ -173,10 +183,10 @@ func processesOfAnother(w *world, options ...string) string {
 }
 
 // memoryOfAnother looks for what another shares within itself.
-func memoryOfAnother(w *world, options ...string) string {
+func memoryOfAnother(w *world, shared ...string) string {
 	one := w.up("--ipc=shareable")
 	w.in(one, "sh", "-c", "echo of the first >/dev/shm/word; ls /dev/mqueue")
-	other := w.up(options...)
+	other := w.sharing(one, shared)
 	if o := w.in(other, "cat", "/dev/shm/word"); o.code == 0 {
 		return o.out
 	}

@@ -15,10 +15,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"berth/test/netns"
+	"berth/test/sample"
 )
 
 // attack tries something on a world and tells what it got: empty when it failed.
@@ -27,6 +30,7 @@ type attack struct {
 	try     func(w *world) (damage string)
 	control func(w *world) (damage string) // must succeed
 	guard   string                         // build tag without which try must succeed
+	alone   bool                           // it needs the host's network as it is
 }
 
 func attacks() []attack {
@@ -46,6 +50,9 @@ func TestAttacks(t *testing.T) {
 	netns.Need(t)
 	for _, a := range attacks() {
 		t.Run(a.name, func(t *testing.T) {
+			if !a.alone {
+				t.Parallel()
+			}
 			if damage := a.try(newWorld(t)); damage != "" {
 				t.Errorf("escaped: %s", damage)
 			}
@@ -53,10 +60,15 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
-// TestControls holds that the attacks work where less stops them.
+// TestControls holds that the attacks work where less stops them: a third of them,
+// another one each time, and all in a sweep.
 func TestControls(t *testing.T) {
 	netns.Need(t)
-	for _, a := range attacks() {
+	third := sample.Random(t, 1).IntN(3)
+	for i, a := range attacks() {
+		if i%3 != third && !sample.Whole() {
+			continue
+		}
 		if a.control == nil {
 			if a.guard == "" {
 				t.Errorf("%s has no control", a.name)
@@ -64,6 +76,9 @@ func TestControls(t *testing.T) {
 			continue
 		}
 		t.Run(a.name, func(t *testing.T) {
+			if !a.alone {
+				t.Parallel()
+			}
 			damage := a.control(newWorld(t))
 			if damage == "" {
 				t.Errorf("the attack does not succeed without the guard, so it proves nothing")
@@ -104,28 +119,42 @@ type place struct {
 }
 
 // where is made by the first test that asks; forget removes it.
-var where *place
+var where struct {
+	sync.Mutex
+	*place
+}
 
 // world is the place, for one test: its containers go with it.
 type world struct {
 	*testing.T
 	*place
-	count int
+	containers []string
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	if where == nil {
-		where = newPlace(t)
+	where.Lock()
+	defer where.Unlock()
+	if where.place == nil {
+		where.place = newPlace(t)
 	}
-	w := &world{T: t, place: where}
-	t.Cleanup(func() {
-		if ids := strings.Fields(w.must("ps", "-aq")); len(ids) > 0 {
-			w.must(append([]string{"rm", "-f"}, ids...)...)
-		}
-	})
+	w := &world{T: t, place: where.place}
+	t.Cleanup(w.removeAll)
 	return w
 }
+
+// removeAll removes the test's containers.
+func (w *world) removeAll() {
+	if len(w.containers) > 0 {
+		w.must(append([]string{"rm", "-f"}, w.containers...)...)
+	}
+	w.containers = nil
+}
+
+var names atomic.Int64
+
+// fresh is a name that nothing has.
+func fresh(word string) string { return fmt.Sprintf("%s%d", word, names.Add(1)) }
 
 func newPlace(t *testing.T) *place {
 	t.Helper()
@@ -163,7 +192,7 @@ func newPlace(t *testing.T) *place {
 
 // forget removes the place. What follows the end of a container may be under way.
 func forget() {
-	if where == nil {
+	if where.place == nil {
 		return
 	}
 	for _, dir := range where.above {
@@ -244,18 +273,20 @@ func (w *world) once(options []string, words ...string) outcome {
 // up starts a container that stays and gives its name; options come before the image.
 func (w *world) up(options ...string) string {
 	w.Helper()
-	w.count++
-	name := fmt.Sprintf("c%d", w.count)
-	words := append([]string{"run", "-d", "--name", name}, options...)
 	if !strings.Contains(strings.Join(options, " "), "--network") {
-		words = append(words, "--network", "none")
+		options = append([]string{"--network", "none"}, options...)
 	}
-	w.must(append(words, "box", "sleep", "1000")...)
-	return name
+	return w.upOf(append(options, "box")...)
 }
 
-// defaultNetwork is the one with files of names and addresses for the container.
-func (w *world) defaultNetwork() string { return "bridge" }
+// upOf has the image among the words.
+func (w *world) upOf(words ...string) string {
+	w.Helper()
+	name := fresh("c")
+	w.must(append(append([]string{"run", "-d", "--name", name}, words...), "/bin/sleep", "1000")...)
+	w.containers = append(w.containers, name)
+	return name
+}
 
 // in runs a program in a container that is up.
 func (w *world) in(name string, words ...string) outcome {

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,10 +75,9 @@ func fakes(w *world, run bool) string {
 	for _, name := range []string{"lib/x86_64-linux-gnu/libnss_files.so.2", "lib/libnss_files.so.2", "lib/evil.so", "etc/ld.so.preload"} {
 		entries = append(entries, entry{name: name, text: "/lib/evil.so\n", mode: 0o644})
 	}
-	w.image("fakes", entries, "ENV PATH=/usr/local/bin:/usr/bin:/sbin:/bin LD_PRELOAD=/lib/evil.so LD_LIBRARY_PATH=/lib GCONV_PATH=/lib", "USER user")
-	w.count++
-	name := fmt.Sprintf("c%d", w.count)
-	w.must("run", "-d", "--name", name, "--network", "none", "fakes", "/bin/sleep", "1000")
+	image := fresh("fakes")
+	w.image(image, entries, "ENV PATH=/usr/local/bin:/usr/bin:/sbin:/bin LD_PRELOAD=/lib/evil.so LD_LIBRARY_PATH=/lib GCONV_PATH=/lib", "USER user")
+	name := w.upOf("--network", "none", image)
 	if run {
 		w.must("exec", "-u", "0", name, "xz")
 	}
@@ -87,7 +85,7 @@ func fakes(w *world, run bool) string {
 	dir := w.TempDir()
 	for _, words := range [][]string{
 		{"cp", name + ":/etc", dir + "/etc"}, {"cp", dir + "/etc", name + ":/tmp"}, {"top", name}, {"top", name, "aux"}, {"stats", "--no-stream", name},
-		{"export", "-o", dir + "/all.tar", name}, {"diff", name}, {"commit", name, "committed"}, {"save", "-o", dir + "/image.tar", "fakes"},
+		{"export", "-o", dir + "/all.tar", name}, {"diff", name}, {"commit", name, fresh("committed")}, {"save", "-o", dir + "/image.tar", image},
 		{"cp", "-a", name + ":/usr/bin/xz", dir + "/xz"}, {"inspect", "-s", name}, {"ps", "-s"}, {"logs", name}, {"pause", name}, {"unpause", name}, {"stop", "-t", "0", name}, {"start", name},
 	} {
 		if o := w.try(words...); o.code != 0 && words[0] != "top" && words[0] != "pause" && words[0] != "unpause" {

@@ -16,10 +16,8 @@ import (
 // and V2.
 func helperAttacks() []attack {
 	return []attack{
-		{name: "V1-exec-is-hunted", guard: "guard_off_dumpable", try: func(w *world) string { return hunted(w, "trace") }},
-		{name: "V1-program-stays", guard: "guard_off_exefile", try: func(w *world) string {
-			return hunted(w, "quiet", "--cap-add=ALL", "--security-opt", "seccomp=unconfined", "--userns=host")
-		}},
+		{name: "V1-exec-is-hunted", guard: "guard_off_dumpable", try: func(w *world) string { return hunted(w, "trace", "--userns=host") }},
+		{name: "V1-program-stays", try: func(w *world) string { return hunted(w, "quiet", everything...) }, control: huntedItself},
 		{name: "V1-entrypoint-is-the-helper", try: func(w *world) string { return entrypoint(w, "/proc/self/exe") },
 			control: func(w *world) string { return entrypoint(w, "/bin/true") }},
 		{name: "V2-working-folder-outside", try: func(w *world) string { return folderOutside(w, "") },
@@ -28,30 +26,46 @@ func helperAttacks() []attack {
 	}
 }
 
+// everything is what a container can be given but the host's processes and files.
+var everything = []string{"--cap-add=ALL", "--security-opt", "seccomp=unconfined", "--userns=host"}
+
+// huntedItself has the hunter find a program that is the container's own file, to see
+// that it writes to what it can.
+func huntedItself(w *world) string {
+	return huntedBy(w, w.up(everything...), "quiet", "/intruder", "euid")
+}
+
 var huntLine = regexp.MustCompile(`seen (\d+) opened (\d+) listed (\d+) traced (\d+) written (\d+)`)
 
 // hunted has a container's program go for every process that is not the container's,
 // while execs come in.
 func hunted(w *world, how string, options ...string) string {
 	before := sum(w, w.bin)
-	name := w.up(options...)
+	if damage := huntedBy(w, w.up(options...), how, "/bin/true"); damage != "" {
+		return damage
+	}
+	if sum(w, w.bin) != before {
+		return w.bin + " was changed"
+	}
+	return ""
+}
+
+func huntedBy(w *world, name, how string, words ...string) string {
 	w.must("exec", "-d", name, "sh", "-c", "/probe hunt 3 "+how+" >/result")
 	for end := time.Now().Add(2500 * time.Millisecond); time.Now().Before(end); {
-		w.in(name, "/bin/true")
+		w.in(name, words...)
 	}
 	var m []string
 	if !eventually(func() bool { m = huntLine.FindStringSubmatch(w.in(name, "cat", "/result").out); return m != nil }) {
 		w.Fatal("the hunter says nothing")
 	}
+	w.Log(m[0])
 	counts := make([]int, 5)
 	for i := range counts {
 		counts[i], _ = strconv.Atoi(m[i+1])
 	}
 	if counts[0] == 0 {
 		w.Error("the hunter saw nobody: that proves nothing")
-	}
-	if sum(w, w.bin) != before {
-		return w.bin + " was changed"
 	}
 	if how == "trace" && counts[1]+counts[2]+counts[3] > 0 || counts[4] > 0 {
 		return m[0]
@@ -71,8 +85,9 @@ func sum(w *world, path string) string {
 // entrypoint: a script whose interpreter is the program that starts it.
 func entrypoint(w *world, interpreter string) string {
 	before := sum(w, w.bin)
-	w.image("self", []entry{{name: "self", text: "#!" + interpreter + "\n", mode: 0o755}}, `ENTRYPOINT ["/self"]`)
-	if o := w.once(nil, "self"); o.code == 0 {
+	image := fresh("self")
+	w.image(image, []entry{{name: "self", text: "#!" + interpreter + "\n", mode: 0o755}}, `ENTRYPOINT ["/self"]`)
+	if o := w.once(nil, image); o.code == 0 {
 		return fmt.Sprintf("it ran: %s", o)
 	}
 	if sum(w, w.bin) != before {

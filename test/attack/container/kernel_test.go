@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	moby "github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -130,13 +131,18 @@ func deviceRows() []row {
 }
 
 // played are the answers under each setting, by words.
-var played = map[string]map[string]bundle.Answer{}
+var played struct {
+	sync.Mutex
+	under map[string]map[string]bundle.Answer
+}
 
 // play has all rows tried under a setting, in one container.
 func (w *world) play(setting string) map[string]bundle.Answer {
 	w.Helper()
-	if played[setting] != nil {
-		return played[setting]
+	played.Lock()
+	defer played.Unlock()
+	if played.under[setting] != nil {
+		return played.under[setting]
 	}
 	words := []string{"box", "/probe", "do"}
 	for _, r := range rows() {
@@ -153,7 +159,10 @@ func (w *world) play(setting string) map[string]bundle.Answer {
 	for _, a := range list {
 		all[a.Verb] = a
 	}
-	played[setting] = all
+	if played.under == nil {
+		played.under = map[string]map[string]bundle.Answer{}
+	}
+	played.under[setting] = all
 	return all
 }
 

@@ -22,9 +22,9 @@ func networkAttacks() []attack {
 	return []attack{
 		{name: "V24-another-network", try: func(w *world) string { return anotherNetwork(w, "second") },
 			control: func(w *world) string { return anotherNetwork(w, "first") }},
-		{name: "V24-loopback-port-from-a-neighbour", try: func(w *world) string { return loopbackPort(w, true) },
+		{name: "V24-loopback-port-from-a-neighbour", alone: true, try: func(w *world) string { return loopbackPort(w, true) },
 			control: func(w *world) string { return loopbackPort(w, false) }},
-		{name: "V24-container-address-from-a-neighbour", try: func(w *world) string { return direct(w) },
+		{name: "V24-container-address-from-a-neighbour", alone: true, try: func(w *world) string { return direct(w) },
 			control: func(w *world) string {
 				return direct(w, "-o", "com.docker.network.bridge.gateway_mode_ipv4=nat-unprotected")
 			}},
@@ -32,7 +32,7 @@ func networkAttacks() []attack {
 			control: func(w *world) string { return falseNeighbours(w, "--privileged") }},
 		{name: "V25-false-router", try: func(w *world) string { return falseRouter(w) },
 			control: func(w *world) string { return falseRouter(w, "--privileged") }},
-		{name: "V26-internal-network-asks-outside", try: func(w *world) string { return asksOutside(w, "--internal") },
+		{name: "V26-internal-network-asks-outside", alone: true, try: func(w *world) string { return asksOutside(w, "--internal") },
 			control: func(w *world) string { return asksOutside(w) }},
 	}
 }
@@ -40,13 +40,10 @@ func networkAttacks() []attack {
 // network makes one that goes with the test, after the containers.
 func (w *world) network(options ...string) string {
 	w.Helper()
-	w.count++
-	name := fmt.Sprintf("n%d", w.count)
+	name := fresh("n")
 	w.must(append(append([]string{"network", "create"}, options...), name)...)
 	w.Cleanup(func() {
-		for _, id := range strings.Fields(w.must("ps", "-aq")) {
-			w.must("rm", "-f", id)
-		}
+		w.removeAll()
 		w.must("network", "rm", name)
 	})
 	return name
