@@ -39,6 +39,11 @@ func swappedCopy(w *world, given ...string) string {
 		to := w.TempDir()
 		w.try("cp", name+":/tmp/a/secret", to+"/one")
 		w.try("cp", name+":/tmp", to+"/all")
+		for _, words := range [][]string{{"ps", "-s"}, {"diff", name}, {"export", "-o", to + "/all.tar", name}} {
+			if o := w.try(words...); o.code != 0 {
+				w.Errorf("a container that changes its files has broken %v: %s", words, o)
+			}
+		}
 		if found := contains(to, secret); found != "" {
 			return "the host's file came out: " + found
 		}
