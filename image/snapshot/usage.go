@@ -94,10 +94,11 @@ func (c *counter) folder(fd int) error {
 
 func (c *counter) below(at int, name string) error {
 	fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err == unix.ENOENT {
+	switch err {
+	case nil:
+	case unix.ENOENT, unix.ENOTDIR, unix.ELOOP: // removed, or something else by now
 		return nil
-	}
-	if err != nil {
+	default:
 		return err
 	}
 	defer unix.Close(fd)
