@@ -39,7 +39,7 @@ type Altered struct {
 // What it had is remembered until Confirm, for a caller that is killed before it has
 // written down what was asked for.
 func (s *Store) Alter(ctx context.Context, r Request, namespace *os.File) (a *Altered, err error) {
-	err = s.at.inside(func() error {
+	err = s.at.Inside(func() error {
 		a, err = alter(ctx, s, r, namespace)
 		return err
 	})
@@ -114,7 +114,7 @@ func (a *altering) unsure() bool { return len(a.old.Was) > 0 }
 // decide finds out what the container is to have, and reserves addresses.
 func (a *altering) decide() (err error) {
 	a.now = &endpointFile{Version: endpointVersion, Boot: a.s.files.Boot, Container: a.old.Container, Name: a.r.Name, State: stateUp,
-		Naming: a.r.Naming, NoRelay: a.old.NoRelay, AllRelay: a.s.at.home != nil, Resolver: a.old.Resolver}
+		Naming: a.r.Naming, NoRelay: a.old.NoRelay, AllRelay: a.s.at.Home != nil, Resolver: a.old.Resolver}
 	a.lives, err = a.s.endpoints(a.c, a.now, a.r, a.old, a.old)
 	a.u.Push("give addresses back", func() error { return a.s.giveBack(a.now, a.old) })
 	if err != nil {

@@ -23,13 +23,13 @@ type Finding struct {
 }
 
 // Sweep takes away what is left of networks whose removal was killed.
-func (s *builder) Sweep() error { return s.at.after(s.dropGone) }
+func (s *builder) Sweep() error { return s.at.After(s.dropGone) }
 
 // Check looks for what killed verbs left: files that were being written, what
 // is reserved for containers that are gone, and what is left of networks. With repair
 // that goes.
 func (s *Store) Check(ctx context.Context, repair bool) (out []Finding, err error) {
-	err = s.at.after(func() error {
+	err = s.at.After(func() error {
 		out, err = check(ctx, s, repair)
 		return err
 	})

@@ -24,7 +24,7 @@ type CreateRequest struct {
 // container. Kinds: Exists the name, Conflict a subnet or a device in use,
 // Unavailable no pool left, Unsupported, Invalid.
 func (s *Store) Create(ctx context.Context, r CreateRequest) (n *Network, err error) {
-	err = s.at.inside(func() error {
+	err = s.at.Inside(func() error {
 		n, err = create(ctx, s, r)
 		return err
 	})
@@ -33,7 +33,7 @@ func (s *Store) Create(ctx context.Context, r CreateRequest) (n *Network, err er
 
 func create(ctx context.Context, s *Store, r CreateRequest) (*Network, error) {
 	n := r.Network
-	if s.at.home != nil && parent.Is(n.Driver) {
+	if s.at.Home != nil && parent.Is(n.Driver) {
 		return nil, fault.New(fault.Unsupported, "network %s: driver %s needs a device of the host: run berth as root", n.Name, n.Driver)
 	}
 	c, err := netlink.Open()
@@ -129,7 +129,7 @@ func (s *builder) subnets(c *netlink.Conn, n *Network) error {
 	if err := foreignSubnets(s, c, n); err != nil || n.DHCP {
 		return err
 	}
-	busy, err := s.at.busy(taken)
+	busy, err := s.at.Busy(taken)
 	if err != nil {
 		return err
 	}

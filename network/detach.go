@@ -24,7 +24,7 @@ import (
 // veth pair a network, addresses, routes; and sets lo up. After an error the
 // caller calls Detach.
 func (s *Store) Connect(ctx context.Context, a *Attachment, namespace *os.File) error {
-	return s.at.inside(func() error { return connect(ctx, s, a, namespace) })
+	return s.at.Inside(func() error { return connect(ctx, s, a, namespace) })
 }
 
 func connect(ctx context.Context, s *Store, a *Attachment, namespace *os.File) error {
@@ -72,13 +72,13 @@ func (s *Store) Attach(ctx context.Context, r Request, namespace *os.File) (_ *A
 // devices go with their namespace, which the kernel ends some time after the
 // last process; until then nothing goes through them.
 func (s *Store) Detach(ctx context.Context, container ids.ID) error {
-	return s.at.after(func() error { return s.leave(container, false) })
+	return s.at.After(func() error { return s.leave(container, false) })
 }
 
 // Release is Detach, and gives the addresses back: for a container that is
 // removed.
 func (s *Store) Release(ctx context.Context, container ids.ID) error {
-	return s.at.after(func() error { return s.leave(container, true) })
+	return s.at.After(func() error { return s.leave(container, true) })
 }
 
 func (s *Store) leave(container ids.ID, release bool) error {

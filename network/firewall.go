@@ -10,10 +10,10 @@ import (
 // wall is the store's part of the firewall.
 func (s *firewall) wall() *wall.Wall {
 	files := s.files
-	if s.at.home != nil { // what is known of one namespace says nothing of the next
-		files.Boot += " " + s.at.home.Name()
+	if s.at.Home != nil { // what is known of one namespace says nothing of the next
+		files.Boot += " " + s.at.Home.Name()
 	}
-	return &wall.Wall{Files: files, Table: s.table, Ports: s.ports, Alone: s.alone, Relays: s.at.home != nil, Elements: s.elements, Bridges: s.outward}
+	return &wall.Wall{Files: files, Table: s.table, Ports: s.ports, Alone: s.alone, Relays: s.at.Home != nil, Elements: s.elements, Bridges: s.outward}
 }
 
 // outward are the bridges of networks that lead out.

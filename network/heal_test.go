@@ -14,6 +14,7 @@ import (
 
 	"berth/base/fault"
 	"berth/network/portmap"
+	"berth/network/watch"
 )
 
 // Ports are published and taken back while the container runs: by real packets, with
@@ -406,7 +407,7 @@ func TestWatch(t *testing.T) {
 		select {
 		case <-looks:
 			quiet = 0
-		case <-time.After(watchMost + 2*watchQuiet):
+		case <-time.After(watch.Most + 2*watchQuiet):
 			quiet++
 		}
 	}

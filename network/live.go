@@ -226,7 +226,7 @@ func (s *builder) defaultSubnets(c *netlink.Conn, n *Network) error {
 	if err != nil {
 		return err
 	}
-	if taken, err = s.at.busy(taken); err != nil {
+	if taken, err = s.at.Busy(taken); err != nil {
 		return err
 	}
 	set := s.records.Settings
@@ -309,26 +309,6 @@ func (s *builder) takenSubnets(c *netlink.Conn, except string) ([]netip.Prefix, 
 		}
 	}
 	return slices.Compact(taken), nil
-}
-
-// busy are subnets that are taken, and for a user those of the host, which are given to
-// no network that names none: its containers would not reach them.
-func (p place) busy(taken []netip.Prefix) ([]netip.Prefix, error) {
-	if p.home == nil {
-		return taken, nil
-	}
-	all := slices.Clone(taken)
-	err := p.outside(func() error {
-		c, err := netlink.Open()
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		host, err := ipam.HostSubnets(c, 0)
-		all = append(all, host...)
-		return err
-	})
-	return all, err
 }
 
 // lives lists the networks that are up.

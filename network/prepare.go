@@ -33,7 +33,7 @@ import (
 // NotFound a network, Conflict an address or port that another has, Unavailable
 // a used-up pool, Invalid.
 func (s *Store) Prepare(ctx context.Context, r Request) (a *Attachment, err error) {
-	err = s.at.inside(func() error {
+	err = s.at.Inside(func() error {
 		a, err = prepare(ctx, s, r)
 		return err
 	})
@@ -64,13 +64,13 @@ func prepare(ctx context.Context, s *Store, r Request) (a *Attachment, err error
 			return nil, err
 		}
 	}
-	e := &endpointFile{Version: endpointVersion, Boot: s.files.Boot, Container: string(r.Container), Name: r.Name, State: stateUp, Naming: r.Naming, NoRelay: s.noRelay(), AllRelay: s.at.home != nil}
+	e := &endpointFile{Version: endpointVersion, Boot: s.files.Boot, Container: string(r.Container), Name: r.Name, State: stateUp, Naming: r.Naming, NoRelay: s.noRelay(), AllRelay: s.at.Home != nil}
 	lives, err := s.endpoints(c, e, r, old, nil)
 	u.Push("give addresses back", func() error { return s.giveBack(e, old) })
 	if err != nil {
 		return nil, err
 	}
-	if err := s.at.lead(lives); err != nil {
+	if err := lead(s.at, lives); err != nil {
 		return nil, err
 	}
 	e.Resolver = homeOf(e.Endpoints) // the caller is about to call Serve

@@ -67,7 +67,7 @@ func (s *builder) publish(e *endpointFile, r *Request, lives []*live, all bool) 
 	}
 	var decided []Port
 	var files []*os.File
-	err = s.at.outside(func() (err error) {
+	err = s.at.Outside(func() (err error) {
 		decided, files, err = portmap.Decide(wanted, others, r.Held, s.mostHeld())
 		return err
 	})

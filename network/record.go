@@ -42,7 +42,7 @@ func (s *Store) Settle(n *Network) (*Network, error) {
 	if n.Name != Default || len(n.Subnets) > 0 {
 		return n, nil
 	}
-	err := s.at.inside(func() error {
+	err := s.at.Inside(func() error {
 		c, err := netlink.Open()
 		if err != nil {
 			return err

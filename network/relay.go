@@ -51,11 +51,11 @@ func (e *endpointFile) relayed() (list []nft.Element) {
 
 // noRelay reports whether the administrator has switched relays off; not an ordinary
 // user's, whose ports are not served otherwise.
-func (s *builder) noRelay() bool { return s.records.Settings.NoRelay && s.at.home == nil }
+func (s *builder) noRelay() bool { return s.records.Settings.NoRelay && s.at.Home == nil }
 
 // mostHeld is up to how many ports of a container are held by sockets.
 func (s *boot) mostHeld() int {
-	if s.at.home != nil {
+	if s.at.Home != nil {
 		return portmap.MaxRelayed
 	}
 	return portmap.MaxHeld
@@ -64,7 +64,7 @@ func (s *boot) mostHeld() int {
 // wayBack has what a container answers to those who come to its published ports come to
 // the relay, which serves them under their own addresses.
 func (s *boot) wayBack(c *netlink.Conn, e *endpointFile) error {
-	if s.at.home == nil || len(e.Ports) == 0 {
+	if s.at.Home == nil || len(e.Ports) == 0 {
 		return nil
 	}
 	return bridge.WayBack(c)
@@ -173,12 +173,12 @@ func (s *boot) order(e *endpointFile, d doors, begin func(namespace *os.File) (*
 	o = relay.Order{OOMScoreAdj: -999, Doors: d.list}
 	d.to.Lead(&o)
 	var namespace *os.File
-	if s.at.home != nil {
+	if s.at.Home != nil {
 		o.Keep = true
 		if o.Own, err = s.subnets(e); err != nil {
 			return o, nil, err
 		}
-		if namespace, err = s.at.home.Open(); err != nil {
+		if namespace, err = s.at.Home.Open(); err != nil {
 			return o, nil, err
 		}
 		defer namespace.Close()

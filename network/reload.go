@@ -20,7 +20,7 @@ import (
 // back as the records say they are: after somebody flushed or removed them. Devices of
 // containers that are gone are for Alter.
 func (s *builder) Reload(ctx context.Context) error {
-	return s.at.inside(func() error { return reload(s) })
+	return s.at.Inside(func() error { return reload(s) })
 }
 
 func reload(s *builder) error {
@@ -54,7 +54,7 @@ func reload(s *builder) error {
 			return err
 		}
 	}
-	if s.at.home != nil {
+	if s.at.Home != nil {
 		if err := bridge.WayBack(c); err != nil {
 			return err
 		}
@@ -76,7 +76,7 @@ func (s *builder) rebuild(c *netlink.Conn, n *Network) error {
 // folder: devices, addresses, the firewall. The records of networks stay. It is
 // for a store that is removed; no container may be on a network.
 func (s *Store) TearDown(ctx context.Context) error {
-	return s.at.after(func() error { return takeDown(s) })
+	return s.at.After(func() error { return takeDown(s) })
 }
 
 func takeDown(s *Store) error {
@@ -110,7 +110,7 @@ func takeDown(s *Store) error {
 
 // removeWayBack removes what wayBack made.
 func (s *boot) removeWayBack() error {
-	if s.at.home == nil {
+	if s.at.Home == nil {
 		return nil
 	}
 	c, err := netlink.Open()

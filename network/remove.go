@@ -12,7 +12,7 @@ import (
 // Remove removes a network and its device: kind Conflict while a container is
 // on it or it is built in.
 func (s *Store) Remove(ctx context.Context, n *Network) error {
-	return s.at.after(func() error { return remove(s, n) })
+	return s.at.After(func() error { return remove(s, n) })
 }
 
 func remove(s *Store, n *Network) error {

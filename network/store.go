@@ -7,6 +7,7 @@ import (
 
 	"berth/base/clock"
 	"berth/network/folder"
+	"berth/network/home"
 	"berth/network/ipam"
 	"berth/network/nft"
 	"berth/network/record"
@@ -35,7 +36,7 @@ type firewall struct {
 type boot struct {
 	files folder.Folder
 	live  func(container string) bool
-	at    place
+	at    home.Place
 }
 
 // usualRun is the run folder whose store has the firewall table of the plain
@@ -52,7 +53,7 @@ func Open(o Options) (*Store, error) {
 		o.Live = func(string) bool { return true }
 	}
 	s := &Store{builder{
-		firewall{boot{folder.Folder{Run: filepath.Join(o.Run, "network"), Boot: id}, o.Live, place{o.Home}}, nft.Table, nft.Ports, o.Settings.NoIntegrate || o.Home != nil},
+		firewall{boot{folder.Folder{Run: filepath.Join(o.Run, "network"), Boot: id}, o.Live, home.Place{Home: o.Home}}, nft.Table, nft.Ports, o.Settings.NoIntegrate || o.Home != nil},
 		record.Records{Root: filepath.Join(o.Root, "networks"), Settings: o.Settings},
 	}}
 	if filepath.Clean(o.Run) != usualRun {

@@ -57,7 +57,7 @@ func (s *Store) Update(ctx context.Context, r UpdateRequest) (*Network, error) {
 	if err := s.records.Rewrite(n); err != nil {
 		return nil, err
 	}
-	return s.settled(n), s.at.inside(func() error { return s.updateLive(n) })
+	return s.settled(n), s.at.Inside(func() error { return s.updateLive(n) })
 }
 
 // apply changes a record.

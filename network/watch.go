@@ -2,21 +2,18 @@ package network
 
 import (
 	"context"
-	"os"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"berth/base/ids"
 	"berth/network/bridge"
 	"berth/network/parent"
+	"berth/network/watch"
 	"berth/sys/netlink"
 )
 
 // Mend is Reload where somebody changed what the records ask for; mended says whether
 // so. It does not look at the elements of sets, which only berth knows.
 func (s *builder) Mend(ctx context.Context) (mended bool, err error) {
-	err = s.at.inside(func() error {
+	err = s.at.Inside(func() error {
 		mended, err = mend(s)
 		return err
 	})
@@ -83,7 +80,7 @@ func (s *boot) Unplugged() ([]ids.ID, error) {
 		return nil, err
 	}
 	var links []*netlink.Link
-	err = s.at.inside(func() error {
+	err = s.at.Inside(func() error {
 		c, err := netlink.Open()
 		if err != nil {
 			return err
@@ -114,80 +111,8 @@ func (s *boot) Unplugged() ([]ids.ID, error) {
 	return list, nil
 }
 
-// How long the news have to be silent before somebody looks, how long he waits at most,
-// and after how long he looks again where that failed.
-const (
-	watchQuiet = 100 * time.Millisecond
-	watchMost  = time.Second
-	watchAgain = 5 * time.Second
-)
-
-// What the kernel tells of, linux/netfilter/nfnetlink.h and linux/rtnetlink.h.
-const (
-	groupRules = 7 // NFNLGRP_NFTABLES
-	groupLinks = unix.RTNLGRP_LINK
-	groupConf4 = unix.RTNLGRP_IPV4_NETCONF
-	groupConf6 = unix.RTNLGRP_IPV6_NETCONF
-)
-
 // Watch calls look now, and then whenever somebody may have changed rules, devices or
 // forwarding, until ctx ends. If look fails, it is called again a little later.
 func Watch(ctx context.Context, s *Store, look func() error) error {
-	var rules, links *netlink.Listener
-	err := s.at.inside(func() (err error) {
-		if rules, err = netlink.Listen(unix.NETLINK_NETFILTER, groupRules); err != nil {
-			return err
-		}
-		if links, err = netlink.Listen(unix.NETLINK_ROUTE, groupLinks, groupConf4, groupConf6); err != nil {
-			rules.Close()
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	defer rules.Close()
-	defer links.Close()
-	news, failed := make(chan struct{}, 1), make(chan error, 2)
-	for _, l := range []*netlink.Listener{rules, links} {
-		go func() {
-			for {
-				if err := l.Wait(); err != nil {
-					failed <- os.NewSyscallError("listen", err)
-					return
-				}
-				select {
-				case news <- struct{}{}:
-				default:
-				}
-			}
-		}()
-	}
-	for {
-		var again <-chan time.Time
-		if look() != nil {
-			again = time.After(watchAgain)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case err := <-failed:
-			return err
-		case <-again:
-			continue
-		case <-news:
-		}
-		most := time.After(watchMost)
-		for quiet := false; !quiet; {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-news:
-			case <-time.After(watchQuiet):
-				quiet = true
-			case <-most:
-				quiet = true
-			}
-		}
-	}
+	return watch.Watch(ctx, s.at, look)
 }

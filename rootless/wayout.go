@@ -24,6 +24,9 @@ import (
 	"berth/sys/proc"
 )
 
+// MTU is of the device that leads out, and of the bridges beside it, in bytes.
+const MTU = order.MTU
+
 // The device in a user's network that leads out of it. Its addresses are seen by nobody:
 // 192.0.0.2 is kept for ends of tunnels (RFC 6333, 5.7), the other is a local one.
 const (

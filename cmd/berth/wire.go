@@ -14,7 +14,6 @@ import (
 	"berth/image"
 	"berth/network"
 	"berth/rootless"
-	"berth/rootless/uplink/order"
 	"berth/runtime"
 	"berth/secret"
 	"berth/settings"
@@ -78,7 +77,7 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 	var home network.Home
 	usual := 0
 	if rootless.UID() != 0 {
-		usual = order.MTU
+		usual = rootless.MTU
 		home = &rootless.Network{Run: holderRun(), ReachHost: s.Uplink.Host, Warn: g.Warn}
 	}
 	e.Networks, err = network.Open(network.Options{Root: s.Root, Run: s.Run, Home: home, Live: func(id string) bool { return e.Containers.Exists(container.ID(id)) },
