@@ -407,7 +407,7 @@ func TestWatch(t *testing.T) {
 		select {
 		case <-looks:
 			quiet = 0
-		case <-time.After(watch.Most + 2*watchQuiet):
+		case <-time.After(watch.Most + 2*watch.Quiet):
 			quiet++
 		}
 	}

@@ -16,9 +16,9 @@ import (
 // How long the news have to be silent before somebody looks, how long he waits at most,
 // and after how long he looks again where that failed.
 const (
-	watchQuiet = 100 * time.Millisecond
-	Most       = time.Second
-	watchAgain = 5 * time.Second
+	Quiet = 100 * time.Millisecond
+	Most  = time.Second
+	again = 5 * time.Second
 )
 
 // What the kernel tells of, linux/netfilter/nfnetlink.h and linux/rtnetlink.h.
@@ -65,7 +65,7 @@ func Watch(ctx context.Context, at home.Place, look func() error) error {
 	for {
 		var again <-chan time.Time
 		if look() != nil {
-			again = time.After(watchAgain)
+			again = time.After(again)
 		}
 		select {
 		case <-ctx.Done():
@@ -82,7 +82,7 @@ func Watch(ctx context.Context, at home.Place, look func() error) error {
 			case <-ctx.Done():
 				return nil
 			case <-news:
-			case <-time.After(watchQuiet):
+			case <-time.After(Quiet):
 				quiet = true
 			case <-most:
 				quiet = true
