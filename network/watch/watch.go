@@ -18,7 +18,7 @@ import (
 const (
 	Quiet = 100 * time.Millisecond
 	Most  = time.Second
-	again = 5 * time.Second
+	retry = 5 * time.Second
 )
 
 // What the kernel tells of, linux/netfilter/nfnetlink.h and linux/rtnetlink.h.
@@ -65,7 +65,7 @@ func Watch(ctx context.Context, at home.Place, look func() error) error {
 	for {
 		var again <-chan time.Time
 		if look() != nil {
-			again = time.After(again)
+			again = time.After(retry)
 		}
 		select {
 		case <-ctx.Done():
