@@ -32,7 +32,7 @@ const (
 
 // Linger is how long the namespaces stay when nobody is inside: for the next command of a
 // script, which finds bridge, firewall and way out as the one before left them.
-const Linger = 2 * time.Second
+const Linger = time.Second
 
 // again is how long to wait where somebody was at it.
 const again = 100 * time.Millisecond

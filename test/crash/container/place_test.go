@@ -188,7 +188,8 @@ func (p *place) age() error {
 	return err
 }
 
-// empty asks the lists, and gives what goes by itself after them a second.
+// empty asks the lists, and gives what goes by itself after them a second, a user's holder
+// some more.
 func (p *place) empty() error {
 	for _, words := range [][]string{{"ps", "-aq"}, {"volume", "ls", "-q"}} {
 		if r := p.Do(words...); r.Code != 0 || r.Out != "" || r.Errors != "" {
@@ -196,7 +197,11 @@ func (p *place) empty() error {
 		}
 	}
 	err := p.look()
-	for end := time.Now().Add(time.Second); err != nil && time.Now().Before(end); err = p.look() {
+	patience := time.Second
+	if p.user != nil {
+		patience = 4 * time.Second
+	}
+	for end := time.Now().Add(patience); err != nil && time.Now().Before(end); err = p.look() {
 		time.Sleep(10 * time.Millisecond)
 	}
 	return err
