@@ -33,7 +33,7 @@ func swappedCopy(w *world, given ...string) string {
 	if err := os.WriteFile(mine, []byte("changed"), 0o644); err != nil {
 		w.Fatal(err)
 	}
-	for range sample.Rounds(200) {
+	for range sample.Rounds(80) {
 		w.try("cp", mine, name+":/tmp/a/secret")
 		w.try("cp", mine, name+":/tmp/a")
 		to := w.TempDir()

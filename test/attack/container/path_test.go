@@ -103,7 +103,7 @@ func targetSwapped(w *world) string {
 	racer := w.up("-v", shared+":/s")
 	w.must("exec", "-d", racer, "sh", "-c", "while :; do /probe exchange /s/a /s/b 10; done")
 	payload := w.TempDir()
-	for range sample.Rounds(200) {
+	for range sample.Rounds(100) {
 		options := []string{"--userns=host", "-v", shared + ":/s"}
 		for range 12 {
 			options = append(options, "-v", payload+":/s/a/"+fresh("new")+"/in")
