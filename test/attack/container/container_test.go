@@ -190,19 +190,20 @@ func newPlace(t *testing.T) *place {
 	return p
 }
 
-// forget removes the place. What follows the end of a container may be under way.
+// forget removes the place. What follows the end of a container may be under way, and
+// makes folders anew.
 func forget() {
 	if where.place == nil {
 		return
 	}
 	for _, dir := range where.above {
-		for range 200 {
-			if err := os.RemoveAll(dir); err == nil {
-				if time.Sleep(20 * time.Millisecond); !exists(dir) {
-					break
-				}
+		for gone, end := 0, time.Now().Add(20*time.Second); gone < 4 && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			if !exists(dir) {
+				gone++
+				continue
 			}
-			time.Sleep(50 * time.Millisecond)
+			gone = 0
+			_ = os.RemoveAll(dir)
 		}
 		if exists(dir) {
 			fmt.Fprintln(os.Stderr, "left behind:", dir)
