@@ -132,7 +132,7 @@ func (s *stage) start(t testing.TB, tun *os.File, args ...string) {
 		s.cmd = exec.Command(path, args...)
 	}
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
-	s.cmd.ExtraFiles = []*os.File{tun, theirs, program}
+	s.cmd.ExtraFiles = []*os.File{tun, theirs, program, program, program}
 	s.cmd.Stderr = os.Stderr
 	s.begun = time.Now()
 	must(t, s.cmd.Start())

@@ -389,8 +389,8 @@ func process(t *testing.T, id int, args ...string) {
 			t.Errorf("its descriptor %s is %s, %v", name, to, err)
 		}
 	}
-	if to, err := os.Readlink(proc + "fd/5"); strings.Contains(to, "berth") {
-		t.Errorf("its descriptor 5 is still %s, %v", to, err)
+	if to, err := os.Readlink(proc + "fd/7"); strings.Contains(to, "berth") {
+		t.Errorf("its descriptor 7 is still %s, %v", to, err)
 	}
 	for _, signal := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM} {
 		must(t, unix.Kill(s.cmd.Process.Pid, signal))

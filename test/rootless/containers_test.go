@@ -95,8 +95,11 @@ func (d *desk) holder() int {
 
 // settled waits until no holder is left: monitors end after the commands.
 func (d *desk) settled() bool {
+	last := d.holder()
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if d.holder() == 0 {
+		if now := d.holder(); now != 0 {
+			last = now
+		} else if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", last)); err != nil || strings.Contains(string(text), ") Z ") {
 			return true
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ import (
 
 	"berth/test/account"
 	"berth/test/netns"
+	"berth/test/sample"
 )
 
 func TestMain(m *testing.M) { os.Exit(netns.Main(m.Run)) }
@@ -90,7 +92,7 @@ func program(t *testing.T) string {
 
 func scripts(t *testing.T, who account.Account, berth string) {
 	testscript.Run(t, testscript.Params{
-		Dir:   ".",
+		Files: files(t, who),
 		Setup: func(e *testscript.Env) error { return setup(e, berth, who) },
 		Condition: func(cond string) (bool, error) {
 			switch cond {
@@ -105,6 +107,27 @@ func scripts(t *testing.T, who account.Account, berth string) {
 		},
 		Cmds: words(),
 	})
+}
+
+// always are scripts of which a user without subordinate ids plays all, and of the others a
+// seeded half: with ids all are played, and both in a sweep.
+var always = []string{"run.txtar", "user.txtar", "userports.txtar", "wayout.txtar", "security.txtar"}
+
+func files(t *testing.T, who account.Account) (list []string) {
+	all, err := filepath.Glob("*.txtar")
+	if err != nil || len(all) == 0 {
+		t.Fatal("no scripts: ", err)
+	}
+	if who.UID == 0 || who.Count > 0 || sample.Whole() {
+		return all
+	}
+	random := sample.Random(t, 8)
+	for _, name := range all {
+		if random.IntN(2) == 0 || slices.Contains(always, name) {
+			list = append(list, name)
+		}
+	}
+	return list
 }
 
 // hasCgroups reports whether a user's systemd makes cgroups: not for one that the
