@@ -10,8 +10,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"berth/test/account"
 	"berth/test/bundle"
@@ -57,9 +59,37 @@ type seat struct {
 	t   *testing.T
 }
 
+// alone waits for the end of holders of earlier tests, which stay a little while: what ends
+// meanwhile would be a loss to a test that looks for leaks.
+func alone(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		left := ""
+		all, _ := filepath.Glob("/proc/[0-9]*/status")
+		for _, path := range all {
+			text, err := os.ReadFile(path)
+			_, rest, found := strings.Cut(string(text), "\nUid:")
+			if err != nil || !found || strings.Contains(string(text), "\nState:\tZ") {
+				continue
+			}
+			id, err := strconv.ParseUint(strings.Fields(rest)[0], 10, 32)
+			if err == nil && (ranged.Owns(uint32(id)) || lonely.Owns(uint32(id))) {
+				left = path
+			}
+		}
+		if left == "" {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("a user's process of an earlier test is still there: %s", left)
+		}
+	}
+}
+
 // sit starts to work as a user with the runtime under test, or another one.
 func sit(t *testing.T, a account.Account, program string) *seat {
 	t.Helper()
+	alone(t)
 	s := &seat{Account: a, t: t}
 	if program == "" {
 		s.rt = bundle.Ours(t)
