@@ -123,6 +123,7 @@ func (p *place) clean() error {
 		err = fmt.Errorf("left behind: %q", staged)
 	}
 	if p.user != nil {
+		p.unheld()
 		if left := p.surplus(); len(left) > 0 {
 			err = errors.Join(err, fmt.Errorf("left of the user's: %.1500q", left))
 		}

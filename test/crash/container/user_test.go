@@ -167,6 +167,15 @@ func (p *place) alive() (all []string) {
 	return all
 }
 
+// unheld waits for the end of the holder, which stays a little after the last command.
+func (p *place) unheld() {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Lstat(p.Run + "/holder"); err != nil && len(p.alive()) == 0 {
+			return
+		}
+	}
+}
+
 // surplus are the files and cgroups that were not there before. How a container ended
 // is kept for some minutes.
 func (p *place) surplus() (all []string) {
