@@ -15,6 +15,7 @@ import (
 	"berth/base/undo"
 	"berth/network/bridge"
 	"berth/network/conntrack"
+	"berth/network/home"
 	"berth/network/nft"
 	"berth/network/portmap"
 	"berth/sys/netlink"
@@ -38,12 +39,8 @@ type Altered struct {
 //
 // What it had is remembered until Confirm, for a caller that is killed before it has
 // written down what was asked for.
-func (s *Store) Alter(ctx context.Context, r Request, namespace *os.File) (a *Altered, err error) {
-	err = s.at.Inside(func() error {
-		a, err = alter(ctx, s, r, namespace)
-		return err
-	})
-	return a, err
+func (s *Store) Alter(ctx context.Context, r Request, namespace *os.File) (*Altered, error) {
+	return home.Of(s.at.Inside, func() (*Altered, error) { return alter(ctx, s, r, namespace) })
 }
 
 func alter(ctx context.Context, s *Store, r Request, namespace *os.File) (_ *Altered, err error) {

@@ -12,6 +12,7 @@ import (
 	"berth/base/fault"
 	"berth/base/flock"
 	"berth/base/ids"
+	"berth/network/home"
 	"berth/network/record"
 )
 
@@ -28,12 +29,8 @@ func (s *builder) Sweep() error { return s.at.After(s.dropGone) }
 // Check looks for what killed verbs left: files that were being written, what
 // is reserved for containers that are gone, and what is left of networks. With repair
 // that goes.
-func (s *Store) Check(ctx context.Context, repair bool) (out []Finding, err error) {
-	err = s.at.After(func() error {
-		out, err = check(ctx, s, repair)
-		return err
-	})
-	return out, err
+func (s *Store) Check(ctx context.Context, repair bool) ([]Finding, error) {
+	return home.Of(s.at.After, func() ([]Finding, error) { return check(ctx, s, repair) })
 }
 
 func check(ctx context.Context, s *Store, repair bool) ([]Finding, error) {

@@ -9,6 +9,7 @@ import (
 	"berth/base/fault"
 	"berth/base/flock"
 	"berth/network/bridge"
+	"berth/network/home"
 	"berth/network/ipam"
 	"berth/network/parent"
 	"berth/network/record"
@@ -23,12 +24,8 @@ type CreateRequest struct {
 // Create makes a network: its record; a bridge comes with its first
 // container. Kinds: Exists the name, Conflict a subnet or a device in use,
 // Unavailable no pool left, Unsupported, Invalid.
-func (s *Store) Create(ctx context.Context, r CreateRequest) (n *Network, err error) {
-	err = s.at.Inside(func() error {
-		n, err = create(ctx, s, r)
-		return err
-	})
-	return n, err
+func (s *Store) Create(ctx context.Context, r CreateRequest) (*Network, error) {
+	return home.Of(s.at.Inside, func() (*Network, error) { return create(ctx, s, r) })
 }
 
 func create(ctx context.Context, s *Store, r CreateRequest) (*Network, error) {

@@ -19,6 +19,7 @@ import (
 	"berth/base/undo"
 	"berth/network/bridge"
 	"berth/network/conntrack"
+	"berth/network/home"
 	"berth/network/option"
 	"berth/network/portmap"
 	"berth/network/record"
@@ -32,12 +33,8 @@ import (
 // an error nothing stays but addresses that the container had before. Kinds:
 // NotFound a network, Conflict an address or port that another has, Unavailable
 // a used-up pool, Invalid.
-func (s *Store) Prepare(ctx context.Context, r Request) (a *Attachment, err error) {
-	err = s.at.Inside(func() error {
-		a, err = prepare(ctx, s, r)
-		return err
-	})
-	return a, err
+func (s *Store) Prepare(ctx context.Context, r Request) (*Attachment, error) {
+	return home.Of(s.at.Inside, func() (*Attachment, error) { return prepare(ctx, s, r) })
 }
 
 func prepare(ctx context.Context, s *Store, r Request) (a *Attachment, err error) {

@@ -5,6 +5,7 @@ import (
 
 	"berth/base/ids"
 	"berth/network/bridge"
+	"berth/network/home"
 	"berth/network/parent"
 	"berth/network/watch"
 	"berth/sys/netlink"
@@ -12,12 +13,8 @@ import (
 
 // Mend is Reload where somebody changed what the records ask for; mended says whether
 // so. It does not look at the elements of sets, which only berth knows.
-func (s *builder) Mend(ctx context.Context) (mended bool, err error) {
-	err = s.at.Inside(func() error {
-		mended, err = mend(s)
-		return err
-	})
-	return mended, err
+func (s *builder) Mend(ctx context.Context) (bool, error) {
+	return home.Of(s.at.Inside, func() (bool, error) { return mend(s) })
 }
 
 func mend(s *builder) (mended bool, err error) {
@@ -79,15 +76,13 @@ func (s *boot) Unplugged() ([]ids.ID, error) {
 	if err != nil {
 		return nil, err
 	}
-	var links []*netlink.Link
-	err = s.at.Inside(func() error {
+	links, err := home.Of(s.at.Inside, func() ([]*netlink.Link, error) {
 		c, err := netlink.Open()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		defer c.Close()
-		links, err = c.Links()
-		return err
+		return c.Links()
 	})
 	if err != nil {
 		return nil, err

@@ -65,6 +65,15 @@ func (p Place) After(f func() error) error {
 	return <-done
 }
 
+// Of is what f gives, run by Inside or After.
+func Of[T any](where func(func() error) error, f func() (T, error)) (v T, err error) {
+	err = where(func() (err error) {
+		v, err = f()
+		return err
+	})
+	return v, err
+}
+
 // Outside runs f in the namespace of the process, from inside: there are the sockets of
 // published ports, and the routes that a user's subnets stay clear of.
 func (p Place) Outside(f func() error) error {
