@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -93,8 +92,7 @@ func (h *home) join(ids runtime.OwnIDs) (ns *os.File, err error) {
 // leave says that the caller is inside no more. The holder ends when nobody has been for
 // a while, see package hold.
 func (h *home) leave() error {
-	now := []unix.Timeval{unix.NsecToTimeval(time.Now().UnixNano()), unix.NsecToTimeval(time.Now().UnixNano())}
-	_ = unix.Futimes(h.used.FD(), now) // without it the holder ends a little sooner
+	_ = unix.Futimes(h.used.FD(), nil) // without it the holder ends a little sooner
 	return h.used.Unlock()
 }
 

@@ -27,13 +27,8 @@ import (
 // MTU is of the device that leads out, and of the bridges beside it, in bytes.
 const MTU = order.MTU
 
-// The device in a user's network that leads out of it. Its addresses are seen by nobody:
-// 192.0.0.2 is kept for ends of tunnels (RFC 6333, 5.7), the other is a local one.
-const (
-	uplinkDevice = "uplink"
-)
-
-var uplinkAddresses = [...]string{"192.0.0.2/32", "fd62:6572:7468::2/128"}
+// uplinkDevice is the device in a user's network that leads out of it.
+const uplinkDevice = "uplink"
 
 // WayOut makes sure that there is a way out of the network: a device, and the process
 // that carries what goes there by connections of its own in the host's network. It is
@@ -172,7 +167,9 @@ func makeTun() (_ *os.File, err error) {
 		netlink.LinkRequest(0, 1, netlink.Up, nil), // lo
 		netlink.LinkRequest(0, link.Index, netlink.Up, netlink.AppendUint32(nil, unix.IFLA_MTU, order.MTU)),
 	}
-	for _, text := range uplinkAddresses {
+	// Seen by nobody: the first is kept for ends of tunnels (RFC 6333, 5.7), the other is a
+	// local one.
+	for _, text := range [...]string{"192.0.0.2/32", "fd62:6572:7468::2/128"} {
 		p := netip.MustParsePrefix(text)
 		list = append(list, netlink.AddressRequest(link.Index, p), netlink.StraightRequest(link.Index, p.Addr()))
 	}

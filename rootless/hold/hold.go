@@ -85,7 +85,7 @@ func end(home string) (ended bool, inside int) {
 			return false, 0 // the last command ended just now
 		}
 	}
-	if pid, start := noted(home + "/" + Noted); pid != os.Getpid() || start == "" {
+	if noted(home+"/"+Noted) != os.Getpid() {
 		return true, 0 // another has taken over
 	}
 	return over(home)
@@ -133,17 +133,14 @@ func free(path string) {
 	}
 }
 
-// noted reads the process of a file: its pid, and when it started.
-func noted(path string) (pid int, start string) {
-	f := strings.Fields(read(path))
-	if len(f) < 3 {
-		return 0, ""
+// noted reads the pid of a file's process, 0 without one.
+func noted(path string) int {
+	first, _, _ := strings.Cut(read(path), " ")
+	pid, err := strconv.Atoi(first)
+	if err != nil {
+		return 0
 	}
-	pid, err := strconv.Atoi(f[0])
-	if err != nil || pid < 2 {
-		return 0, ""
-	}
-	return pid, f[1]
+	return pid
 }
 
 func read(path string) string {
@@ -160,14 +157,11 @@ func read(path string) string {
 	return string(b[:n])
 }
 
-// startOf is the 22nd word of /proc/PID/stat, "" for a process that is gone, or dead.
-func startOf(pid int) string {
-	s := read("/proc/" + strconv.Itoa(pid) + "/stat")
-	f := strings.Fields(s[strings.LastIndexByte(s, ')')+1:]) // from the third word on
-	if len(f) < 20 || f[0] == "Z" || f[0] == "X" {
-		return ""
-	}
-	return f[19]
+// alive reports whether a process has not ended, by the third word of /proc/PID/stat.
+func alive(pid string) bool {
+	s := read("/proc/" + pid + "/stat")
+	f := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
+	return len(f) > 0 && f[0] != "Z" && f[0] != "X"
 }
 
 // others is a process in this one's user namespace besides itself, 0 for none, and what
@@ -186,7 +180,7 @@ func others() (inside int, out []int) {
 		for _, name := range names {
 			pid, err := strconv.Atoi(name)
 			switch {
-			case err != nil || pid == os.Getpid() || link("/proc/"+name+"/ns/user") != own || startOf(pid) == "":
+			case err != nil || pid == os.Getpid() || link("/proc/"+name+"/ns/user") != own || !alive(name):
 			case read("/proc/"+name+"/comm") == Program+"\n":
 				out = append(out, pid)
 			default:
