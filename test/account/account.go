@@ -164,6 +164,28 @@ func (a Account) Owns(id uint32) bool {
 	return id == a.UID || id >= a.First && id-a.First < a.Count
 }
 
+// Processes are those that have an id of the account's, with their command lines, and have
+// not ended.
+func (a Account) Processes() (all []string) {
+	statuses, _ := filepath.Glob("/proc/[0-9]*/status")
+	for _, path := range statuses {
+		text, err := os.ReadFile(path)
+		if err != nil || strings.Contains(string(text), "\nState:\tZ") {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(text), "\nUid:")
+		line, _, _ := strings.Cut(rest, "\n")
+		for _, word := range strings.Fields(line) {
+			if id, err := strconv.ParseUint(word, 10, 32); err == nil && a.Owns(uint32(id)) {
+				cmdline, _ := os.ReadFile(filepath.Dir(path) + "/cmdline")
+				all = append(all, fmt.Sprintf("process %s %q", filepath.Base(filepath.Dir(path)), cmdline))
+				break
+			}
+		}
+	}
+	return all
+}
+
 // Give makes everything below the folder the user's.
 func (a Account) Give(dir string) error {
 	if !a.Switched() {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -64,24 +63,12 @@ type seat struct {
 func alone(t *testing.T) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		left := ""
-		all, _ := filepath.Glob("/proc/[0-9]*/status")
-		for _, path := range all {
-			text, err := os.ReadFile(path)
-			_, rest, found := strings.Cut(string(text), "\nUid:")
-			if err != nil || !found || strings.Contains(string(text), "\nState:\tZ") {
-				continue
-			}
-			id, err := strconv.ParseUint(strings.Fields(rest)[0], 10, 32)
-			if err == nil && (ranged.Owns(uint32(id)) || lonely.Owns(uint32(id))) {
-				left = path
-			}
-		}
-		if left == "" {
+		left := append(ranged.Processes(), lonely.Processes()...)
+		if len(left) == 0 {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("a user's process of an earlier test is still there: %s", left)
+			t.Fatalf("a user's process of an earlier test is still there: %q", left)
 		}
 	}
 }

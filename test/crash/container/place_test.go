@@ -245,7 +245,7 @@ func (p *place) look() error {
 		left = p.processes() // which asks all there are on the machine
 	}
 	if err == nil && len(left) == 0 && p.user != nil {
-		left = p.alive()
+		left = p.user.Processes()
 	}
 	if len(left) > 0 {
 		err = errors.Join(fmt.Errorf("left behind: %.1500q", left), err)

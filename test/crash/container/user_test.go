@@ -132,7 +132,7 @@ func newUserPlace(a account.Account, program, dir string) (*place, error) {
 // endAll kills what was told as left behind: the next place has the same user.
 func (p *place) endAll() {
 	for range 100 {
-		left := p.alive()
+		left := p.user.Processes()
 		for _, one := range left {
 			var pid int
 			if _, err := fmt.Sscanf(one, "process %d", &pid); err == nil && pid > 1 {
@@ -146,31 +146,10 @@ func (p *place) endAll() {
 	}
 }
 
-// alive are the processes that have an id of the user's.
-func (p *place) alive() (all []string) {
-	statuses, _ := filepath.Glob("/proc/[0-9]*/status")
-	for _, path := range statuses {
-		text, err := os.ReadFile(path)
-		if err != nil || strings.Contains(string(text), "\nState:\tZ") {
-			continue
-		}
-		_, rest, _ := strings.Cut(string(text), "\nUid:")
-		line, _, _ := strings.Cut(rest, "\n")
-		for _, word := range strings.Fields(line) {
-			if id, err := strconv.ParseUint(word, 10, 32); err == nil && p.user.Owns(uint32(id)) {
-				cmdline, _ := os.ReadFile(filepath.Dir(path) + "/cmdline")
-				all = append(all, fmt.Sprintf("process %s %q", filepath.Base(filepath.Dir(path)), cmdline))
-				break
-			}
-		}
-	}
-	return all
-}
-
 // unheld waits for the end of the holder, which stays a little after the last command.
 func (p *place) unheld() {
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if _, err := os.Lstat(p.Run + "/holder"); err != nil && len(p.alive()) == 0 {
+		if _, err := os.Lstat(p.Run + "/holder"); err != nil && len(p.user.Processes()) == 0 {
 			return
 		}
 	}
