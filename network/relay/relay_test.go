@@ -17,6 +17,7 @@ import (
 	"berth/base/codec"
 	"berth/sys/fdpass"
 	"berth/test/netns"
+	"berth/test/serving"
 )
 
 func TestMain(m *testing.M) {
@@ -138,15 +139,7 @@ func listen(t *testing.T, serve func(*net.TCPConn)) net.Addr {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	must(t, err)
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go serve(c.(*net.TCPConn))
-		}
-	}()
+	go serving.Accept(l, serve)
 	return l.Addr()
 }
 
@@ -282,16 +275,7 @@ func TestDatagrams(t *testing.T) {
 	in, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	must(t, err)
 	t.Cleanup(func() { in.Close() })
-	go func() {
-		b := make([]byte, maxDatagram)
-		for {
-			n, from, err := in.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			_, _ = in.WriteTo(append([]byte(from.String()+" "), b[:n]...), from)
-		}
-	}()
+	go serving.Datagrams(in)
 	door := start(t, "udp", in.LocalAddr())
 	ask := func(c net.Conn, text string) string {
 		t.Helper()

@@ -15,6 +15,7 @@ import (
 
 	"berth/rootless/uplink/order"
 	"berth/test/netns"
+	"berth/test/serving"
 )
 
 func must(t testing.TB, err error) {
@@ -162,15 +163,7 @@ func listen(t testing.TB, n *netns.Namespace, at string, serve func(*net.TCPConn
 	do(n, func() { l, err = net.Listen("tcp", net.JoinHostPort(at, "0")) })
 	must(t, err)
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go serve(c.(*net.TCPConn))
-		}
-	}()
+	go serving.Accept(l, serve)
 	return l.Addr().String()
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"berth/rootless/uplink/order"
 	"berth/test/netns"
+	"berth/test/serving"
 )
 
 func TestMain(m *testing.M) { os.Exit(netns.Main(m.Run)) }
@@ -204,16 +205,7 @@ func echoes(t testing.TB, n *netns.Namespace, at string) string {
 	do(n, func() { p, err = net.ListenPacket("udp", at) })
 	must(t, err)
 	t.Cleanup(func() { p.Close() })
-	go func() {
-		b := make([]byte, maxDatagram)
-		for {
-			n, from, err := p.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			_, _ = p.WriteTo(append([]byte(from.String()+" "), b[:n]...), from)
-		}
-	}()
+	go serving.Datagrams(p)
 	return p.LocalAddr().String()
 }
 
