@@ -16,8 +16,8 @@ import (
 )
 
 // inside runs this program once more, in the user's namespace and a mount
-// namespace of its own, and waits for its end.
-func inside(ns *os.File) (int, error) {
+// namespace of its own, and waits for its end. It is given the holder's program.
+func inside(ns, program *os.File) (int, error) {
 	runtime.LockOSThread() // whose end is what the process inside ends with, prctl(2)
 	defer runtime.UnlockOSThread()
 	self, err := os.Open("/proc/self/exe")
@@ -26,16 +26,20 @@ func inside(ns *os.File) (int, error) {
 	}
 	defer self.Close()
 	env := slices.DeleteFunc(os.Environ(), func(e string) bool {
-		return strings.HasPrefix(e, uidName+"=") || strings.HasPrefix(e, sockName+"=")
+		return strings.HasPrefix(e, uidName+"=") || strings.HasPrefix(e, sockName+"=") || strings.HasPrefix(e, helperName+"=")
 	})
 	env = append(env, uidName+"="+strconv.Itoa(os.Getuid()), sockName+"=")
+	var keep []int
+	if program != nil {
+		keep, env = []int{int(program.Fd())}, append(env, helperName+"="+strconv.Itoa(int(program.Fd())))
+	}
 	// The terminal's signals reach the process inside by themselves; others are
 	// passed on.
 	caught := make(chan os.Signal, 8)
 	signal.Notify(caught, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(caught)
 	c, err := start(&clone.Attr{
-		Program: int(self.Fd()), Argv: os.Args, Env: env, New: unix.CLONE_NEWNS,
+		Program: int(self.Fd()), Argv: os.Args, Env: env, Keep: keep, New: unix.CLONE_NEWNS,
 		Join: []clone.Join{{FD: int(ns.Fd()), Flag: unix.CLONE_NEWUSER}},
 	})
 	if err != nil {

@@ -27,7 +27,7 @@ func (h *home) hold(ids runtime.OwnIDs, lost []int) (_ *os.File, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer helper.Close()
+	u.Push("close the helper", helper.Close)
 	attr := &clone.Attr{Program: int(helper.Fd()), Argv: []string{"berth-helper", "hold", "SOCKET"}, SockArg: 2, Env: []string{"GOMAXPROCS=1", "GOGC=off", hold.Home + "=" + h.dir}, New: unix.CLONE_NEWUSER | unix.CLONE_NEWNET}
 	old, err := h.read()
 	if err != nil {
@@ -86,6 +86,7 @@ func (h *home) hold(ids runtime.OwnIDs, lost []int) (_ *os.File, err error) {
 		return nil, err
 	}
 	u.Release()
+	h.program = helper
 	return ns, nil
 }
 

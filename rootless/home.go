@@ -23,8 +23,9 @@ import (
 
 // home is the folder in which a user's holder is noted.
 type home struct {
-	dir  string
-	used *flock.Held // while a command is inside
+	dir     string
+	used    *flock.Held // while a command is inside
+	program *os.File    // what the holder executes, after join; nil if it cannot be read
 }
 
 // The files of a home.
@@ -83,6 +84,7 @@ func (h *home) join(ids runtime.OwnIDs) (ns *os.File, err error) {
 		return nil, err
 	}
 	if ns := old.open(); ns != nil {
+		h.program, _ = os.Open("/proc/" + strconv.Itoa(old.pid) + "/exe") // else the one inside makes its own
 		return ns, nil
 	}
 	lost := old.others() // what lives in a namespace whose holder was killed
@@ -94,6 +96,13 @@ func (h *home) join(ids runtime.OwnIDs) (ns *os.File, err error) {
 func (h *home) leave() error {
 	_ = unix.Futimes(h.used.FD(), nil) // without it the holder ends a little sooner
 	return h.used.Unlock()
+}
+
+// closeProgram closes what join opened besides.
+func (h *home) closeProgram() {
+	if h.program != nil {
+		h.program.Close()
+	}
 }
 
 // process is one that a file of the home names. The zero value is none.

@@ -32,8 +32,9 @@ import (
 
 // The words between berth outside and inside.
 const (
-	uidName  = "BERTH_USER_UID"  // the user's id outside
-	sockName = "BERTH_USER_SOCK" // a descriptor that ends with the process outside
+	uidName    = "BERTH_USER_UID"    // the user's id outside
+	sockName   = "BERTH_USER_SOCK"   // a descriptor that ends with the process outside
+	helperName = "BERTH_USER_HELPER" // a descriptor of the program that the holder is, if any
 )
 
 // UID is the id of the user who called berth, inside its namespace too.
@@ -74,7 +75,8 @@ func Enter(run string) (code int, entered bool, why, err error) {
 		return 0, false, nil, err
 	}
 	defer ns.Close()
-	code, err = inside(ns)
+	defer h.closeProgram()
+	code, err = inside(ns, h.program)
 	if left := h.leave(); err == nil {
 		err = left
 	}
@@ -89,6 +91,13 @@ func begin() error {
 	}
 	defer unix.Close(fd)
 	if err := os.Unsetenv(sockName); err != nil {
+		return err
+	}
+	if program, err := strconv.Atoi(os.Getenv(helperName)); err == nil && program >= 3 {
+		unix.CloseOnExec(program)
+		runtime.UseHelper(os.NewFile(uintptr(program), "berth-helper"))
+	}
+	if err := os.Unsetenv(helperName); err != nil {
 		return err
 	}
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {

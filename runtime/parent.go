@@ -109,6 +109,14 @@ func (s *self) reapFirst() error {
 // monitor, which is a Parent, is started from it too.
 func Helper() (*os.File, error) { return helper.Open() }
 
+// UseHelper makes this process start containers by a helper that another one has
+// open already, if it is of this build; else f is closed.
+func UseHelper(f *os.File) {
+	if !helper.Use(f) {
+		f.Close()
+	}
+}
+
 // InitFile opens the program for a container's --init, which its mounts may have
 // as a source by /proc/self/fd. An ordinary user's is on a tmpfs that is mounted on
 // a folder dir, which is made, in the caller's own mount namespace. When the

@@ -4,7 +4,8 @@
 // Root's helper is a file of mode 0111 in berth's run folder, executed through
 // a detached read-only mount: it cannot be written through /proc/PID/exe
 // (CVE-2019-5736), and in a private user namespace the kernel keeps a process
-// that cannot read its own program undumpable. Elsewhere it is a sealed memfd.
+// that cannot read its own program undumpable. Elsewhere it is a sealed memfd, which
+// the processes of one user share, see Use.
 //
 // It holds no other program and starts nothing. Row 2.
 package helper
@@ -15,8 +16,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -43,17 +47,70 @@ func Open() (*os.File, error) {
 			return f, nil
 		}
 	}
-	return openMemfd()
+	given.Lock()
+	defer given.Unlock()
+	if given.file == nil {
+		var err error
+		if given.file, err = makeMemfd(); err != nil {
+			return nil, err
+		}
+	}
+	return again(given.file)
 }
 
-// image returns a copy of the helper's bytes.
-func image() ([]byte, error) {
-	b, err := bin.ReadFile(program)
-	if err != nil {
-		return nil, errUnbuilt
-	}
-	return b, nil
+// given is the sealed memfd that this process made, or was given by Use.
+var given struct {
+	sync.Mutex
+	file *os.File
 }
+
+// Use makes Open give a sealed memfd of this very helper that another process made,
+// for a copy costs as much as all else of a start. A file that is not that is left to
+// the caller as it is, and taken is false.
+func Use(f *os.File) (taken bool) {
+	seals, err := unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0)
+	if err != nil || seals&sealed != sealed {
+		return false
+	}
+	path, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
+	if err != nil || path != "/memfd:"+memfdName()+" (deleted)" {
+		return false
+	}
+	var st unix.Stat_t
+	if size, err := imageSize(); err != nil || unix.Fstat(int(f.Fd()), &st) != nil || st.Size != size {
+		return false
+	}
+	given.Lock()
+	defer given.Unlock()
+	if given.file != nil {
+		return false
+	}
+	given.file = f
+	return true
+}
+
+// again is a second descriptor of an open file.
+func again(f *os.File) (*os.File, error) {
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open the helper once more: %w", err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
+
+// copyTo writes the helper's bytes, without a copy of them all in memory.
+func copyTo(w io.Writer) error {
+	f, err := bin.Open(program)
+	if err != nil {
+		return errUnbuilt
+	}
+	defer f.Close()
+	_, err = io.CopyBuffer(onlyWriter{w}, f, make([]byte, 64<<10))
+	return err
+}
+
+// onlyWriter hides what an os.File can do besides, which needs a buffer of its own.
+type onlyWriter struct{ io.Writer }
 
 var errUnbuilt = errors.New("this program was built without its helper: build it with make")
 
@@ -133,10 +190,6 @@ func openChecked(path string, size int64) (int, error) {
 // install writes the helper under a temporary name and renames it into place,
 // so that others see all of it or nothing.
 func install(path string) (err error) {
-	image, err := image()
-	if err != nil {
-		return err
-	}
 	if err := os.Mkdir(Folder, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
@@ -157,7 +210,7 @@ func install(path string) (err error) {
 			os.Remove(f.Name())
 		}
 	}()
-	if _, err := f.Write(image); err != nil {
+	if err := copyTo(f); err != nil {
 		return err
 	}
 	if err := f.Chmod(mode); err != nil {
@@ -201,19 +254,15 @@ func name() string {
 			return s[:32]
 		}
 	}
-	b, _ := image()
-	h := sha256.Sum256(b)
-	return hex.EncodeToString(h[:16])
+	h := sha256.New()
+	_ = copyTo(h) // unbuilt, whoever wants the program itself says so
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
 // Mounted makes a tmpfs with the helper, mounts it on a folder in the caller's own
 // mount namespace and opens the file with O_PATH, for a mount of it in a container:
 // for an ordinary user, who has no file that only others may write to.
 func Mounted(dir string) (*os.File, error) {
-	image, err := image()
-	if err != nil {
-		return nil, err
-	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
 	}
@@ -233,8 +282,7 @@ func Mounted(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("make a file for the helper: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), name)
-	_, err = f.Write(image)
-	if err := errors.Join(err, f.Close()); err != nil { // open for writing it is not executed
+	if err := errors.Join(copyTo(f), f.Close()); err != nil { // open for writing it is not executed
 		return nil, fmt.Errorf("copy the helper: %w", err)
 	}
 	if err := mount.Attach(tree, at); err != nil {
@@ -246,17 +294,17 @@ func Mounted(dir string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+const sealed = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 
-// openMemfd copies the helper into a sealed memfd.
-func openMemfd() (*os.File, error) {
-	image, err := image()
-	if err != nil {
-		return nil, err
-	}
-	fd, err := unix.MemfdCreate("berth-helper", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
+// memfdName names the build, too, so that no other's is taken for it.
+func memfdName() string { return "berth-helper-" + name() }
+
+// makeMemfd copies the helper into a sealed memfd.
+func makeMemfd() (*os.File, error) {
+	name := memfdName()
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
 	if err == unix.EINVAL { // before Linux 6.3 every memfd is executable
-		fd, err = unix.MemfdCreate("berth-helper", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	}
 	if err == unix.EACCES {
 		return nil, errors.New("make an executable memfd for the helper: forbidden by sysctl vm.memfd_noexec=2; set it to 1")
@@ -264,20 +312,20 @@ func openMemfd() (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a memfd for the helper: %w", err)
 	}
-	f := os.NewFile(uintptr(fd), "berth-helper")
-	if _, err := f.Write(image); err != nil {
+	f := os.NewFile(uintptr(fd), name)
+	if err := copyTo(f); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("copy the helper into a memfd: %w", err)
 	}
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, sealed); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("seal the helper's memfd: %w", err)
 	}
 	// A read-only descriptor: the writable one would give ETXTBSY at exec.
-	ro, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	ro, err := unix.Open("/proc/self/fd/"+strconv.Itoa(int(f.Fd())), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	f.Close()
 	if err != nil {
 		return nil, fmt.Errorf("reopen the helper's memfd: %w", err)
 	}
-	return os.NewFile(uintptr(ro), "berth-helper"), nil
+	return os.NewFile(uintptr(ro), name), nil
 }
