@@ -17,9 +17,10 @@ import (
 )
 
 // A container's sandbox is its user namespace with the network namespace in it. Others
-// share it (--network container:NAME), and it lives on with them when the container ends:
-// its next run joins it again, so that they have a network again, and so does a container
-// that is made anew under the name. Its range of ids is nobody else's meanwhile.
+// share it (--network container:NAME; --ipc, --pid and --userns share the user namespace
+// alone), and it lives on with them when the container ends: its next run joins it again,
+// so that they have a network again, and so does a container that is made anew under the
+// name. Its range of ids is nobody else's meanwhile.
 //
 //	RUN/containers/OWNER/sharers/ID   who shares it, looked at when somebody wants to know
 //	RUN/sandboxes/NAME                a sharer, where the owner of that name was removed
@@ -41,10 +42,10 @@ func (b *sandbox) Close() {
 	}
 }
 
-// noteSharer leaves a container's id with the one whose network it shares.
+// noteSharer leaves a container's id with the one whose namespaces it shares.
 func noteSharer(e *Engine, id container.ID, owner *container.Record) error {
 	if err := leaveID(filepath.Join(e.Containers.RunDir(owner.ID), sharers), id); err != nil {
-		return fmt.Errorf("share the network of container %s: %w", owner.Name, err)
+		return fmt.Errorf("share namespaces of container %s: %w", owner.Name, err)
 	}
 	return nil
 }

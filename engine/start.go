@@ -223,7 +223,8 @@ func (s *start) gather(ctx context.Context, e *Engine, u *undo.Stack) (err error
 	if err := joinable(ctx, e, &s.rec.Config, true); err != nil {
 		return err
 	}
-	for _, mode := range []*string{&s.rec.Config.Network.Mode, &s.rec.Config.Namespaces.IPC} {
+	n := &s.rec.Config.Namespaces
+	for _, mode := range []*string{&s.rec.Config.Network.Mode, &n.IPC, &n.PID, &n.User} {
 		other, ok := strings.CutPrefix(*mode, "container:")
 		if !ok {
 			continue
