@@ -21,6 +21,7 @@
 package container
 
 import (
+	"cmp"
 	"net/netip"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -136,10 +137,14 @@ func Hidden(h *Host) (masked, readonly []string) { return bundle.Hidden(h) }
 // IDPool is how many ranges of ids there are for containers, and how many ids one has.
 func IDPool() (ranges, size int) { return idrange.Count(), idrange.Size }
 
-// LargeIDs lists the ids that the configuration names and a range has not.
-func LargeIDs(c *Config, r *Resolved) (uids, gids []uint32) {
-	return bundle.LargeIDs(c, r, idrange.Size)
+// LargeIDs lists the ids that the configuration names and a range of size ids, 0 for a
+// whole one, has not.
+func LargeIDs(c *Config, r *Resolved, size uint32) (uids, gids []uint32) {
+	return bundle.LargeIDs(c, r, cmp.Or(size, idrange.Size))
 }
+
+// UsersSize is how many ids were asked for, 0 if that was not said. Error: Invalid.
+func UsersSize(c *Config) (uint32, error) { return bundle.UsersSize(c, idrange.Size) }
 
 // Limits translates resource limits, for update, and refuses those that make no
 // sense, in Docker's words.

@@ -46,6 +46,8 @@ type UsernsChoice struct {
 	Private bool `json:"private"`
 	// Reason says why not; shown once by create, always by inspect.
 	Reason string `json:"reason,omitempty"`
+	// Size is how many ids the range has inside, 0 for all of it.
+	Size uint32 `json:"size,omitempty"`
 	// Large are ids above the range that get a mapping each.
 	LargeUIDs []uint32 `json:"largeUids,omitempty"`
 	LargeGIDs []uint32 `json:"largeGids,omitempty"`

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -22,7 +23,7 @@ func asked(e *Engine, rec *container.Record) (*specs.Spec, error) {
 	}
 	if rec.Userns.Private {
 		_, size := container.IDPool()
-		one := []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(size), Size: uint32(size)}}
+		one := []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(size), Size: cmp.Or(rec.Userns.Size, uint32(size))}}
 		in.UIDs, in.GIDs = one, one
 	}
 	b, err := container.Spec(&rec.Config, &rec.Resolved, in)

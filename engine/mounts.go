@@ -126,7 +126,7 @@ func mountPoint(m config.Mount) (*container.MountPoint, error) {
 }
 
 // usernsOf decides whether the container gets a user namespace of its own.
-func usernsOf(e *Engine, c *config.Config, r *container.Resolved, mounts []container.MountPoint) (container.UsernsChoice, error) {
+func usernsOf(e *Engine, c *config.Config, r *container.Resolved, mounts []container.MountPoint) (choice container.UsernsChoice, err error) {
 	facts := &container.UsernsFacts{Kernel: e.host().Kernel, Rootless: e.Defaults.Rootless}
 	for _, m := range mounts {
 		if m.Kind != config.MountBind || m.ReadOnly {
@@ -140,11 +140,14 @@ func usernsOf(e *Engine, c *config.Config, r *container.Resolved, mounts []conta
 			facts.Unmappable = append(facts.Unmappable, m.Source)
 		}
 	}
-	choice := container.PrivateUsers(c, facts)
+	choice = container.PrivateUsers(c, facts)
 	if c.Security.Nested && !choice.Private && !facts.Rootless {
 		return choice, fault.New(fault.Unsupported, "--nested: the container can have no user namespace of its own: %s", choice.Reason)
 	}
-	choice.LargeUIDs, choice.LargeGIDs = container.LargeIDs(c, r)
+	if choice.Size, err = container.UsersSize(c); err != nil {
+		return choice, err
+	}
+	choice.LargeUIDs, choice.LargeGIDs = container.LargeIDs(c, r, choice.Size)
 	return choice, nil
 }
 

@@ -243,7 +243,7 @@ func (s *start) gather(ctx context.Context, e *Engine, u *undo.Stack) (err error
 	if s.with != nil {
 		s.ids = s.with.ids
 	} else if s.rec.Userns.Private {
-		if s.ids, err = e.Ranges.Take(string(id), s.rec.Userns.LargeUIDs, s.rec.Userns.LargeGIDs); err != nil {
+		if s.ids, err = e.Ranges.Take(string(id), s.rec.Userns.Size, s.rec.Userns.LargeUIDs, s.rec.Userns.LargeGIDs); err != nil {
 			return err
 		}
 		u.Push("give the ids back", func() error { return e.Ranges.Give(string(id), s.ids) })

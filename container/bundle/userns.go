@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"berth/base/fault"
 	"berth/container/config"
 )
 
@@ -73,4 +74,22 @@ func LargeIDs(c *config.Config, r *Resolved, size uint32) (uids, gids []uint32) 
 		add(&gids, g)
 	}
 	return uids, gids
+}
+
+// UsersSize is the N of --userns=auto:size=N, 0 if that was not said. Errors: Invalid
+// for none and for more than a range has; Unsupported for what only an ordinary user's
+// container could have.
+func UsersSize(c *config.Config, most uint32) (uint32, error) {
+	mode, options, some := strings.Cut(c.Namespaces.User, ":")
+	switch {
+	case mode == "keep-id" || mode == "nomap":
+		return 0, fault.New(fault.Unsupported, "%s is only supported in rootless mode", mode)
+	case mode != "auto" || !some:
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(strings.TrimPrefix(options, "size="), 10, 32)
+	if err != nil || n == 0 || n > uint64(most) {
+		return 0, fault.New(fault.Invalid, "--userns=%s: a container has 1 to %d ids of its own", c.Namespaces.User, most)
+	}
+	return uint32(n), nil
 }

@@ -66,16 +66,19 @@ type Ranges struct {
 // takes 340 lines in all.
 const maxLarge = 300
 
-// Take reserves a range for an owner, a word without blanks, and one id more for
-// each of uids and gids, which lie above the range inside. Errors: Unavailable
-// when all are taken, Invalid for too many or wrong ids.
-func (r *Ranges) Take(owner string, uids, gids []uint32) (*Range, error) {
+// Take reserves a range for an owner, a word without blanks, of which size ids are
+// mapped, 0 for all, and one id more for each of uids and gids, which lie above those
+// inside. Errors: Unavailable when all are taken, Invalid for too many or wrong ids.
+func (r *Ranges) Take(owner string, size uint32, uids, gids []uint32) (*Range, error) {
+	if size == 0 || size > Size {
+		size = Size
+	}
 	for _, list := range [][]uint32{uids, gids} {
 		if len(list) > maxLarge {
-			return nil, fault.New(fault.Invalid, "reserve ids: %d ids above %d, more than %d", len(list), Size-1, maxLarge)
+			return nil, fault.New(fault.Invalid, "reserve ids: %d ids above %d, more than %d", len(list), size-1, maxLarge)
 		}
 		for _, id := range list {
-			if id < Size || id == 1<<32-1 {
+			if id < size || id == 1<<32-1 {
 				return nil, fault.New(fault.Invalid, "reserve ids: %d is not an id above the range", id)
 			}
 		}
@@ -89,7 +92,7 @@ func (r *Ranges) Take(owner string, uids, gids []uint32) (*Range, error) {
 		return nil, err
 	}
 	out := &Range{First: first}
-	one := specs.LinuxIDMapping{ContainerID: 0, HostID: first, Size: Size}
+	one := specs.LinuxIDMapping{ContainerID: 0, HostID: first, Size: size}
 	out.UIDs, out.GIDs = []specs.LinuxIDMapping{one}, []specs.LinuxIDMapping{one}
 	if len(uids)+len(gids) == 0 {
 		return out, nil

@@ -31,7 +31,7 @@ func ranges(t testing.TB) (*Ranges, *owners) {
 
 func take(t testing.TB, r *Ranges, owner string, uids, gids []uint32) *Range {
 	t.Helper()
-	got, err := r.Take(owner, uids, gids)
+	got, err := r.Take(owner, 0, uids, gids)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestLargeIDs(t *testing.T) {
 		t.Errorf("left: %v", left)
 	}
 	for _, bad := range [][]uint32{{5}, {1<<32 - 1}, make([]uint32, 301)} {
-		if _, err := r.Take("c", bad, nil); !fault.Is(err, fault.Invalid) {
+		if _, err := r.Take("c", 0, bad, nil); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%d ids: %v", len(bad), err)
 		}
 	}
@@ -109,7 +109,7 @@ func TestManyAtOnce(t *testing.T) {
 	for i := range 200 {
 		wg.Go(func() {
 			owner := fmt.Sprint("owner", i)
-			got, err := r.Take(owner, nil, nil)
+			got, err := r.Take(owner, 0, nil, nil)
 			if err != nil {
 				t.Error(err)
 				return
@@ -130,12 +130,12 @@ func TestAllTaken(t *testing.T) {
 	for i := range slots {
 		take(t, r, fmt.Sprint("o", i), nil, nil)
 	}
-	if _, err := r.Take("late", nil, nil); !fault.Is(err, fault.Unavailable) {
+	if _, err := r.Take("late", 0, nil, nil); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("%v", err)
 	}
 	o.dead["o77"] = true
 	take(t, r, "late", nil, nil)
-	if _, err := r.Take("later", nil, nil); !fault.Is(err, fault.Unavailable) {
+	if _, err := r.Take("later", 0, nil, nil); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("%v", err)
 	}
 }
@@ -182,7 +182,7 @@ func TestHostIDsAreSkipped(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(r.Etc, "subuid"), []byte("all:0:4294967295\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Take("a", nil, nil); err == nil || !strings.Contains(err.Error(), "are taken") {
+	if _, err := r.Take("a", 0, nil, nil); err == nil || !strings.Contains(err.Error(), "are taken") {
 		t.Errorf("%v", err)
 	}
 }

@@ -1,6 +1,8 @@
 package option
 
 import (
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -39,13 +41,12 @@ func (o *Options) readNamespaces(Around) error {
 		}
 		return path(mode)
 	}
-	user, _, _ := strings.Cut(n.User, ":")
 	switch {
 	case !plain(n.PID) && !other(n.PID):
 		return command.Line("--pid: invalid PID mode")
 	case !plain(n.UTS) && !other(n.UTS):
 		return command.Line("--uts: invalid UTS mode")
-	case !plain(user, "keep-id", "auto", "nomap") && !other(n.User):
+	case !plain(n.User) && !other(n.User) && !ownUsers(n.User):
 		return command.Line("--userns: invalid USER mode")
 	case !plain(n.Cgroup) && !other(n.Cgroup):
 		return command.Line("--cgroupns: invalid CGROUP mode")
@@ -54,4 +55,22 @@ func (o *Options) readNamespaces(Around) error {
 		return command.FromEngine(command.Line("Invalid isolation: %q - linux only supports 'default'", i))
 	}
 	return nil
+}
+
+// ownUsers reports whether a mode is one of podman's for a user namespace of the
+// container's own: auto[:size=N], keep-id[:uid=N,gid=N], nomap.
+func ownUsers(mode string) bool {
+	name, options, some := strings.Cut(mode, ":")
+	known := map[string][]string{"auto": {"size"}, "keep-id": {"uid", "gid"}, "nomap": nil}
+	keys, ok := known[name]
+	if !ok || !some {
+		return ok
+	}
+	for _, o := range strings.Split(options, ",") {
+		key, value, _ := strings.Cut(o, "=")
+		if _, err := strconv.ParseUint(value, 10, 32); err != nil || !slices.Contains(keys, key) {
+			return false
+		}
+	}
+	return true
 }
