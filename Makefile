@@ -9,6 +9,7 @@
 # make bench-images    the same for images, beside docker and podman
 # make bench-containers  and for containers; ONLY=run,exec measures parts
 # make bench-networks  and for networks
+# make bench-users     and for ordinary users
 # make fuzz            FUZZTIME=60s for each fuzz target
 # make lint            gofmt, vet, staticcheck, the walls
 # make reproducible    two builds in two folders must give the same bytes
@@ -27,7 +28,7 @@ HELPER   := runtime/helper/bin/berth-helper
 BOX      := image/builtin/bin/berth-box
 PROGRAMS := $(filter-out berth-helper berth-box,$(patsubst cmd/%/main.go,%,$(wildcard cmd/*/main.go)))
 
-.PHONY: all helper box install test test-quick test-sweep test-vm test-guards bench bench-images bench-containers bench-networks fuzz lint reproducible clean
+.PHONY: all helper box install test test-quick test-sweep test-vm test-guards bench bench-images bench-containers bench-networks bench-users fuzz lint reproducible clean
 
 all: helper box
 	@mkdir -p bin
@@ -100,6 +101,9 @@ bench-containers: all
 
 bench-networks:
 	$(MAKE) --no-print-directory bench-containers ONLY=attach,ports,members,throughput,names
+
+bench-users:
+	$(MAKE) --no-print-directory bench-containers ONLY=userns,users
 
 fuzz:
 	tools/ci/fuzz $(FUZZTIME)

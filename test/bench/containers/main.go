@@ -6,10 +6,12 @@
 //	go run ./test/bench/containers [-rounds 30] [-many 1000] [-running 200] [-only run,syncs,…]
 //
 // The parts are run, syncs, exec, start, crowd, many, logs, memory; attach, ports,
-// members, throughput and names are of networks. All engines have the same image, a
+// members, throughput and names are of networks; userns and users of user
+// namespaces. All engines have the same image, a
 // copy of berth/base, and stores of their own below one temporary folder; dockerd has
 // a network namespace of its own, the rest shares another one. It needs root and
-// Debian's docker.io, podman and crun, for throughput iperf3. Outside the rows.
+// Debian's docker.io, podman and crun, for throughput and users iperf3, for users
+// slirp4netns. Outside the rows.
 package main
 
 import (
@@ -38,6 +40,7 @@ var parts = []struct {
 	{"run", true, (*stage).runs}, {"syncs", false, (*stage).syncs}, {"exec", true, (*stage).execs}, {"start", true, (*stage).starts},
 	{"crowd", true, (*stage).crowd}, {"many", false, (*stage).many}, {"logs", true, (*stage).logs}, {"memory", false, (*stage).memory},
 	{"attach", true, (*stage).attach}, {"ports", false, (*stage).ports}, {"members", false, (*stage).members}, {"throughput", true, (*stage).throughput}, {"names", true, (*stage).names},
+	{"userns", false, (*stage).userns}, {"users", true, (*stage).users},
 }
 
 func main() {

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/test/account"
 	"berth/test/berth"
 )
 
@@ -27,10 +28,12 @@ type stage struct {
 	berth   *engine
 	docker  *engine
 	podman  *engine
+	user    *user // made by a part that has one
 	dockerd *exec.Cmd
 	floor   string
 	tracer  string
 	hybrid  chan func() // runs in a mount namespace without a v2 hierarchy, for crun
+	unified chan func() // runs in one with nothing else, for crun as an ordinary user's
 	mounts  []string
 }
 
@@ -40,7 +43,8 @@ type engine struct {
 	name  string // in the table
 	words []string
 	env   []string
-	apart bool // its commands run on the stage's hybrid thread
+	on    chan func()      // a thread of the stage that its commands run on, nil: any
+	as    *account.Account // whose commands they are; nil: root's
 }
 
 func newStage(peers bool) (s *stage, err error) {
@@ -51,7 +55,7 @@ func newStage(peers bool) (s *stage, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &stage{dir: dir, hybrid: make(chan func())}
+	s = &stage{dir: dir}
 	defer func() {
 		if err != nil {
 			s.remove()
@@ -91,9 +95,8 @@ func (s *stage) addPeers() error {
 	if err := s.inMemory(filepath.Join(s.dir, "docker-exec"), filepath.Join(s.dir, "podman-run"), filepath.Join(s.dir, "podman-tmp")); err != nil {
 		return err
 	}
-	ready := make(chan error)
-	go s.hybridThread(ready)
-	if err := <-ready; err != nil {
+	var err error
+	if s.hybrid, err = mountThread(withoutUnified); err != nil {
 		return err
 	}
 	on := func(elem string) string { return filepath.Join(s.dir, elem) }
@@ -103,7 +106,7 @@ func (s *stage) addPeers() error {
 	if err := os.WriteFile(conf, []byte("[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n"), 0o600); err != nil {
 		return err
 	}
-	s.podman = &engine{stage: s, name: "podman", apart: true, env: append(os.Environ(), "CONTAINERS_CONF="+conf),
+	s.podman = &engine{stage: s, name: "podman", on: s.hybrid, env: append(os.Environ(), "CONTAINERS_CONF="+conf),
 		words: []string{"podman", "--root", on("podman"), "--runroot", on("podman-run"), "--tmpdir", on("podman-tmp"), "--storage-driver", "overlay",
 			"--cgroup-manager", "cgroupfs", "--events-backend", "file", "--runtime", "crun"}}
 	if err := s.startDocker(); err != nil {
@@ -167,26 +170,46 @@ func (s *stage) startDocker() error {
 	return fmt.Errorf("dockerd does not answer: %w: %s", err, said[max(0, len(said)-2000):])
 }
 
-// hybridThread is an OS thread with a mount namespace of its own from which a
-// hybrid host's v2 mount was taken: crun refuses to run beside it.
-func (s *stage) hybridThread(ready chan<- error) {
-	runtime.LockOSThread()
-	err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS)
-	if err == nil {
-		err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
-	}
+// mountThread is an OS thread with a mount namespace of its own, changed first.
+func mountThread(change func() error) (chan func(), error) {
+	ready, work := make(chan error), make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS)
+		if err == nil {
+			err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+		}
+		if err == nil {
+			err = change()
+		}
+		ready <- err
+		for f := range work {
+			f()
+		}
+	}()
+	return work, <-ready
+}
+
+// withoutUnified takes a hybrid host's v2 mount away: crun refuses to run beside it.
+func withoutUnified() error {
 	var fs unix.Statfs_t
-	if err == nil && unix.Statfs("/sys/fs/cgroup/unified", &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC {
-		err = unix.Unmount("/sys/fs/cgroup/unified", unix.MNT_DETACH)
+	if unix.Statfs("/sys/fs/cgroup/unified", &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC {
+		return unix.Unmount("/sys/fs/cgroup/unified", unix.MNT_DETACH)
 	}
-	ready <- err
-	for f := range s.hybrid {
-		f()
-	}
+	return nil
+}
+
+// unifiedAlone leaves the v2 hierarchy alone, as on a host where podman expects an
+// ordinary user to have cgroups.
+func unifiedAlone() error {
+	return errors.Join(unix.Unmount("/sys/fs/cgroup", unix.MNT_DETACH), unix.Mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, ""))
 }
 
 func (s *stage) remove() {
 	var errs []error
+	if s.user != nil {
+		errs = append(errs, s.user.remove())
+	}
 	for _, e := range []*engine{s.docker, s.podman} {
 		if e == nil {
 			continue
@@ -220,12 +243,12 @@ func (s *stage) remove() {
 
 // inPlace runs f where the engine's commands run.
 func (e *engine) inPlace(f func()) {
-	if !e.apart {
+	if e.on == nil {
 		f()
 		return
 	}
 	done := make(chan struct{})
-	e.stage.hybrid <- func() { f(); close(done) }
+	e.on <- func() { f(); close(done) }
 	<-done
 }
 
@@ -233,6 +256,9 @@ func (e *engine) command(words ...string) *exec.Cmd {
 	all := append(e.words[:len(e.words):len(e.words)], words...)
 	cmd := exec.Command(all[0], all[1:]...)
 	cmd.Env, cmd.Dir = e.env, e.stage.dir
+	if e.as != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: e.as.Credential()}
+	}
 	return cmd
 }
 
