@@ -129,7 +129,7 @@ func (s *Records) BuiltIn() []*Network {
 			optionMasq:    fmt.Sprint(!s.Settings.NoMasq),
 			optionBinding: cmp.Or(addressText(s.Settings.PublishAddress), "0.0.0.0"),
 			optionName:    cmp.Or(s.Settings.Bridge, "docker0"),
-			OptionMTU:     fmt.Sprint(cmp.Or(s.Settings.MTU, defaultMTU)),
+			OptionMTU:     fmt.Sprint(cmp.Or(s.Settings.MTU, s.Settings.UsualMTU, defaultMTU)),
 		}},
 		{Name: Host, Driver: "host"},
 		{Name: None, Driver: "null"},
