@@ -8,6 +8,7 @@ import (
 
 	"berth/container"
 	"berth/container/config"
+	"berth/runtime"
 )
 
 // asked is what a container's next start asks of the kernel, without anything being
@@ -19,7 +20,7 @@ func asked(e *Engine, rec *container.Record) (*specs.Spec, error) {
 	}
 	in := &container.Inputs{
 		ID: string(rec.ID), Hostname: rec.Hostname, Root: "rootfs", Devices: devices, Host: *e.host(), Init: "init",
-		Rootless: e.Defaults.Rootless, Join: joinsOf(&rec.Config, rec.Userns.Private),
+		Rootless: e.Defaults.Rootless, Join: joinsOf(&rec.Config, rec.Userns.Private), Labels: labels(&rec.Config),
 	}
 	if rec.Userns.Private {
 		_, size := container.IDPool()
@@ -51,4 +52,15 @@ func joinsOf(c *config.Config, private bool) (join container.Namespaces) {
 		}
 	}
 	return join
+}
+
+// labels are what the host's security modules confine a container with. What was asked
+// of one that is not active has no effect, as with Docker; `info --security` says so.
+func labels(c *container.Config) (out container.Labels) {
+	if name := c.Security.AppArmor; name != "" && name != "unconfined" {
+		if active, _ := runtime.Labelers(); active {
+			out.AppArmor = name
+		}
+	}
+	return out
 }

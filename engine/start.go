@@ -393,7 +393,7 @@ func (s *start) bundle(ctx context.Context, e *Engine, mounts []container.Mount)
 	in := &container.Inputs{
 		ID: string(s.rec.ID), Hostname: s.rec.Hostname, Root: "rootfs", Join: *join, Mounts: mounts, Files: s.files,
 		Devices: devices, Host: *host, Ulimits: ulimits(e.Defaults.Ulimits), Rootless: e.Defaults.Rootless,
-		SystemdCgroup: e.Runtime.SystemdCgroup, Secrets: secrets,
+		SystemdCgroup: e.Runtime.SystemdCgroup, Secrets: secrets, Labels: labels(&s.rec.Config),
 	}
 	for i := range s.links {
 		in.Environment = append(in.Environment, s.links[i].environ(s.rec.Name)...)

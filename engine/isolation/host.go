@@ -123,7 +123,7 @@ func confinement(*Machine) []Row {
 }
 
 func modules(m *Machine) []Row {
-	a := Row{"apparmor", "AppArmor", Partly, "active; berth gives containers no profile yet"}
+	a := Row{"apparmor", "AppArmor", Partly, "active; containers have the profile that --security-opt apparmor=PROFILE names, else none"}
 	if !m.AppArmor {
 		a.State, a.Why = No, "not active here; namespaces, capabilities and seccomp confine"
 	}

@@ -168,13 +168,15 @@ func labelled(s *Subject, v *view) Row {
 	r := Row{"lsm", "Profile of AppArmor or SELinux", Yes, v.label}
 	appArmor, asked := s.Record.Config.Security.AppArmor, ""
 	if appArmor != "" && appArmor != "unconfined" {
-		asked = "apparmor=" + appArmor + " was asked for, and is not applied yet: "
+		asked = "apparmor=" + appArmor + " was asked for: "
 	}
 	switch {
 	case v.label == "unconfined" || strings.Contains(v.label, "unconfined_t"):
 		r.State, r.Why = No, asked+v.label
+	case v.label == "" && asked != "":
+		r.State, r.Why = No, asked+"AppArmor is not active here"
 	case v.label == "":
-		r.State, r.Why = No, asked+"berth gives none yet, or the host has neither active"
+		r.State, r.Why = No, "berth gives none of itself, or the host has neither active"
 	}
 	return r
 }
