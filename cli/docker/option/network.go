@@ -57,7 +57,7 @@ func (n *network) flags(f *pflag.FlagSet, c *config.Config) {
 // addNetwork reads NAME, or name=NAME with what is asked of the endpoint, or podman's
 // NAME:… with the same.
 func (n *network) addNetwork(s string) error {
-	if !strings.Contains(s, "=") || strings.HasPrefix(s, "ns:") || strings.HasPrefix(s, "container:") {
+	if _, ok := wayOut(s); ok || !strings.Contains(s, "=") || strings.HasPrefix(s, "ns:") || strings.HasPrefix(s, "container:") {
 		n.asked = append(n.asked, config.Endpoint{Network: s})
 		return nil
 	}
@@ -136,6 +136,11 @@ func userDefined(name string) bool {
 // mode.
 func (o *Options) readNetwork(Around) error {
 	n, c := &o.network, &o.config.Network
+	if o.config.Image.Dialect == "podman" {
+		if err := n.ofPodman(); err != nil {
+			return err
+		}
+	}
 	if err := n.check(); err != nil {
 		return err
 	}
@@ -171,6 +176,36 @@ func (o *Options) readNetwork(Around) error {
 	c.Endpoints = []config.Endpoint{first}
 	if len(n.asked) > 1 {
 		c.Endpoints = append(c.Endpoints, n.asked[1:]...)
+	}
+	return nil
+}
+
+// wayOut takes podman's names of the programs that lead an ordinary user's containers
+// out, with their options, for what they are.
+func wayOut(name string) (options string, ok bool) {
+	program, options, _ := strings.Cut(name, ":")
+	return options, program == "slirp4netns" || program == "pasta"
+}
+
+// ofPodman reads those names as the default network, whose way out is berth's. Options
+// that change nothing that a container sees are taken.
+func (n *network) ofPodman() error {
+	for i := range n.asked {
+		e := &n.asked[i]
+		options, ok := wayOut(e.Network)
+		if !ok {
+			continue
+		}
+		for _, o := range strings.Split(options, ",") {
+			switch key, v, _ := strings.Cut(o, "="); {
+			case key == "" || key == "mtu" || key == "port_handler" || key == "enable_ipv6" || key == "allow_host_loopback" && v == "false":
+			case key == "allow_host_loopback":
+				return command.Line("--network %s: an ordinary user's containers reach the host's addresses with host = true in [uplink] of berth.toml", e.Network)
+			default:
+				return command.Line("--network %s: %s is no option of the default network, which stands in its place", e.Network, o)
+			}
+		}
+		e.Network = "default"
 	}
 	return nil
 }
