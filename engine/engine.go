@@ -7,6 +7,7 @@ package engine
 import (
 	"context"
 	"io"
+	"net/netip"
 
 	"github.com/opencontainers/go-digest"
 
@@ -58,6 +59,9 @@ type Defaults struct {
 	Environ []string
 	// Rootless: the engine is not root of the host.
 	Rootless bool
+	// HostAddress is what host-gateway means where no bridge is the host's; nil: the
+	// gateway of the container's network. Invalid: the host has none.
+	HostAddress func() netip.Addr
 }
 
 // HasContainers fails where containers and volumes are not served: for an

@@ -29,7 +29,7 @@ func writeFiles(e *Engine, rec *container.Record, net *network.Attachment, links
 	if err != nil {
 		return container.Files{}, err
 	}
-	hosts, err := hostsFile(rec, net, links)
+	hosts, err := hostsFile(e, rec, net, links)
 	if err != nil {
 		return container.Files{}, err
 	}
@@ -84,9 +84,9 @@ func otherFiles(e *Engine, id string) (container.Files, error) {
 const maxHostFile = 1 << 20
 
 // hostsFile is /etc/hosts; with the host's network it is the host's, and more.
-func hostsFile(rec *container.Record, net *network.Attachment, links []link) (string, error) {
+func hostsFile(e *Engine, rec *container.Record, net *network.Attachment, links []link) (string, error) {
 	n := &rec.Config.Network
-	extra, err := extraHosts(n, net)
+	extra, err := extraHosts(e, n, net)
 	if err != nil {
 		return "", err
 	}
@@ -117,16 +117,38 @@ func hostsFile(rec *container.Record, net *network.Attachment, links []link) (st
 	return container.HostsFile(rec.Hostname, rec.Config.Domainname, addresses, extra)
 }
 
+// hostGateway is the address by which a container reaches the host: what the
+// administrator says (host-gateway-ip of daemon.json), else the host's end of its network.
+func hostGateway(e *Engine, net *network.Attachment) (netip.Addr, error) {
+	if text := e.Defaults.HostGatewayIP; text != "" {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return a, fault.New(fault.Invalid, "host-gateway-ip: %q is no IP address", text)
+		}
+		return a, nil
+	}
+	if e.Defaults.HostAddress != nil {
+		if a := e.Defaults.HostAddress(); a.IsValid() {
+			return a, nil
+		}
+	}
+	if net == nil || len(net.Endpoints) == 0 || !net.Endpoints[0].Gateway.IsValid() {
+		return netip.Addr{}, fault.New(fault.Invalid, "unable to derive the IP value for host-gateway")
+	}
+	return net.Endpoints[0].Gateway, nil
+}
+
 // extraHosts are the entries of --add-host.
-func extraHosts(n *config.Network, net *network.Attachment) ([]container.HostEntry, error) {
+func extraHosts(e *Engine, n *config.Network, net *network.Attachment) ([]container.HostEntry, error) {
 	var out []container.HostEntry
 	for _, h := range n.ExtraHosts {
 		name, text, _ := strings.Cut(h, ":")
 		if text == "host-gateway" {
-			if net == nil || len(net.Endpoints) == 0 || !net.Endpoints[0].Gateway.IsValid() {
-				return nil, fault.New(fault.Invalid, "unable to derive the IP value for host-gateway")
+			address, err := hostGateway(e, net)
+			if err != nil {
+				return nil, err
 			}
-			out = append(out, container.HostEntry{Name: name, Address: net.Endpoints[0].Gateway})
+			out = append(out, container.HostEntry{Name: name, Address: address})
 			continue
 		}
 		address, err := netip.ParseAddr(strings.Trim(text, "[]"))

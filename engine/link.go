@@ -220,7 +220,7 @@ func rewriteHosts(ctx context.Context, e *Engine, id container.ID) error {
 	if err != nil {
 		return err
 	}
-	text, err := hostsFile(rec, net, links)
+	text, err := hostsFile(e, rec, net, links)
 	if err != nil {
 		return err
 	}

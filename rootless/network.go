@@ -1,6 +1,8 @@
 package rootless
 
 import (
+	"net"
+	"net/netip"
 	"os"
 	"strconv"
 
@@ -19,6 +21,22 @@ type Network struct {
 	// Warn is told why containers reach nothing outside, where the host lets nobody make a
 	// way out; may be nil.
 	Warn func(error)
+}
+
+// HostAddress is the host's own address on its way to the world, by which containers
+// reach it with ReachHost; invalid if it has no such way.
+func HostAddress() netip.Addr {
+	for _, far := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} { // nothing is sent there (RFC 5737, RFC 3849)
+		c, err := net.Dial("udp", far)
+		if err != nil {
+			continue
+		}
+		defer c.Close()
+		if a, ok := c.LocalAddr().(*net.UDPAddr); ok {
+			return a.AddrPort().Addr().Unmap()
+		}
+	}
+	return netip.Addr{}
 }
 
 // Open opens the network namespace, a file of nsfs that is the caller's. Kind

@@ -106,6 +106,9 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 		Containers: s.Containers, Program: program, Globals: []string{"--root", s.Root, "--runroot", s.Run},
 		Environ: environ(), Rootless: inside || rootless.UID() != 0,
 	}
+	if home != nil {
+		e.Defaults.HostAddress = rootless.HostAddress
+	}
 	return nil
 }
 
