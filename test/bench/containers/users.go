@@ -112,7 +112,7 @@ func (u *user) remove() error {
 // users compares an ordinary user's runs with podman's, and how fast what they send
 // gets out.
 func (s *stage) users(t *table, o options) error {
-	server, err := s.serveNeighbour()
+	server, err := serveNeighbour()
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func (s *stage) users(t *table, o options) error {
 		}
 		t.faster("a user's run --rm true, "+one.name+", against podman", times[0], times[1], one.goal)
 	}
-	return s.wayOut(t, o, u)
+	return u.wayOut(t, o)
 }
 
 // neighbour is the address of a server of iperf3 in a network namespace of its own,
@@ -141,7 +141,7 @@ func (s *stage) users(t *table, o options) error {
 const neighbour = "198.51.100.2"
 
 // serveNeighbour starts it.
-func (s *stage) serveNeighbour() (*exec.Cmd, error) {
+func serveNeighbour() (*exec.Cmd, error) {
 	if _, err := exec.LookPath("iperf3"); err != nil {
 		return nil, fmt.Errorf("%w: install the package iperf3", err)
 	}
@@ -171,7 +171,7 @@ func endServer(server *exec.Cmd) {
 
 // wayOut sends to a neighbour of the host, by one connection: through berth-uplink
 // and through podman's slirp4netns. Pasta is none of podman 4.3's.
-func (s *stage) wayOut(t *table, o options, u *user) error {
+func (u *user) wayOut(t *table, o options) error {
 	var rates [2][2][]time.Duration
 	for range max(o.rounds/10, 3) {
 		for i, e := range []*engine{u.berth, u.podman} {
