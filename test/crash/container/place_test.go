@@ -37,17 +37,19 @@ func newPlace(dir string) (*place, error) {
 		return nil, err
 	}
 	p := &place{Berth: b}
-	return p, p.start("run", "--rm", "berth/base", "true")
+	return p, p.start([]string{"run", "--rm", "berth/base", "true"})
 }
 
-// start runs a container once, so that the image and, for root, the bridge are there, and
+// start runs commands once, so that the image, the bridge and the folders are there, and
 // notes what there is then.
-func (p *place) start(words ...string) error {
+func (p *place) start(all ...[]string) error {
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
 		return fmt.Errorf("lo: %w: %s", err, out)
 	}
-	if err := p.Do(words...).Err(); err != nil {
-		return errors.Join(err, p.Remove())
+	for _, words := range all {
+		if err := p.Do(words...).Err(); err != nil {
+			return errors.Join(err, p.Remove())
+		}
 	}
 	p.nets, _ = filepath.Glob(p.Run + "/network/nets/*")
 	var err error

@@ -74,19 +74,23 @@ func third(rng *rand.Rand, all []verb) []verb {
 	return all[:(len(all)+2)/3]
 }
 
-// userVerbs are root's that need no network, and what only a user has: a command that
-// makes the namespace and ends it, and one that finds the holder killed.
+// userVerbs are root's, without a network those that are not about networks, and what
+// only a user has: a command that makes the namespace and ends it, a run that makes the
+// network and its way out, and one that finds the holder killed.
 func userVerbs() []verb {
-	all := slices.DeleteFunc(verbs(), func(v verb) bool { return v.ofNetwork() })
+	all := verbs()
 	for i, v := range all {
-		v.words, v.prepare = withoutNetwork(v.words), withoutNetwork(v.prepare)
+		if !v.ofNetwork() {
+			v.words, v.prepare = withoutNetwork(v.words), withoutNetwork(v.prepare)
+		}
 		all[i] = v
 	}
-	runs := []string{"run", "-d", "--name", "one", "--network", "none", "berth/base", "sleep", "100000"}
+	start := []string{"run", "-d", "--name", "one", "--network", "none", "berth/base", "sleep", "100000"}
 	return append(all,
+		verb{name: "run-net", words: []string{"run", "-d", "--name", "one", "-p", "18096:80", "berth/base", "sleep", "100000"}, again: []string{here}, done: runs},
 		verb{name: "ps", words: []string{"ps", "-a"}},
-		verb{name: "exec-lost", words: []string{"exec", "one", "echo", "hello"}, prepare: runs, then: (*place).killHolder, again: []string{dead}},
-		verb{name: "rm-f-lost", words: []string{"rm", "-f", "-v", "one"}, prepare: runs, then: (*place).killHolder, again: []string{gone}, done: removed},
+		verb{name: "exec-lost", words: []string{"exec", "one", "echo", "hello"}, prepare: start, then: (*place).killHolder, again: []string{dead}},
+		verb{name: "rm-f-lost", words: []string{"rm", "-f", "-v", "one"}, prepare: start, then: (*place).killHolder, again: []string{gone}, done: removed},
 	)
 }
 
@@ -126,7 +130,8 @@ func newUserPlace(a account.Account, program, dir string) (*place, error) {
 		return nil, err
 	}
 	p := &place{Berth: b, user: &a}
-	return p, p.start("run", "--rm", "--network", "none", "berth/base", "true")
+	return p, p.start([]string{"run", "--rm", "-p", "18096:80", "berth/base", "true"}, []string{"network", "create", "net"},
+		[]string{"run", "--rm", "--network", "net", "berth/base", "true"}, []string{"network", "rm", "net"})
 }
 
 // endAll kills what was told as left behind: the next place has the same user.
@@ -156,10 +161,10 @@ func (p *place) unheld() {
 }
 
 // surplus are the files and cgroups that were not there before. How a container ended
-// is kept for some minutes.
+// is kept for some minutes, what it had in the firewall until it is worth a sweep.
 func (p *place) surplus() (all []string) {
 	for path := range p.owned() {
-		if !p.files[path] && filepath.Dir(path) != p.Run+"/exits" {
+		if !p.files[path] && filepath.Dir(path) != p.Run+"/exits" && filepath.Dir(path) != p.Run+"/network/gone" {
 			all = append(all, path)
 		}
 	}

@@ -209,8 +209,8 @@ func (v *verb) inTheEnd(p *place) error {
 // reachable: the host reaches the container's addresses, where it has a way to ask.
 func (p *place) reachable() error {
 	r := p.Do("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}", "one")
-	if r.Code != 0 {
-		return nil // it is not about one
+	if r.Code != 0 || p.user != nil {
+		return nil // it is not about one, or the host has no way to a user's
 	}
 	for _, a := range strings.Fields(r.Out) {
 		// Nobody serves there: it is refused, by the container.
