@@ -142,12 +142,19 @@ func beginMonitor(ctx context.Context, e *Engine) (conn *monitor.Conn, err error
 // beginSibling starts another word of the helper where monitors are, in a network
 // namespace unless that is nil.
 func beginSibling(ctx context.Context, e *Engine, word string, namespace *os.File) (sock *os.File, err error) {
+	pid := 0
 	err = outside(ctx, e, func(program *os.File, place monitor.Place) error {
 		place.Net = namespace
-		sock, err = monitor.Sibling(program, place, word)
+		sock, pid, err = monitor.Sibling(program, place, word)
 		return err
 	})
-	return sock, err
+	if err != nil || !e.Defaults.Rootless || e.host().NoCgroup {
+		return sock, err
+	}
+	if err := runtime.OwnScope(ctx, "berth-"+word+"-"+strconv.Itoa(pid), pid); err != nil {
+		return nil, errors.Join(err, sock.Close()) // which ends it
+	}
+	return sock, nil
 }
 
 // outside calls begin with the helper program and the place outside of all containers.

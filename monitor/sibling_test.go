@@ -32,7 +32,7 @@ func TestSiblingIn(t *testing.T) {
 	must(t, err)
 	defer program.Close()
 	for f, want := range map[*os.File]string{in: want, nil: own} {
-		sock, err := Sibling(program, Place{Net: f}, "where")
+		sock, _, err := Sibling(program, Place{Net: f}, "where")
 		must(t, err)
 		b := make([]byte, 100)
 		n, err := unix.Read(int(sock.Fd()), b)

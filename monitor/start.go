@@ -38,13 +38,13 @@ var siblingEnv = []string{"GOMAXPROCS=1", "GOGC=50", "GOMEMLIMIT=64MiB", "GODEBU
 // Sibling starts another word of the helper that lives outside of all containers,
 // where monitors do, and returns a socket to it as soon as it is on its way. It is a
 // child of the caller, and belongs to nobody; if it ends first, it leaves no dead one.
-func Sibling(program *os.File, place Place, word string) (*os.File, error) {
+func Sibling(program *os.File, place Place, word string) (sock *os.File, pid int, err error) {
 	fd, pid, err := begin(program, place, word, siblingEnv)
 	if err != nil {
-		return nil, fmt.Errorf("start the helper %s: %w", word, err)
+		return nil, 0, fmt.Errorf("start the helper %s: %w", word, err)
 	}
 	go reap(pid)
-	return os.NewFile(uintptr(fd), "helper "+word), nil
+	return os.NewFile(uintptr(fd), "helper "+word), pid, nil
 }
 
 // begin starts a word of the helper with one end of a socket pair; the other one is

@@ -16,7 +16,9 @@ import (
 func (m *monitor) ended(ws unix.WaitStatus, lost bool) {
 	f := &m.first
 	f.running = false
+	killed := m.oomKilled() // while the cgroup is there
 	f.exit = exitOf(f.pid, ws)
+	f.exit.OOM = killed
 	if lost {
 		f.exit.Code, f.exit.Signal, f.exit.Lost = lostCode, 0, true
 	}
@@ -30,8 +32,6 @@ func (m *monitor) ended(ws unix.WaitStatus, lost bool) {
 	m.due.beside.drop()
 	m.due.relay.release()
 	m.streams.drain()
-	f.exit.OOM = oomKilled(f.oom)
-	f.oom = nil
 	f.exit.Incomplete = m.log.Lost() > 0
 	if m.dismissed {
 		m.streams.finish()
@@ -140,17 +140,43 @@ func (m *monitor) checkIn(ms uint64) {
 	})
 }
 
-// oomKilled reads the files that tell of OOM kills: memory.events of cgroup v2,
-// memory.oom_control of v1; both have a line "oom_kill N".
-func oomKilled(files []int) (killed bool) {
-	for _, fd := range files {
-		var b [512]byte
-		if n, err := unix.Pread(fd, b[:], 0); err == nil && fieldOf(b[:n], "oom_kill") > 0 {
-			killed = true
-		}
+// watchOOM reads the files that tell of OOM kills whenever one has changed: a scope of
+// systemd's goes with its last process, and what they say with it.
+func (m *monitor) watchOOM() {
+	f := &m.first
+	for _, fd := range f.oom {
+		_, _ = oomKills(fd) // of what comes after that the kernel tells
+		_ = m.loop.add(fd, unix.EPOLLPRI, func(uint32) {
+			n, err := oomKills(fd)
+			if f.killed = f.killed || n > 0; f.killed || err != nil {
+				m.loop.forget(fd)
+			}
+		})
+	}
+}
+
+// oomKilled says whether one was, and closes the files.
+func (m *monitor) oomKilled() bool {
+	f := &m.first
+	for _, fd := range f.oom {
+		n, _ := oomKills(fd)
+		f.killed = f.killed || n > 0
+		m.loop.forget(fd)
 		unix.Close(fd)
 	}
-	return killed
+	f.oom = nil
+	return f.killed
+}
+
+// oomKills reads memory.events of cgroup v2 or memory.oom_control of v1; both have a
+// line "oom_kill N".
+func oomKills(fd int) (int, error) {
+	var b [512]byte
+	n, err := unix.Pread(fd, b[:], 0)
+	if err != nil {
+		return 0, err
+	}
+	return fieldOf(b[:n], "oom_kill"), nil
 }
 
 // fieldOf reads the number after a name that begins a line, 0 without.

@@ -57,6 +57,7 @@ type first struct {
 	late    bool // killed because its time was up
 	exit    wire.Exit
 	oom     []int // files that tell of its OOM kills
+	killed  bool  // one was seen
 }
 
 func newMonitor(l *loop) *monitor {
