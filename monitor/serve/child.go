@@ -202,9 +202,9 @@ func (c *conn) adopt(q *wire.Adopt, fds []int) error {
 	if q.Terminal {
 		m.streams.openTerminal(fds[0])
 	}
-	m.oomKilled() // of a run before it is told already
+	m.first.oomKilled(m.loop) // of a run before it is told already
 	m.first = first{run: m.first.run + 1, pid: q.PID, pidfd: -1, running: true, oom: files}
-	m.watchOOM()
+	m.first.watchOOM(m.loop)
 	m.startHealth()
 	m.due.limit(m, m.cfg.Life.Whole)
 	if m.forward != nil {

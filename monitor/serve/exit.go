@@ -16,7 +16,7 @@ import (
 func (m *monitor) ended(ws unix.WaitStatus, lost bool) {
 	f := &m.first
 	f.running = false
-	killed := m.oomKilled() // while the cgroup is there
+	killed := f.oomKilled(m.loop) // while the cgroup is there
 	f.exit = exitOf(f.pid, ws)
 	f.exit.OOM = killed
 	if lost {
@@ -142,26 +142,24 @@ func (m *monitor) checkIn(ms uint64) {
 
 // watchOOM reads the files that tell of OOM kills whenever one has changed: a scope of
 // systemd's goes with its last process, and what they say with it.
-func (m *monitor) watchOOM() {
-	f := &m.first
+func (f *first) watchOOM(l *loop) {
 	for _, fd := range f.oom {
 		_, _ = oomKills(fd) // of what comes after that the kernel tells
-		_ = m.loop.add(fd, unix.EPOLLPRI, func(uint32) {
+		_ = l.add(fd, unix.EPOLLPRI, func(uint32) {
 			n, err := oomKills(fd)
 			if f.killed = f.killed || n > 0; f.killed || err != nil {
-				m.loop.forget(fd)
+				l.forget(fd)
 			}
 		})
 	}
 }
 
 // oomKilled says whether one was, and closes the files.
-func (m *monitor) oomKilled() bool {
-	f := &m.first
+func (f *first) oomKilled(l *loop) bool {
 	for _, fd := range f.oom {
 		n, _ := oomKills(fd)
 		f.killed = f.killed || n > 0
-		m.loop.forget(fd)
+		l.forget(fd)
 		unix.Close(fd)
 	}
 	f.oom = nil
