@@ -31,8 +31,14 @@ var everything = []string{"--cap-add=ALL", "--security-opt", "seccomp=unconfined
 
 // huntedItself has the hunter find a program that is the container's own file, to see
 // that it writes to what it can.
-func huntedItself(w *world) string {
-	return huntedBy(w, w.up(everything...), "quiet", "/intruder", "euid")
+func huntedItself(w *world) (damage string) {
+	name := w.up(everything...)
+	for range 5 { // it has to meet one that has just ended
+		if damage = huntedBy(w, name, "quiet", "/intruder", "euid"); damage != "" {
+			break
+		}
+	}
+	return damage
 }
 
 var huntLine = regexp.MustCompile(`seen (\d+) opened (\d+) listed (\d+) traced (\d+) written (\d+)`)
