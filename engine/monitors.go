@@ -148,13 +148,22 @@ func beginSibling(ctx context.Context, e *Engine, word string, namespace *os.Fil
 		sock, pid, err = monitor.Sibling(program, place, word)
 		return err
 	})
-	if err != nil || !e.Defaults.Rootless || e.host().NoCgroup {
-		return sock, err
+	if err != nil {
+		return nil, err
 	}
-	if err := runtime.OwnScope(ctx, "berth-"+word+"-"+strconv.Itoa(pid), pid); err != nil {
+	if err := ownScope(ctx, e, "berth-"+word+"-"+strconv.Itoa(pid), pid); err != nil {
 		return nil, errors.Join(err, sock.Close()) // which ends it
 	}
 	return sock, nil
+}
+
+// ownScope has an ordinary user's systemd keep a process that outlives the caller's
+// session or service; root's are in berth's cgroup.
+func ownScope(ctx context.Context, e *Engine, name string, pid int) error {
+	if !e.Defaults.Rootless || e.host().NoCgroup {
+		return nil
+	}
+	return runtime.OwnScope(ctx, name, pid)
 }
 
 // outside calls begin with the helper program and the place outside of all containers.

@@ -211,10 +211,7 @@ func (s *start) watchOver(ctx context.Context, e *Engine, u *undo.Stack) (err er
 		defer s.monitor.Close()
 		return s.monitor.Dismiss(200 * time.Millisecond) // its word may wait for our lock
 	})
-	if !e.Defaults.Rootless || e.host().NoCgroup {
-		return nil
-	}
-	return runtime.OwnScope(ctx, "berth-monitor-"+string(s.rec.ID), s.monitor.PID())
+	return ownScope(ctx, e, "berth-monitor-"+string(s.rec.ID), s.monitor.PID())
 }
 
 // gather finds what the first process needs while the monitor comes up.

@@ -186,6 +186,23 @@ func (a Account) Processes() (all []string) {
 	return all
 }
 
+// KillAll kills those, and what they start meanwhile; after a hundred rounds it gives up.
+func (a Account) KillAll() {
+	for range 100 {
+		left := a.Processes()
+		for _, one := range left {
+			var pid int
+			if _, err := fmt.Sscanf(one, "process %d", &pid); err == nil && pid > 1 {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // Give makes everything below the folder the user's.
 func (a Account) Give(dir string) error {
 	if !a.Switched() {

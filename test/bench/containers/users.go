@@ -101,11 +101,7 @@ func (u *user) remove() error {
 		errs = append(errs, err)
 	}
 	time.Sleep(1500 * time.Millisecond) // the holder ends by itself
-	for _, line := range u.Processes() {
-		if pid, err := strconv.Atoi(strings.Fields(line)[1]); err == nil {
-			_ = unix.Kill(pid, unix.SIGKILL) // of podman's, which leaves some
-		}
-	}
+	u.KillAll()                         // podman leaves some
 	return errors.Join(append(errs, u.Account.Remove())...)
 }
 

@@ -90,7 +90,7 @@ func (p *place) stored() (all []string, err error) {
 func (p *place) remove() error {
 	_, err := p.Empty()
 	if p.user != nil {
-		p.endAll()
+		p.user.KillAll() // the next place has the same user
 	}
 	return errors.Join(err, p.Remove())
 }

@@ -134,23 +134,6 @@ func newUserPlace(a account.Account, program, dir string) (*place, error) {
 		[]string{"run", "--rm", "--network", "net", "berth/base", "true"}, []string{"network", "rm", "net"})
 }
 
-// endAll kills what was told as left behind: the next place has the same user.
-func (p *place) endAll() {
-	for range 100 {
-		left := p.user.Processes()
-		for _, one := range left {
-			var pid int
-			if _, err := fmt.Sscanf(one, "process %d", &pid); err == nil && pid > 1 {
-				_ = unix.Kill(pid, unix.SIGKILL)
-			}
-		}
-		if len(left) == 0 {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
 // unheld waits for the end of the holder, which stays a little after the last command.
 func (p *place) unheld() {
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {

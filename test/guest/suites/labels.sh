@@ -3,14 +3,7 @@
 # too, as root and as the user; one that is not loaded is refused in a line. Exits 1 if anything is not so.
 set -u
 [[ -x $GUEST_TOP/bin/berth ]] || { echo "labels: no berth in this payload"; exit 1; }
-failed=0
-check() { # check WHAT COMMAND…
-	local what=$1
-	shift
-	if "$@" >"$dir/said" 2>&1; then echo "ok    $what"; else echo "FAIL  $what: exit $?"; tail -n 5 "$dir/said"; failed=1; fi
-}
-says() { local word=$1; shift; "$@" 2>&1 | grep -Eq -- "$word"; }
-is() { local want=$1; shift; local got; got=$("$@" 2>&1); [[ $got == "$want" ]] || { echo "got: $got"; return 1; }; }
+. "${BASH_SOURCE[0]%/*}/check.bash"
 
 dir=$(mktemp -d)
 chmod 755 "$dir"

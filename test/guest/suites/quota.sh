@@ -4,15 +4,8 @@
 # option the line says what is missing. Exits 1 if anything is not so.
 set -u
 [[ -x $GUEST_TOP/bin/berth ]] || { echo "quota: no berth in this payload"; exit 1; }
-failed=0
-check() { # check WHAT COMMAND…
-	local what=$1
-	shift
-	if "$@" >"$dir/said" 2>&1; then echo "ok    $what"; else echo "FAIL  $what: exit $?"; tail -n 5 "$dir/said"; failed=1; fi
-}
+. "${BASH_SOURCE[0]%/*}/check.bash"
 full() { ! "$@" 2>&1 && "$@" 2>&1 | grep -Eq 'No space left|quota exceeded|out of space'; } # a command that fails for want of space
-says() { local word=$1; shift; "$@" 2>&1 | grep -Eq -- "$word"; }
-is() { local want=$1; shift; local got; got=$("$@" 2>&1); [[ $got == "$want" ]] || { echo "got: $got"; return 1; }; }
 
 export PATH=$PATH:/usr/sbin:/sbin
 dir=$(mktemp -d)

@@ -3,14 +3,7 @@
 # of the user's own, a way out, published ports). Exits 1 if anything is not so.
 set -u
 [[ -x $GUEST_TOP/bin/berth ]] || { echo "users: no berth in this payload"; exit 1; }
-failed=0
-check() { # check WHAT COMMAND…
-	local what=$1
-	shift
-	if "$@" >"$dir/said" 2>&1; then echo "ok    $what"; else echo "FAIL  $what: exit $?"; tail -n 5 "$dir/said"; failed=1; fi
-}
-says() { local word=$1; shift; "$@" 2>&1 | grep -Eq -- "$word"; }
-is() { local want=$1; shift; local got; got=$("$@" 2>&1); [[ $got == "$want" ]] || { echo "got: $got"; return 1; }; }
+. "${BASH_SOURCE[0]%/*}/check.bash"
 ends() { local want=$1; shift; "$@"; local got=$?; ((got == want)) || { echo "exit $got"; return 1; }; }
 ask() { exec 9<>"/dev/tcp/$1/$2" && timeout 20 cat <&9; } # what a server says who speaks first
 
