@@ -79,6 +79,10 @@ type (
 	Ranges = idrange.Ranges
 	// Range is what one container got.
 	Range = idrange.Range
+	// Parts hands out ids of an ordinary user's.
+	Parts = idrange.Parts
+	// Person is the ordinary user who calls.
+	Person = bundle.Person
 )
 
 // Resolve merges what was asked with the image's defaults, by Docker's rules.
@@ -142,6 +146,25 @@ func IDPool() (ranges, size int) { return idrange.Count(), idrange.Size }
 func LargeIDs(c *Config, r *Resolved, size uint32) (uids, gids []uint32) {
 	return bundle.LargeIDs(c, r, cmp.Or(size, idrange.Size))
 }
+
+// OwnIDs are the maps of an ordinary user's container with ids of its own, nil for none.
+func OwnIDs(mode string, p *Person) (uids, gids []specs.LinuxIDMapping, err error) {
+	return bundle.OwnIDs(mode, p)
+}
+
+// Within splits maps where those of the namespace around end.
+func Within(maps, around []specs.LinuxIDMapping) []specs.LinuxIDMapping {
+	return bundle.Within(maps, around)
+}
+
+// KeptID is who the user is inside with keep-id and its options.
+func KeptID(options string, p *Person) (uid, gid uint32) { return bundle.KeptID(options, p) }
+
+// SameIDs reports whether maps leave all ids as they are.
+func SameIDs(lists ...[]specs.LinuxIDMapping) bool { return bundle.SameIDs(lists...) }
+
+// PartSize is how many of an ordinary user's ids --userns=auto takes if nobody says.
+func PartSize(c *Config, r *Resolved, largest uint32) uint32 { return bundle.PartSize(c, r, largest) }
 
 // UsersSize is how many ids were asked for, 0 if that was not said. Error: Invalid.
 func UsersSize(c *Config) (uint32, error) { return bundle.UsersSize(c, idrange.Size) }

@@ -3,6 +3,8 @@ package container
 import (
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"berth/container/config"
 )
 
@@ -51,7 +53,20 @@ type UsernsChoice struct {
 	// Large are ids above the range that get a mapping each.
 	LargeUIDs []uint32 `json:"largeUids,omitempty"`
 	LargeGIDs []uint32 `json:"largeGids,omitempty"`
+	// UIDs and GIDs are the maps of an ordinary user's container with other ids than the
+	// user's: settled at create, as its layers on disk belong to them. They may be
+	// those of another container, whose user namespace it shares.
+	UIDs []specs.LinuxIDMapping `json:"uids,omitempty"`
+	GIDs []specs.LinuxIDMapping `json:"gids,omitempty"`
+	// Part says that they are a part of the user's which no other container gets.
+	Part bool `json:"part,omitempty"`
 }
+
+// Settled tells whether its ids were settled at create.
+func (u *UsernsChoice) Settled() bool { return len(u.UIDs) > 0 }
+
+// MapsMounts tells whether what is mounted gets the container's ids by id-mapping.
+func (u *UsernsChoice) MapsMounts() bool { return u.Private && !u.Settled() }
 
 // MountPoint is one mount as inspect shows it.
 type MountPoint struct {

@@ -326,3 +326,8 @@ func (s *Store) Exists(id ID) bool { return s.exists(id) }
 func (s *Store) Ranges() *Ranges {
 	return &Ranges{Dir: filepath.Join(s.opts.Run, "ids"), Alive: func(owner string) bool { return s.exists(ID(owner)) }, Etc: "/etc"}
 }
+
+// PartsOf hands out parts of an ordinary user's ids to a store's containers.
+func PartsOf(s *Store) *Parts {
+	return &Parts{Dir: filepath.Join(s.opts.Root, "ids"), Alive: func(owner string) bool { return s.exists(ID(owner)) }}
+}

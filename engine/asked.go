@@ -22,7 +22,9 @@ func asked(e *Engine, rec *container.Record) (*specs.Spec, error) {
 		ID: string(rec.ID), Hostname: rec.Hostname, Root: "rootfs", Devices: devices, Host: *e.host(), Init: "init",
 		Rootless: e.Defaults.Rootless, Join: joinsOf(&rec.Config, rec.Userns.Private), Labels: labels(&rec.Config),
 	}
-	if rec.Userns.Private {
+	if rec.Userns.Private && rec.Userns.Settled() {
+		in.UIDs, in.GIDs = rec.Userns.UIDs, rec.Userns.GIDs
+	} else if rec.Userns.Private {
 		_, size := container.IDPool()
 		one := []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(size), Size: cmp.Or(rec.Userns.Size, uint32(size))}}
 		in.UIDs, in.GIDs = one, one

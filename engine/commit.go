@@ -78,7 +78,7 @@ func packLayer(ctx context.Context, e *Engine, rec *container.Record, r *CommitR
 		return err
 	}
 	if !r.Squash {
-		return files.PackLayer(ctx, w, l.Upper)
+		return files.PackLayer(ctx, w, l)
 	}
 	v, err := files.Enter(ctx, &files.Place{Layers: l, ReadOnly: true})
 	if err != nil {

@@ -195,9 +195,15 @@ func joinPaths(ctx context.Context, e *Engine, c *config.Config) (*container.Nam
 			}
 		}
 		*one.into = fmt.Sprintf("/proc/%d/ns/%s", f.Started.PID, one.kind)
-		if e.Defaults.Rootless { // all of them are in the one that we are in
-			j.User = ""
-			continue
+		if e.Defaults.Rootless { // most of them are in the one that we are in
+			other, err := e.Containers.Get(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+			if !other.Userns.Settled() {
+				j.User = ""
+				continue
+			}
 		}
 		// Whoever shares a namespace shares the user namespace that owns it.
 		j.User = fmt.Sprintf("/proc/%d/ns/user", f.Started.PID)

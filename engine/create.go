@@ -62,6 +62,11 @@ func Create(ctx context.Context, e *Engine, r CreateRequest) (id container.ID, e
 		return "", err
 	}
 	u.Push("give the container's lock back", locked.Abandon)
+	done, err := takePart(ctx, e, rec, &u)
+	if err != nil {
+		return "", err
+	}
+	defer done()
 	if err := provideVolumes(ctx, e, locked, rec, &u); err != nil {
 		return "", err
 	}
@@ -72,11 +77,18 @@ func Create(ctx context.Context, e *Engine, r CreateRequest) (id container.ID, e
 	if err != nil {
 		return "", err
 	}
+	done()
 	u.Push("remove the container's record", locked.Unmake)
-	if _, err := e.Writables.Prepare(ctx, rec.Snapshot, base.Image, rec.Config.Image.SizeLimit); err != nil {
+	if _, err := e.Writables.Prepare(ctx, rec.Snapshot, base.Image, rec.Config.Image.SizeLimit, ownersOf(rec)); err != nil {
+		if rec.Userns.Part && fault.Is(err, fault.Invalid) {
+			err = fmt.Errorf("--userns=%s: %w: auto:size=N gives the container more ids", rec.Config.Namespaces.User, err)
+		}
 		return "", err
 	}
 	u.Push("remove the container's files", func() error { return e.Writables.Remove(context.WithoutCancel(ctx), rec.Snapshot) })
+	if err := nameKept(ctx, e, rec); err != nil {
+		return "", err
+	}
 	if err := fillVolumes(ctx, e, rec); err != nil {
 		return "", err
 	}
@@ -188,6 +200,9 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 	if err != nil {
 		return nil, err
 	}
+	if err := keepUser(e, &c, resolved); err != nil {
+		return nil, err
+	}
 	if err := unserved(&c, platformOf(base)); err != nil {
 		return nil, err
 	}
@@ -212,7 +227,7 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 	}
 	rec.ID = newID()
 	rec.Snapshot = snapshotOf(rec.ID)
-	if rec.Userns, err = usernsOf(e, &c, resolved, mounts); err != nil {
+	if rec.Userns, err = usernsOf(ctx, e, &c, resolved, mounts); err != nil {
 		return nil, err
 	}
 	if reason := rec.Userns.Reason; reason != "" && r.Warn != nil && strings.Contains(reason, "cannot") {

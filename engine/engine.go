@@ -30,6 +30,7 @@ type Engine struct {
 	Trust      Trust
 	Containers *container.Store
 	Ranges     *container.Ranges
+	Parts      *container.Parts
 	Networks   *network.Store
 	Volumes    *volume.Store
 	Secrets    *secret.Store
@@ -59,6 +60,8 @@ type Defaults struct {
 	Environ []string
 	// Rootless: the engine is not root of the host.
 	Rootless bool
+	// Person tells of the ordinary user who calls; nil for root, of a container too.
+	Person func() (*container.Person, error)
 	// HostAddress is what host-gateway means where no bridge is the host's; nil: the
 	// gateway of the container's network. Invalid: the host has none.
 	HostAddress func() netip.Addr

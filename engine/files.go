@@ -165,7 +165,7 @@ func rootLayers(ctx context.Context, e *Engine, rec *container.Record) (*files.L
 		return nil, err
 	}
 	return &files.Layers{Store: tree.Store, Lower: tree.Lower, Upper: tree.Upper, Work: tree.Work, Options: tree.Options,
-		ReadOnlyRoot: rec.Config.Security.ReadOnlyRoot}, nil
+		ReadOnlyRoot: rec.Config.Security.ReadOnlyRoot, UIDs: rec.Userns.UIDs, GIDs: rec.Userns.GIDs}, nil
 }
 
 // stoppedLayers are those with the mounts that a start would make.

@@ -261,5 +261,5 @@ func remakeTree(ctx context.Context, e *Engine, rec *container.Record) (image.Wr
 	if err != nil {
 		return image.Writable{}, err
 	}
-	return e.Writables.Prepare(ctx, rec.Snapshot, base.Image, rec.Config.Image.SizeLimit)
+	return e.Writables.Prepare(ctx, rec.Snapshot, base.Image, rec.Config.Image.SizeLimit, ownersOf(rec))
 }

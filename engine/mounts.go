@@ -91,7 +91,7 @@ func imageTree(ctx context.Context, e *Engine, rec *container.Record, i int) (im
 	}
 	base, err := e.Writables.Base(ctx, m.Source)
 	if err == nil {
-		tree, err = e.Writables.Prepare(ctx, imageKey(rec, i), base.Image, 0)
+		tree, err = e.Writables.Prepare(ctx, imageKey(rec, i), base.Image, 0, ownersOf(rec))
 	}
 	if err != nil {
 		return tree, fmt.Errorf("mount image %s on %s: %w", m.Source, m.Target, err)
@@ -126,7 +126,7 @@ func mountPoint(m config.Mount) (*container.MountPoint, error) {
 }
 
 // usernsOf decides whether the container gets a user namespace of its own.
-func usernsOf(e *Engine, c *config.Config, r *container.Resolved, mounts []container.MountPoint) (choice container.UsernsChoice, err error) {
+func usernsOf(ctx context.Context, e *Engine, c *config.Config, r *container.Resolved, mounts []container.MountPoint) (choice container.UsernsChoice, err error) {
 	facts := &container.UsernsFacts{Kernel: e.host().Kernel, Rootless: e.Defaults.Rootless}
 	for _, m := range mounts {
 		if m.Kind != config.MountBind || m.ReadOnly {
@@ -140,8 +140,14 @@ func usernsOf(e *Engine, c *config.Config, r *container.Resolved, mounts []conta
 			facts.Unmappable = append(facts.Unmappable, m.Source)
 		}
 	}
+	if facts.Rootless {
+		return ownIDs(ctx, e, c)
+	}
+	if mode, _, _ := strings.Cut(c.Namespaces.User, ":"); mode == "keep-id" || mode == "nomap" {
+		return choice, fault.New(fault.Unsupported, "%s is only supported in rootless mode", mode)
+	}
 	choice = container.PrivateUsers(c, facts)
-	if c.Security.Nested && !choice.Private && !facts.Rootless {
+	if c.Security.Nested && !choice.Private {
 		return choice, fault.New(fault.Unsupported, "--nested: the container can have no user namespace of its own: %s", choice.Reason)
 	}
 	if choice.Size, err = container.UsersSize(c); err != nil {
@@ -221,7 +227,7 @@ func startMounts(ctx context.Context, e *Engine, rec *container.Record) ([]conta
 			}
 			m.Layers = &container.Layers{Lower: tree.Lower, Upper: tree.Upper, Work: tree.Work, Options: tree.Options, Subpath: p.Asked.Subpath}
 		}
-		if m.Kind == config.MountBind && rec.Userns.Private {
+		if m.Kind == config.MountBind && rec.Userns.MapsMounts() {
 			var err error
 			if m.IDMap, _, err = container.IDMapping(m.Source, e.host().Kernel); err != nil {
 				return nil, err
@@ -248,12 +254,20 @@ func fillVolumes(ctx context.Context, e *Engine, rec *container.Record) error {
 			continue
 		}
 		if root == nil {
-			if root, err = e.Images.Root(ctx, rec.Image.ID); err != nil {
+			if ownersOf(rec) == nil {
+				root, err = e.Images.Root(ctx, rec.Image.ID)
+			} else {
+				root, err = e.Writables.Below(ctx, rec.Snapshot)
+			}
+			if err != nil {
 				return err
 			}
 			defer root.Close()
 		}
 		if err := e.Volumes.CopyUp(ctx, m.Name, root, m.Target); err != nil {
+			return err
+		}
+		if err := ownVolume(rec, m); err != nil {
 			return err
 		}
 	}

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"strings"
-
 	"berth/base/fault"
 	"berth/container/config"
 )
@@ -10,9 +8,6 @@ import (
 // ofUser refuses what an ordinary user's container cannot be but was asked for by name.
 func ofUser(c *config.Config, noCgroup bool) error {
 	not := func(format string, args ...any) error { return fault.New(fault.Unsupported, format, args...) }
-	if mode, _, _ := strings.Cut(c.Namespaces.User, ":"); mode == "auto" || mode == "private" || mode == "keep-id" || mode == "nomap" {
-		return not("--userns=%s: an ordinary user's containers share the user's ids, and none has others yet", c.Namespaces.User)
-	}
 	if noCgroup && len(c.Devices.Rules) > 0 {
 		return not("--device-cgroup-rule: %s", needCgroup)
 	}

@@ -20,7 +20,6 @@ func TestOfUser(t *testing.T) {
 			c.Network.Mode, c.Network.Endpoints = "bridge", []config.Endpoint{{Network: "own"}}
 		}, false, ""},
 		"ports":       {func(c *config.Config) { c.Network.Publish = []config.Port{{Container: 80}} }, false, ""},
-		"keep-id":     {func(c *config.Config) { c.Namespaces.User = "keep-id:uid=5" }, true, "--userns=keep-id:uid=5: "},
 		"memory":      {func(c *config.Config) { c.Resources.Memory.Limit = 64 << 20 }, false, "--memory: it takes a cgroup"},
 		"with memory": {func(c *config.Config) { c.Resources.Memory.Limit = 64 << 20 }, true, ""},
 		"rule":        {func(c *config.Config) { c.Devices.Rules = []string{"c 1:3 rwm"} }, false, "--device-cgroup-rule: it takes a cgroup"},

@@ -87,13 +87,19 @@ type Registries interface {
 
 // Writables makes the root file systems of containers: *image.Writables.
 type Writables interface {
+	Roots
 	Sizes
 	Leavings
 	Base(ctx context.Context, nameOrID string) (image.Base, error)
-	Prepare(ctx context.Context, key string, img image.Image, limit int64) (image.Writable, error)
-	Find(ctx context.Context, key string) (image.Writable, error)
-	Remove(ctx context.Context, key string) error
 	Commit(ctx context.Context, o image.CommitOptions) (digest.Digest, error)
+}
+
+// Roots are the trees themselves.
+type Roots interface {
+	Prepare(ctx context.Context, key string, img image.Image, limit int64, owners *image.Owners) (image.Writable, error)
+	Find(ctx context.Context, key string) (image.Writable, error)
+	Below(ctx context.Context, key string) (*os.File, error)
+	Remove(ctx context.Context, key string) error
 }
 
 // Sizes tell what a container has above its image, and whether that can be limited.

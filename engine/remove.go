@@ -138,6 +138,9 @@ func removePassing(ctx context.Context, e *Engine, l *container.Locked, rec *con
 	if err := l.Remove(); err != nil {
 		return err
 	}
+	if err := givePart(ctx, e, rec); err != nil {
+		return err
+	}
 	e.tell(rec, "destroy", nil)
 	return nil
 }

@@ -114,12 +114,12 @@ func (r *reshaping) attach(ctx context.Context, one *container.Record) error {
 		return err
 	}
 	m := &mounts[0]
-	if r.rec.Userns.Private && m.Kind == config.MountBind && !m.ReadOnly && m.IDMap == "" {
+	if r.rec.Userns.MapsMounts() && m.Kind == config.MountBind && !m.ReadOnly && m.IDMap == "" {
 		if _, can, err := container.IDMapping(m.Source, r.e.host().Kernel); err != nil || !can {
 			return fault.New(fault.Unsupported, "mount %s on %s: its file system cannot be id-mapped, and the container has a user namespace of its own: make the container anew with it, or mount it read-only", m.Source, m.Target)
 		}
 	}
-	spec, err := container.LiveMount(&r.rec.Config, m, r.rec.Userns.Private)
+	spec, err := container.LiveMount(&r.rec.Config, m, r.rec.Userns.MapsMounts())
 	if err != nil {
 		return err
 	}

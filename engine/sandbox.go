@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"berth/base/atomicfile"
@@ -115,7 +116,7 @@ func inherit(ctx context.Context, e *Engine, rec *container.Record) (*sandbox, e
 		if err != nil || !strings.HasPrefix(with.Config.Network.Mode, "container:") {
 			continue // it goes, or shares something else
 		}
-		if b, err := openSandbox(pids[i], rec.Userns.Private); b != nil || err != nil {
+		if b, err := openSandbox(pids[i], &rec.Userns); b != nil || err != nil {
 			return b, err
 		}
 	}
@@ -174,7 +175,7 @@ func follow(ctx context.Context, e *Engine, id, owner container.ID) error {
 
 // openSandbox holds that of a process; nil: it ends, or has the host's ids where a private
 // user namespace is to be.
-func openSandbox(pid int, private bool) (b *sandbox, err error) {
+func openSandbox(pid int, users *container.UsernsChoice) (b *sandbox, err error) {
 	b = &sandbox{}
 	defer func() {
 		if err != nil {
@@ -190,7 +191,7 @@ func openSandbox(pid int, private bool) (b *sandbox, err error) {
 			return b, fmt.Errorf("join the network that others share: %w", err)
 		}
 	}
-	if !private {
+	if !users.Private {
 		return b, nil
 	}
 	uids, gids, err := runtime.MapsOf(pid)
@@ -198,7 +199,12 @@ func openSandbox(pid int, private bool) (b *sandbox, err error) {
 		return b, fmt.Errorf("join the network that others share: %w", err)
 	}
 	first, ok := runtime.HostID(uids, 0)
-	if !ok || first == 0 {
+	if users.Settled() {
+		ok = slices.Equal(uids, users.UIDs) && slices.Equal(gids, users.GIDs)
+	} else if first == 0 {
+		ok = false
+	}
+	if !ok {
 		return b, fs.ErrNotExist
 	}
 	b.ids = &container.Range{First: first, UIDs: uids, GIDs: gids}

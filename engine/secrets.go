@@ -222,7 +222,7 @@ func (s *start) secrets(e *Engine, joined bool) (out container.Secrets, err erro
 			return out, err
 		}
 		m := container.SecretFile{Source: at, Target: secretPath(one)}
-		if joined {
+		if joined && !e.Defaults.Rootless {
 			if m.IDMap, _, err = container.IDMapping(at, e.host().Kernel); err != nil {
 				return out, err
 			}

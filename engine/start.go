@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"berth/base/clock"
 	"berth/base/fault"
 	"berth/base/undo"
@@ -239,6 +241,10 @@ func (s *start) gather(ctx context.Context, e *Engine, u *undo.Stack) (err error
 	}
 	if s.with != nil {
 		s.ids = s.with.ids
+	} else if s.rec.Userns.Settled() {
+		if s.ids, err = settledIDs(ctx, e, s.rec); err != nil {
+			return err
+		}
 	} else if s.rec.Userns.Private {
 		if s.ids, err = e.Ranges.Take(string(id), s.rec.Userns.Size, s.rec.Userns.LargeUIDs, s.rec.Userns.LargeGIDs); err != nil {
 			return err
@@ -305,7 +311,8 @@ func (s *start) create(ctx context.Context, e *Engine, u *undo.Stack) (*runtime.
 	req := runtime.CreateRequest{
 		Trees: map[string]*os.File{container.SharedMemory: shm},
 		ID:    string(s.rec.ID), Bundle: s.runDir, Spec: bundle.Spec, Parent: s.monitor, Init: s.init != nil,
-		Root:    &runtime.Overlay{Store: tree.Store, Lower: tree.Lower, Upper: tree.Upper, Work: tree.Work, Options: tree.Options},
+		Root: &runtime.Overlay{Store: tree.Store, Lower: tree.Lower, Upper: tree.Upper, Work: tree.Work, Options: tree.Options,
+			Owned: e.Defaults.Rootless},
 		Account: &runtime.Account{User: bundle.User, Groups: bundle.Groups},
 	}
 	if !s.cfg.Terminal && !s.cfg.Passthrough {
@@ -360,7 +367,13 @@ func hostRoot(ids *container.Range) (uid, gid int) {
 	if ids == nil {
 		return os.Geteuid(), os.Getegid()
 	}
-	return int(ids.First), int(ids.First)
+	return rootIn(ids.UIDs), rootIn(ids.GIDs)
+}
+
+// rootIn is the host's id of root; where nobody is, of who the user is.
+func rootIn(ids []specs.LinuxIDMapping) int {
+	id, _ := runtime.HostID(ids, 0)
+	return int(id)
 }
 
 // bundle is the last place where policy is decided.
@@ -401,7 +414,7 @@ func (s *start) bundle(ctx context.Context, e *Engine, mounts []container.Mount)
 	if s.init != nil {
 		in.Init = fmt.Sprintf("/proc/self/fd/%d", s.init.Fd())
 	}
-	if s.ids != nil && s.with == nil {
+	if s.ids != nil && join.User == "" {
 		in.UIDs, in.GIDs = s.ids.UIDs, s.ids.GIDs
 	}
 	return container.Spec(&s.rec.Config, &s.rec.Resolved, in)

@@ -22,6 +22,8 @@ import (
 	"context"
 	"io"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"berth/files/tree"
 )
 
@@ -71,6 +73,8 @@ type Layers struct {
 	Mounts      []Mount
 	// ReadOnlyRoot lets only mounts be written to.
 	ReadOnlyRoot bool
+	// UIDs and GIDs map the ids of those inside to the caller's; none: they are the same.
+	UIDs, GIDs []specs.LinuxIDMapping
 }
 
 // Mount is a folder or file of the host in such a tree. Its target is made if it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -11,10 +12,11 @@ import (
 	"berth/sys/mount"
 )
 
-// PackLayer writes a folder of overlay, which others may be writing to, as the tar
-// of a layer. It reads in the caller's own process, as nobody else may read
+// PackLayer writes the upper folder of overlay, which others may be writing to, as the
+// tar of a layer. It reads in the caller's own process, as nobody else may read
 // overlay's xattrs; a device in it cannot be opened.
-func PackLayer(ctx context.Context, w io.Writer, folder string) error {
+func PackLayer(ctx context.Context, w io.Writer, l *Layers) error {
+	folder := l.Upper
 	fd, err := mount.ClonePath(folder, false)
 	if err != nil {
 		return fmt.Errorf("read the layer %s: %w", folder, err)
@@ -23,7 +25,8 @@ func PackLayer(ctx context.Context, w io.Writer, folder string) error {
 	if err := mount.SetAttr(fd, mount.Attr{Set: quiet | unix.MOUNT_ATTR_RDONLY}, false); err != nil {
 		return fmt.Errorf("read the layer %s: %w", folder, err)
 	}
-	if err := tree.Pack(ctx, w, &tree.Source{Dir: fd, Base: ".", WholeSeconds: true, Layer: true}); err != nil {
+	if err := tree.Pack(ctx, w, &tree.Source{Dir: fd, Base: ".", WholeSeconds: true, Layer: true, UserXattr: slices.Contains(l.Options, "userxattr"),
+		UIDs: l.UIDs, GIDs: l.GIDs}); err != nil {
 		return fmt.Errorf("read the layer %s: %w", folder, err)
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
@@ -59,9 +60,13 @@ func Enter(ctx context.Context, p *Place) (_ *Visit, err error) {
 	} else {
 		create |= unix.CLONE_NEWUSER
 	}
+	inside := p.Layers
+	if inside == nil { // those of the caller
+		inside = &Layers{}
+	}
 	v := &Visit{}
 	u.Push("end the visit", v.end)
-	if err := v.start(join, create); err != nil {
+	if err := v.start(join, create, inside); err != nil {
 		return nil, err
 	}
 	v.in, v.out = json.NewDecoder(v.sock), json.NewEncoder(v.sock)
@@ -75,7 +80,7 @@ func Enter(ctx context.Context, p *Place) (_ *Visit, err error) {
 }
 
 // start starts the process and leaves its two sockets open.
-func (v *Visit) start(join []clone.Join, create int) error {
+func (v *Visit) start(join []clone.Join, create int, l *Layers) error {
 	// This program itself, whatever is at its path by now.
 	program, err := os.Open("/proc/self/exe")
 	if err != nil {
@@ -111,7 +116,7 @@ func (v *Visit) start(join []clone.Join, create int) error {
 		return err // a second stage that nobody knows ends with the socket
 	}
 	if create&unix.CLONE_NEWUSER != 0 {
-		if err := sameIDs(v.pid); err != nil {
+		if err := giveIDs(v.pid, l); err != nil {
 			return err
 		}
 	}
@@ -188,20 +193,28 @@ func spoken(sock, first int) error {
 	}
 }
 
-// sameIDs gives a new user namespace the ids of ours, as they are.
-func sameIDs(pid int) error {
-	for _, file := range []string{"gid_map", "uid_map"} {
-		text, err := os.ReadFile("/proc/self/" + file)
-		if err != nil {
-			return err
-		}
+// giveIDs gives a new user namespace the ids of those inside, or ours, as they are.
+func giveIDs(pid int, l *Layers) error {
+	for _, one := range []struct {
+		file string
+		maps []specs.LinuxIDMapping
+	}{{"gid_map", l.GIDs}, {"uid_map", l.UIDs}} {
 		var lines strings.Builder
-		for line := range strings.Lines(string(text)) {
-			if f := strings.Fields(line); len(f) == 3 {
-				fmt.Fprintf(&lines, "%s %s %s\n", f[0], f[0], f[2])
+		for _, m := range one.maps {
+			fmt.Fprintf(&lines, "%d %d %d\n", m.ContainerID, m.HostID, m.Size)
+		}
+		if len(one.maps) == 0 {
+			text, err := os.ReadFile("/proc/self/" + one.file)
+			if err != nil {
+				return err
+			}
+			for line := range strings.Lines(string(text)) {
+				if f := strings.Fields(line); len(f) == 3 {
+					fmt.Fprintf(&lines, "%s %s %s\n", f[0], f[0], f[2])
+				}
 			}
 		}
-		f, err := os.OpenFile("/proc/"+strconv.Itoa(pid)+"/"+file, os.O_WRONLY, 0)
+		f, err := os.OpenFile("/proc/"+strconv.Itoa(pid)+"/"+one.file, os.O_WRONLY, 0)
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,9 @@ type Config = manifest.Config
 // Writable is a writable tree above an image's layers.
 type Writable = library.Writable
 
+// Owners are whose the files of a tree's layers are; see library.Owners.
+type Owners = library.Owners
+
 // Writables is the part of the store that makes root file systems of images.
 type Writables struct {
 	library.Writables

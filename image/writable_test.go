@@ -30,11 +30,11 @@ func TestWritable(t *testing.T) {
 		t.Errorf("an image that is not here: %v", err)
 	}
 
-	tree, err := w.Prepare(t.Context(), "c1", base.Image, 0)
+	tree, err := w.Prepare(t.Context(), "c1", base.Image, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Prepare(t.Context(), "c1", base.Image, 0); !fault.Is(err, fault.Exists) {
+	if _, err := w.Prepare(t.Context(), "c1", base.Image, 0, nil); !fault.Is(err, fault.Exists) {
 		t.Errorf("a second of the same key: %v", err)
 	}
 	if len(tree.Lower) != 1 || tree.Work == "" || !strings.HasPrefix(tree.Upper, tree.Store+"/") {

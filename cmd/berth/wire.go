@@ -72,7 +72,7 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 	if e.Containers, err = container.Open(container.Options{Root: s.Root, Run: s.Run, Warn: g.Warn}); err != nil {
 		return err
 	}
-	e.Ranges = e.Containers.Ranges()
+	e.Ranges, e.Parts = e.Containers.Ranges(), container.PartsOf(e.Containers)
 	n := s.Network
 	var home network.Home
 	usual := 0
@@ -108,6 +108,10 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 	}
 	if home != nil {
 		e.Defaults.HostAddress = rootless.HostAddress
+		e.Defaults.Person = func() (*container.Person, error) {
+			p, err := rootless.Who()
+			return (*container.Person)(p), err
+		}
 	}
 	return nil
 }

@@ -165,7 +165,7 @@ func (m *maker) injected() error {
 	}
 	got := &m.in.Devices.CDI
 	for _, one := range got.Mounts {
-		if one.idMap != IDMapNone && (m.privateUsers() || m.in.Join.User != "") {
+		if one.idMap != IDMapNone && m.mapsMounts() {
 			one.Options = append(slices.Clip(one.Options), one.idMap)
 		}
 		m.spec.Mounts = append(m.spec.Mounts, one.Mount)

@@ -225,7 +225,7 @@ func (m *maker) mount(a *Mount) (specs.Mount, error) {
 		if a.NonRecursive {
 			out.Options[0] = "bind"
 		}
-		if a.IDMap != IDMapNone && (m.privateUsers() || m.in.Join.User != "") {
+		if a.IDMap != IDMapNone && m.mapsMounts() {
 			word := a.IDMap
 			if a.NonRecursive {
 				word = IDMapTop

@@ -98,6 +98,12 @@ func Spec(c *config.Config, r *Resolved, in *Inputs) (*Bundle, error) {
 // privateUsers reports whether the container has a user namespace of its own.
 func (m *maker) privateUsers() bool { return len(m.in.UIDs) > 0 }
 
+// mapsMounts reports whether files of the host get the container's ids by id-mapped
+// mounts: an ordinary user can make none.
+func (m *maker) mapsMounts() bool {
+	return !m.in.Rootless && (m.privateUsers() || m.in.Join.User != "")
+}
+
 // namespaces are all eight, unless one is the host's or another's.
 func (m *maker) namespaces() error {
 	l, ns := m.spec.Linux, &m.c.Namespaces

@@ -15,7 +15,8 @@ type UsernsFacts struct {
 	Kernel Kernel
 	// Unmappable are writable bind sources on file systems that cannot be id-mapped.
 	Unmappable []string
-	// Rootless: the engine is in a user namespace already, which its containers share.
+	// Rootless: the engine is in a user namespace already, which its containers share
+	// unless they ask for ids of their own.
 	Rootless bool
 }
 
@@ -25,7 +26,7 @@ func PrivateUsers(c *config.Config, f *UsernsFacts) (private bool, reason string
 	mode := c.Namespaces.User
 	switch {
 	case f.Rootless:
-		return false, ""
+		return false, "" // OwnIDs says for which modes it is otherwise
 	case mode == "host":
 		return false, "--userns=host was asked for"
 	case strings.HasPrefix(mode, "container:"), strings.HasPrefix(mode, "ns:"), joins(c):
@@ -76,14 +77,11 @@ func LargeIDs(c *config.Config, r *Resolved, size uint32) (uids, gids []uint32) 
 	return uids, gids
 }
 
-// UsersSize is the N of --userns=auto:size=N, 0 if that was not said. Errors: Invalid
-// for none and for more than a range has; Unsupported for what only an ordinary user's
-// container could have.
+// UsersSize is the N of --userns=auto:size=N, 0 if that was not said. Error: Invalid
+// for none and for more than most.
 func UsersSize(c *config.Config, most uint32) (uint32, error) {
 	mode, options, some := strings.Cut(c.Namespaces.User, ":")
 	switch {
-	case mode == "keep-id" || mode == "nomap":
-		return 0, fault.New(fault.Unsupported, "%s is only supported in rootless mode", mode)
 	case mode != "auto" || !some:
 		return 0, nil
 	}

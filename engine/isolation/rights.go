@@ -75,6 +75,8 @@ func ids(s *Subject, v *view) []Row {
 		r.State, r.Why = Unknown, notSeen(s)
 	case user == No && !s.Rootless:
 		r.State, r.Why = No, "the host's: its root is the host's"
+	case s.Rootless && s.Record.Userns.Part:
+		r.Why = "a part of the user's, which no other container has"
 	case s.Rootless:
 		r.State, r.Why = Partly, "the user's, which all the user's containers share"
 		if v.running {

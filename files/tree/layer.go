@@ -24,12 +24,16 @@ func (p *packer) hide(name string) error {
 // opaque writes that what the layers below have in a folder is no more.
 func (p *packer) opaque(fd int, name string) error {
 	var b [1]byte
-	for _, x := range []string{"trusted.overlay.redirect", "trusted.overlay.metacopy"} {
+	prefix := "trusted.overlay."
+	if p.src.UserXattr {
+		prefix = "user.overlay."
+	}
+	for _, x := range []string{prefix + "redirect", prefix + "metacopy"} {
 		if _, err := unix.Fgetxattr(fd, x, nil); err == nil {
 			return fault.New(fault.Unsupported, "%.200q has the xattr %s, which a layer has no word for", name, x)
 		}
 	}
-	if n, err := unix.Fgetxattr(fd, "trusted.overlay.opaque", b[:]); err != nil || n != 1 || b[0] != 'y' {
+	if n, err := unix.Fgetxattr(fd, prefix+"opaque", b[:]); err != nil || n != 1 || b[0] != 'y' {
 		return nil
 	}
 	return p.tar.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path.Join(name, ".wh..wh..opq"), Mode: 0o600, Format: tar.FormatPAX})

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
@@ -40,6 +41,27 @@ type Source struct {
 	// tar (image-spec layer.md), and what the host means by an xattr into what
 	// an image means.
 	Layer bool
+	// UserXattr says that overlay marks opaque folders by user.overlay.*, not trusted.*.
+	UserXattr bool
+	// UIDs and GIDs map the ids in the tar to those of the files; none: they are the
+	// same. What nobody inside has is the overflow id there, as for who looks from inside.
+	UIDs, GIDs []specs.LinuxIDMapping
+}
+
+// overflowID is what the kernel shows for an id that is not mapped, user_namespaces(7).
+const overflowID = 65534
+
+// inside is the id of a file's owner in the tar.
+func inside(maps []specs.LinuxIDMapping, id uint32) int {
+	for _, m := range maps {
+		if id >= m.HostID && id-m.HostID < m.Size {
+			return int(m.ContainerID + id - m.HostID)
+		}
+	}
+	if len(maps) > 0 {
+		return overflowID
+	}
+	return int(id)
 }
 
 // inode names a file.
@@ -132,7 +154,7 @@ func (p *packer) write(dir int, base, name string) error {
 
 // header is an entry's head as far as stat(2) tells; the type of a socket is 0.
 func (p *packer) header(st *unix.Stat_t, name string) *tar.Header {
-	h := &tar.Header{Name: name, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid),
+	h := &tar.Header{Name: name, Mode: int64(st.Mode & 0o7777), Uid: inside(p.src.UIDs, st.Uid), Gid: inside(p.src.GIDs, st.Gid),
 		ModTime: time.Unix(st.Mtim.Unix()), Format: tar.FormatPAX}
 	if p.src.WholeSeconds {
 		h.ModTime = h.ModTime.Truncate(time.Second)

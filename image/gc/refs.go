@@ -26,6 +26,9 @@ const (
 	snapshotRefs = "containerd.io/gc.ref.snapshot."
 )
 
+// SnapshotLabel is a label whose value is a snapshot that is kept with what has it.
+func SnapshotLabel(name string) string { return snapshotRefs + Snapshotter + "/" + name }
+
 // rooted reports whether labels alone keep a thing.
 func rooted(labels map[string]string, now time.Time) bool {
 	if _, ok := labels[rootLabel]; ok {

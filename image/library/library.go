@@ -118,6 +118,7 @@ type Held struct {
 	// worker unpacks for the whole verb; it is started by the first layer.
 	worker  func() (*unpack.Worker, error)
 	started *unpack.Worker
+	owners  *Owners  // whose the layers' files are; nil: as the layers say
 	tops    []string // uppermost layers of the images unpacked, for Sync
 }
 
@@ -140,7 +141,11 @@ func hold(ctx context.Context, l *Library, opts ...lease.Opt) (*Held, error) {
 	h := &Held{l: l, id: made.ID}
 	h.worker = sync.OnceValues(func() (*unpack.Worker, error) {
 		var err error
-		h.started, err = unpack.Start(ctx, unpack.Options{UserXattr: l.Layers.OpaqueXattr() == "user.overlay.opaque"})
+		o := unpack.Options{UserXattr: l.Layers.OpaqueXattr() == "user.overlay.opaque"}
+		if h.owners != nil {
+			o.UIDMap, o.GIDMap = h.owners.UIDs, h.owners.GIDs
+		}
+		h.started, err = unpack.Start(ctx, o)
 		return h.started, err
 	})
 	return h, nil

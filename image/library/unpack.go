@@ -37,12 +37,12 @@ type Stream struct {
 // unpacking turns an image's layers into snapshots, several at once. Its lock
 // order: none, each layer's goroutine owns its own fields until ready is closed.
 type unpacking struct {
-	l      *Library
-	lease  *Held
-	img    Documents
-	chains []digest.Digest
-	open   func(ctx context.Context, l ocispec.Descriptor, diff digest.Digest) (*Stream, error)
-	tell   func(Progress)
+	l     *Library
+	lease *Held
+	img   Documents
+	names []string // of the snapshots to be: chain ids, or those of other owners' copies
+	open  func(ctx context.Context, l ocispec.Descriptor, diff digest.Digest) (*Stream, error)
+	tell  func(Progress)
 
 	layers []oneLayer
 }
@@ -60,8 +60,10 @@ type oneLayer struct {
 // and names. fresh says whether any was missing.
 func (l *Library) Unpack(ctx context.Context, h *Held, img Documents, tell func(Progress),
 	open func(context.Context, ocispec.Descriptor, digest.Digest) (*Stream, error)) (fresh bool, err error) {
-	u := &unpacking{l: l, lease: h, img: img, open: open, tell: tell,
-		chains: identity.ChainIDs(slices.Clone(img.Config.RootFS.DiffIDs)), layers: make([]oneLayer, len(img.Config.RootFS.DiffIDs))}
+	u := &unpacking{l: l, lease: h, img: img, open: open, tell: tell, layers: make([]oneLayer, len(img.Config.RootFS.DiffIDs))}
+	for _, chain := range identity.ChainIDs(slices.Clone(img.Config.RootFS.DiffIDs)) {
+		u.names = append(u.names, h.owners.name(chain))
+	}
 	defer func() {
 		for i := range u.layers {
 			if d := u.layers[i].dir; d != nil {
@@ -72,8 +74,8 @@ func (l *Library) Unpack(ctx context.Context, h *Held, img Documents, tell func(
 	if err := u.look(ctx); err != nil {
 		return false, err
 	}
-	if n := len(u.chains); n > 0 {
-		h.tops = append(h.tops, string(u.chains[n-1]))
+	if n := len(u.names); n > 0 {
+		h.tops = append(h.tops, u.names[n-1])
 	}
 	stop := writeback(l.Path("snapshots"))
 	group, inner := errgroup.WithContext(ctx)
@@ -102,11 +104,11 @@ func (l *Library) Unpack(ctx context.Context, h *Held, img Documents, tell func(
 // look finds out which layers are there; the lease keeps them and all layers'
 // bytes, there or to come, from then on.
 func (u *unpacking) look(ctx context.Context) error {
-	names, blobs := make([]string, len(u.chains)), make([]string, len(u.chains))
-	for i, c := range u.chains {
-		names[i], blobs[i] = string(c), string(u.img.Manifest.Manifest.Layers[i].Digest)
+	blobs := make([]string, len(u.names))
+	for i := range blobs {
+		blobs[i] = string(u.img.Manifest.Manifest.Layers[i].Digest)
 	}
-	if err := u.lease.Keep(ctx, LayerType, names...); err != nil {
+	if err := u.lease.Keep(ctx, LayerType, u.names...); err != nil {
 		return err
 	}
 	if err := u.lease.Keep(ctx, lease.ContentType, blobs...); err != nil {
@@ -115,7 +117,7 @@ func (u *unpacking) look(ctx context.Context) error {
 	for i := range u.layers {
 		l := &u.layers[i]
 		l.ready = make(chan struct{})
-		_, err := u.l.Layers.Stat(ctx, string(u.chains[i]))
+		_, err := u.l.Layers.Stat(ctx, u.names[i])
 		switch {
 		case err == nil:
 			l.present = true
@@ -162,6 +164,9 @@ func (u *unpacking) unpack(ctx context.Context, i int) error {
 	if l.dir, err = u.l.Layers.PrepareLayer(ctx, l.key); err != nil {
 		return err
 	}
+	if err := u.lease.owners.own(l.dir); err != nil {
+		return err
+	}
 	src, err := u.open(ctx, desc, diff)
 	if err != nil {
 		return fmt.Errorf("layer %s: %w", desc.Digest, err)
@@ -196,7 +201,7 @@ func (u *unpacking) lower(ctx context.Context, i int) ([]*os.File, error) {
 			return nil, ctx.Err()
 		}
 		if l.dir == nil {
-			dir, err := u.l.Layers.Folder(ctx, string(u.chains[j]))
+			dir, err := u.l.Layers.Folder(ctx, u.names[j])
 			if err != nil {
 				return nil, err
 			}
@@ -220,7 +225,9 @@ func (u *unpacking) commit(ctx context.Context) (fresh bool, err error) {
 			return fresh, ctx.Err()
 		}
 		if !l.present {
-			err := u.l.Layers.CommitLayer(ctx, snapshotLayer(string(u.chains[i]), parent, l))
+			layer := snapshotLayer(u.names[i], parent, l)
+			layer.Labels = u.lease.owners.labels()
+			err := u.l.Layers.CommitLayer(ctx, layer)
 			switch {
 			case errdefs.IsAlreadyExists(err):
 				// Another process was faster with the same layer.
@@ -234,7 +241,7 @@ func (u *unpacking) commit(ctx context.Context) (fresh bool, err error) {
 			l.key = ""
 			u.tell(Progress{Digest: desc.Digest, Step: StepPulled, Current: desc.Size, Total: desc.Size})
 		}
-		parent = string(u.chains[i])
+		parent = u.names[i]
 	}
 	return fresh, nil
 }

@@ -2,6 +2,7 @@ package library
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
+	"berth/base/ids"
 	"berth/image/diff"
 	"berth/image/snapshot"
 	"berth/sys/quota"
@@ -37,12 +39,24 @@ type Writable struct {
 const writableLabel = "writable"
 
 // Prepare makes the writable tree of a key above an image's layers, for limit
-// bytes at most if that is not 0; CheckLimits tells whether it can. Errors: kind
-// Exists, NotFound if the image has gone meanwhile.
-func (w *Writables) Prepare(ctx context.Context, key string, img Image, limit int64) (Writable, error) {
-	chain := identity.ChainID(slices.Clone(img.Layers))
+// bytes at most if that is not 0; CheckLimits tells whether it can. With owners it lies
+// above a copy of the layers that is theirs, which the first one waits for. Errors: kind
+// Exists, NotFound if the image has gone meanwhile, Invalid for files of nobody's.
+func (w *Writables) Prepare(ctx context.Context, key string, img Image, limit int64, owners *Owners) (_ Writable, err error) {
+	top := string(identity.ChainID(slices.Clone(img.Layers)))
+	if owners != nil && len(img.Layers) > 0 {
+		h, err := w.L.Hold(ctx, "owners")
+		if err != nil {
+			return Writable{}, err
+		}
+		defer func() { err = errors.Join(err, h.Release(ctx)) }()
+		h.owners = owners
+		if top, err = w.owned(ctx, h, img); err != nil {
+			return Writable{}, err
+		}
+	}
 	labels := snapshot.WithLabels(map[string]string{"containerd.io/gc.root": writableLabel})
-	mounts, err := w.L.Layers.Prepare(ctx, key, string(chain), labels, snapshot.WithLimit(limit))
+	mounts, err := w.L.Layers.Prepare(ctx, key, top, labels, snapshot.WithLimit(limit))
 	switch {
 	case errdefs.IsAlreadyExists(err):
 		return Writable{}, fault.Wrap(fault.Exists, err)
@@ -66,7 +80,34 @@ func (w *Writables) Find(ctx context.Context, key string) (Writable, error) {
 	return w.tree(mounts)
 }
 
-// writable reads the one mount of an active snapshot.
+// Below is what the tree of a key lies above, as a detached read-only mount. Error: kind
+// NotFound.
+func (w *Writables) Below(ctx context.Context, key string) (*os.File, error) {
+	info, err := w.L.Layers.Stat(ctx, key)
+	if errdefs.IsNotFound(err) {
+		return nil, fault.Wrap(fault.NotFound, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	// The view is needed for a moment only: the mount keeps the folders.
+	view := "below-" + ids.Hex(8)
+	mounts, err := w.L.Layers.View(ctx, view, info.Parent)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := snapshot.MountTree(ctx, mounts)
+	if removed := w.L.Layers.Remove(context.WithoutCancel(ctx), view); err == nil && removed != nil {
+		unix.Close(fd)
+		err = removed
+	}
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), key), nil
+}
+
+// tree reads the one mount of an active snapshot.
 func (w *Writables) tree(mounts []snapshot.Mount) (Writable, error) {
 	t := Writable{Store: w.L.root}
 	if len(mounts) != 1 {
@@ -95,7 +136,13 @@ func (w *Writables) tree(mounts []snapshot.Mount) (Writable, error) {
 // Remove removes the tree of a key; one that is gone is no error. The
 // space is free when it returns.
 func (w *Writables) Remove(ctx context.Context, key string) error {
-	err := w.L.Layers.Remove(ctx, key)
+	info, err := w.L.Layers.Stat(ctx, key)
+	if err == nil {
+		err = w.L.Layers.Remove(ctx, key)
+	}
+	if err == nil {
+		return w.dropOnce(ctx, info.Parent)
+	}
 	if !errdefs.IsNotFound(err) {
 		return err
 	}

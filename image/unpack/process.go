@@ -82,6 +82,8 @@ func (p *process) start(role string, theirs *os.File, uids, gids []syscall.SysPr
 	cmd.Stderr = p.words
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: cloneFlags, UidMappings: uids, GidMappings: gids, GidMappingsEnableSetgroups: false, Setsid: true,
+		// Who calls need not be root by these ids.
+		Credential: &syscall.Credential{NoSetGroups: true},
 	}
 	// One at a time: until it is told its ids, a new process has everything open
 	// that this one has. Two at once would have each other's pipes, and wait for

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -127,14 +128,25 @@ func (l *layer) parent(ctx context.Context, name string) (*attributes, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the folder in the layer %s below: %w", f.Name(), err)
 		}
-		if a != nil && l.w.oneID {
-			a.UID, a.GID = 0, 0 // another owner is among its xattrs
+		if a != nil {
+			a.UID, a.GID = inside(l.w.uids, a.UID), inside(l.w.gids, a.GID)
 		}
 		if a != nil || !below {
 			return a, nil
 		}
 	}
 	return nil, nil
+}
+
+// inside is what the makers call an id of ours. Root, where they have it not: with one
+// id the owner is among the xattrs.
+func inside(ids []syscall.SysProcIDMap, id int) int {
+	for _, m := range ids {
+		if id >= m.HostID && id-m.HostID < m.Size {
+			return m.ContainerID + id - m.HostID
+		}
+	}
+	return 0
 }
 
 // hides reports whether root has an opaque folder on the way to name, which it

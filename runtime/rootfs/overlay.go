@@ -33,6 +33,8 @@ type Overlay struct {
 	Upper, Work string
 	// Options are further ones of overlay: "index=off", "volatile".
 	Options []string
+	// Owned layers belong to the container's ids on disk: nothing is id-mapped.
+	Owned bool
 	// Sub is a path inside that is mounted instead of the whole, "" for none; links
 	// that lead out of it are refused.
 	Sub string
@@ -68,7 +70,7 @@ type layers struct {
 	opt  *mount.Options
 	uids []specs.LinuxIDMapping // of a new user namespace
 	gids []specs.LinuxIDMapping
-	user bool // in a user namespace, new or joined
+	user bool // in a user namespace, new or joined, whose ids are mapped
 }
 
 // overlay returns the opener of the root and its name in listings.
@@ -93,7 +95,7 @@ func (p *planner) layers(field string, o *Overlay) (string, plan.Opener, error) 
 		if o.Upper == "" {
 			t.attr.Set |= unix.MOUNT_ATTR_RDONLY
 		}
-		if p.userns() {
+		if p.userns() && !o.Owned {
 			t.ids = &mapping{}
 		}
 		return t.String(), t.open, nil
@@ -101,7 +103,7 @@ func (p *planner) layers(field string, o *Overlay) (string, plan.Opener, error) 
 	if o.Upper != "" {
 		opt.Data = append(opt.Data, mount.Param{Key: "upperdir", Value: o.Upper}, mount.Param{Key: "workdir", Value: o.Work})
 	}
-	l := &layers{o: o, opt: opt, user: p.userns()}
+	l := &layers{o: o, opt: opt, user: p.userns() && !o.Owned}
 	if p.fresh(specs.UserNamespace) {
 		l.uids, l.gids = p.linux.UIDMappings, p.linux.GIDMappings
 	}
@@ -114,7 +116,7 @@ func layersOf(root *Overlay, e *entry) *Overlay {
 	if root == nil || e.fs != "overlay" {
 		return nil
 	}
-	o := &Overlay{Store: root.Store}
+	o := &Overlay{Store: root.Store, Owned: root.Owned}
 	for _, word := range e.spec.Options {
 		key, value, _ := strings.Cut(word, "=")
 		switch key {

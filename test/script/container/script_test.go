@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -153,7 +154,7 @@ func setup(e *testscript.Env, berth string, who account.Account) error {
 		return err
 	}
 	for k, v := range map[string]string{
-		"PATH": bin + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME": e.WorkDir, "PROGRAM": berth, "OWNER": fmt.Sprintf("%d:%d", who.UID, who.GID),
+		"PATH": bin + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME": e.WorkDir, "PROGRAM": berth, "OWNER": fmt.Sprintf("%d:%d", who.UID, who.GID), "OWNERUID": strconv.Itoa(int(who.UID)),
 		"BERTH_ROOT": filepath.Join(e.WorkDir, ".root"), "BERTH_RUN": run, "BERTH_ETC": filepath.Join(e.WorkDir, ".etc"),
 	} {
 		e.Setenv(k, v)
