@@ -1,14 +1,17 @@
 package debian
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"berth/test/account"
 	"berth/test/berth"
 )
 
@@ -19,6 +22,15 @@ func (h *Hub) Setup(e *testscript.Env) error {
 	if err != nil {
 		return err
 	}
+	return h.setup(e, account.Account{}, program)
+}
+
+// SetupAs makes the same for another user, with a program that the user gets at (account.Copy).
+func (h *Hub) SetupAs(who account.Account, program string) func(*testscript.Env) error {
+	return func(e *testscript.Env) error { return h.setup(e, who, program) }
+}
+
+func (h *Hub) setup(e *testscript.Env, who account.Account, program string) error {
 	bin, etc := filepath.Join(e.WorkDir, ".bin"), filepath.Join(e.WorkDir, ".etc")
 	for _, d := range []string{bin, filepath.Join(etc, "docker")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
@@ -26,7 +38,7 @@ func (h *Hub) Setup(e *testscript.Env) error {
 		}
 	}
 	for _, name := range []string{"berth", "docker"} {
-		if err := os.Symlink(program, filepath.Join(bin, name)); err != nil {
+		if err := who.Link(program, bin, name); err != nil {
 			return err
 		}
 	}
@@ -41,15 +53,19 @@ func (h *Hub) Setup(e *testscript.Env) error {
 	for k, v := range map[string]string{
 		"PATH": bin + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME": e.WorkDir, "TZ": "UTC", "TERM": "xterm",
 		"BERTH_ROOT": filepath.Join(e.WorkDir, ".root"), "BERTH_RUN": run, "BERTH_ETC": etc,
+		"OWNER": fmt.Sprintf("%d:%d", who.UID, who.GID),
 	} {
 		e.Setenv(k, v)
 	}
 	vars := e.Vars
 	e.Defer(func() {
-		clean(e, program, vars)
+		clean(e, filepath.Join(bin, "berth"), vars)
 		_ = os.RemoveAll(run)
 	})
-	return nil
+	if !who.Switched() {
+		return nil
+	}
+	return errors.Join(account.Open(e.WorkDir), who.Give(e.WorkDir), who.Give(run))
 }
 
 // clean removes what a script left, and tells of it.
@@ -64,4 +80,12 @@ func clean(e *testscript.Env, program string, vars []string) {
 		_, _ = do(append([]string{"rm", "-f"}, ids...)...)
 		e.T().Log("left behind: ", strings.Join(ids, " "), err)
 	}
+	// A user's holder goes a little after the last monitor.
+	holder := filepath.Join(e.Getenv("BERTH_RUN"), "holder")
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(holder); err != nil {
+			return
+		}
+	}
+	e.T().Log("left behind: a holder")
 }

@@ -21,18 +21,24 @@ func TestMain(m *testing.M) { os.Exit(netns.Main(m.Run)) }
 // few is how many programs are run when not all are asked for.
 const few = 2
 
-func TestPrograms(t *testing.T) {
+func TestPrograms(t *testing.T) { run(t, "", few) }
+
+// TestProgramsAsUser runs them as a user with subordinate ids.
+func TestProgramsAsUser(t *testing.T) { run(t, "berth-test-programs", 1) }
+
+func run(t *testing.T, user string, few int) {
 	hub := debian.Open(t)
 	hub.Programs(t)
-	files := chosen(t)
+	m := hub.Machine(t, user)
+	files := chosen(t, few)
 	// The scripts run beside each other and end before the hub does.
 	t.Run("run", func(t *testing.T) {
-		testscript.Run(t, testscript.Params{Files: files, Setup: hub.Setup, Cmds: typed.Words()})
+		testscript.Run(t, testscript.Params{Files: files, Setup: m.Setup, Condition: m.Condition, Cmds: typed.Words()})
 	})
 }
 
 // chosen are the scripts of this run.
-func chosen(t *testing.T) []string {
+func chosen(t *testing.T, few int) []string {
 	all, err := filepath.Glob("*.txtar")
 	if err != nil || len(all) == 0 {
 		t.Fatalf("no scripts: %v", err)

@@ -59,6 +59,23 @@ func TestScriptsAsUser(t *testing.T) {
 	play(t, &person{Account: account.Alone(64872)})
 }
 
+// TestScriptsWithIDs plays them as a user with subordinate ids, and no cgroup either.
+func TestScriptsWithIDs(t *testing.T) {
+	if os.Getuid() != 0 || cgroup2() {
+		t.Skip("needs root, and cgroups that users have not: see TestScriptsAsUser")
+	}
+	who, err := account.Make("berth-test-oci")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := who.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("play", func(t *testing.T) { play(t, &person{Account: who}) })
+}
+
 func play(t *testing.T, who *person) {
 	path, err := bundle.Locate()
 	if err != nil {
