@@ -176,6 +176,9 @@ func design(ctx context.Context, e *Engine, r *CreateRequest, base image.Base) (
 			return nil, err
 		}
 	}
+	if err := tellOneID(e, r.Warn); err != nil {
+		return nil, err
+	}
 	defaultsInto(&c, &e.Defaults)
 	if err := nameNetworks(e, &c.Network); err != nil {
 		return nil, err

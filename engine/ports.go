@@ -88,6 +88,7 @@ type Registries interface {
 // Writables makes the root file systems of containers: *image.Writables.
 type Writables interface {
 	Roots
+	Owners
 	Sizes
 	Leavings
 	Base(ctx context.Context, nameOrID string) (image.Base, error)
@@ -100,6 +101,12 @@ type Roots interface {
 	Find(ctx context.Context, key string) (image.Writable, error)
 	Below(ctx context.Context, key string) (*os.File, error)
 	Remove(ctx context.Context, key string) error
+}
+
+// Owners are those of files, as long as an ordinary user has one id.
+type Owners interface {
+	OneID() bool
+	Migrate(ctx context.Context) (files int, err error)
 }
 
 // Sizes tell what a container has above its image, and whether that can be limited.

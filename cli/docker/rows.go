@@ -200,6 +200,7 @@ func systemVerbs() []*command.Entry {
 		{Path: "system boot", Use: "", Short: "Start the containers whose restart policy wants them after a boot", Long: aboutBoot, Extra: true, New: func() command.Verb { return new(system.Boot) }},
 		{Path: "system shutdown", Use: "[OPTIONS]", Short: "Stop all containers before the machine goes down", Long: aboutShutdown, Extra: true, New: func() command.Verb { return new(system.Shutdown) }},
 		{Path: "system check", Use: "[OPTIONS]", Short: "Verify the whole store", Extra: true, New: func() command.Verb { return new(system.Check) }},
+		{Path: "system migrate", Use: "", Short: "Give the files of images their owners when a user has got subordinate ids", Long: aboutMigrate, Extra: true, New: func() command.Verb { return new(system.Migrate) }},
 		{Path: "check", Use: "[OPTIONS]", Short: "Verify the whole store", Extra: true, New: func() command.Verb { return new(system.Check) }},
 		{Path: "import-from", Use: "[OPTIONS] docker|podman", Short: "Take over images and tags of another engine on this machine", Words: exactly(1), Extra: true, New: func() command.Verb { return new(system.TakeFrom) }},
 		{Path: "info", Use: "[OPTIONS]", Short: "Display system-wide information", New: func() command.Verb { return new(system.Info) }},
@@ -208,6 +209,11 @@ func systemVerbs() []*command.Entry {
 		{Path: "man", Use: "[OPTIONS] [COMMAND]", Short: "Print manual pages", Words: atLeast(0), Extra: true, New: func() command.Verb { return new(system.Man) }},
 	}
 }
+
+const aboutMigrate = `Give the files of images and containers their owners when an ordinary user has
+got subordinate ids (subuid(5), subgid(5)). A user without them has one id, to
+which all files belong; whose they are in the image is noted beside them. No
+container may run meanwhile. Where there is nothing to do nothing is said.`
 
 const aboutBoot = `Start the containers whose restart policy wants them after a boot: always,
 even if it had been stopped by hand; unless-stopped, if it had not;

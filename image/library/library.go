@@ -146,6 +146,9 @@ func hold(ctx context.Context, l *Library, opts ...lease.Opt) (*Held, error) {
 			o.UIDMap, o.GIDMap = h.owners.UIDs, h.owners.GIDs
 		}
 		h.started, err = unpack.Start(ctx, o)
+		if err == nil && h.started.OneID() && h.owners == nil {
+			err = noteOneID(l)
+		}
 		return h.started, err
 	})
 	return h, nil

@@ -84,6 +84,15 @@ func Make(name string) (Account, error) {
 	return a, err
 }
 
+// Ranges takes the user's subordinate ids away, or gives them back.
+func (a Account) Ranges(give bool) error {
+	word, span := "--del-sub", fmt.Sprintf("%d-%d", a.First, a.First+a.Count-1)
+	if give {
+		word = "--add-sub"
+	}
+	return run("usermod", word+"uids", span, word+"gids", span, a.name)
+}
+
 // Remove removes a user whom Make made, when the last of the processes has ended.
 func (a Account) Remove() (err error) {
 	for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(100 * time.Millisecond) {

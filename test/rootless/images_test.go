@@ -3,6 +3,7 @@ package rootless
 import (
 	"archive/tar"
 	"bytes"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"berth/test/account"
 )
@@ -43,10 +45,9 @@ func berth(t *testing.T, a account.Account, dir string, stdin []byte, args ...st
 	return string(out)
 }
 
-// TestImages imports an image whose file belongs to somebody: with ranges it
-// gets the subordinate id, with one id the user keeps it and notes the owner.
-func TestImages(t *testing.T) {
-	needRoot(t)
+// theirs is a layer with a file that belongs to somebody.
+func theirs(t *testing.T) []byte {
+	t.Helper()
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)
 	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "theirs", Mode: 0o640, Uid: 1234, Gid: 55, Size: 2}); err != nil {
@@ -58,6 +59,14 @@ func TestImages(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return layer.Bytes()
+}
+
+// TestImages imports an image whose file belongs to somebody: with ranges it
+// gets the subordinate id, with one id the user keeps it and notes the owner.
+func TestImages(t *testing.T) {
+	needRoot(t)
+	layer := theirs(t)
 	for name, who := range map[string]account.Account{"ranges": ranged, "one id": lonely} {
 		t.Run(name, func(t *testing.T) {
 			dir, err := os.MkdirTemp("", "berth-images-")
@@ -72,7 +81,7 @@ func TestImages(t *testing.T) {
 			if err := os.Chown(dir, int(who.UID), int(who.GID)); err != nil {
 				t.Fatal(err)
 			}
-			berth(t, who, dir, layer.Bytes(), "import", "-", "owned")
+			berth(t, who, dir, layer, "import", "-", "owned")
 			found := ""
 			err = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 				if d != nil && d.Name() == "theirs" {
@@ -110,4 +119,87 @@ func TestImages(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestMigrate gives a user ranges after images were unpacked with one id: a create says so, and
+// migrate gives their files their owners, those of a container, too.
+func TestMigrate(t *testing.T) {
+	needRoot(t)
+	alone(t)
+	who, err := account.Make("berth-test-migrate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := who.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	dir, err := os.MkdirTemp("", "berth-migrate-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chown(dir, int(who.UID), int(who.GID)); err != nil {
+		t.Fatal(err)
+	}
+	ended := func() { // the holder with the ids of before
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); len(who.Processes()) > 0; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("still there: %q", who.Processes())
+			}
+		}
+	}
+	create := []string{"create", "--network", "none", "--name", "one", "owned", "x"}
+	owner := func() string {
+		t.Helper()
+		out := berth(t, who, dir, nil, "export", "one")
+		for r := tar.NewReader(strings.NewReader(out)); ; {
+			h, err := r.Next()
+			if err != nil {
+				t.Fatalf("the container has no such file: %v", err)
+			}
+			if h.Name == "theirs" {
+				return fmt.Sprintf("%d:%d %o", h.Uid, h.Gid, h.Mode)
+			}
+		}
+	}
+	if err := who.Ranges(false); err != nil {
+		t.Fatal(err)
+	}
+	berth(t, who, dir, theirs(t), "import", "-", "owned")
+	if out := berth(t, who, dir, nil, create...); strings.Contains(out, "migrate") {
+		t.Errorf("with one id create says %q", out)
+	}
+	if got := owner(); got != "0:0 640" {
+		t.Errorf("with one id the owner is %s", got)
+	}
+	ended()
+	if err := who.Ranges(true); err != nil {
+		t.Fatal(err)
+	}
+	create[4] = "two"
+	if out := berth(t, who, dir, nil, create...); !strings.Contains(out, "berth system migrate gives them their owners") {
+		t.Errorf("create says nothing of the owners: %q", out)
+	}
+	if out := berth(t, who, dir, nil, "system", "migrate"); out != "1 files have their owners now.\n" {
+		t.Errorf("migrate says %q", out)
+	}
+	if got := owner(); got != "1234:55 640" {
+		t.Errorf("the owner is %s", got)
+	}
+	create[4] = "three"
+	if out := berth(t, who, dir, nil, create...); strings.Contains(out, "migrate") {
+		t.Errorf("after it create says %q", out)
+	}
+	if out := berth(t, who, dir, nil, "system", "migrate"); out != "" {
+		t.Errorf("a second time it says %q", out)
+	}
+	berth(t, who, dir, nil, "rm", "one", "two", "three")
+	ended()
 }

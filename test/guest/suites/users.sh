@@ -26,6 +26,10 @@ check "and inspect says why" is true berth inspect -f '{{.State.OOMKilled}}' big
 check "update of one that runs" eval 'berth run -d --name one --network none -m 64m berth/base sleep 1000 && berth update -m 96m --memory-swap 96m one && is 100663296 berth exec one cat /sys/fs/cgroup/memory.max'
 check "stats sees it" says '96 ?MiB' berth stats --no-stream one
 
+check "with keep-id the user is who the user is, with a limit" is "$(id -u berth) 67108864" berth run --rm --network none --userns keep-id -m 64m berth/base sh -c 'echo $(id -u) $(cat /sys/fs/cgroup/memory.max)'
+check "and files are root's" is 0:0 berth run --rm --network none --userns keep-id berth/base stat -c %u:%g /etc/passwd
+check "auto has ids of its own" says '^ +0 +[1-9][0-9]* +1024$' berth run --rm --network none --userns auto berth/base cat /proc/self/uid_map
+
 check "a network" berth network create lan
 check "a server on it" berth run -d --name web --network lan -p 18080:80 $usr berth/base /usr/bin/perl -e "$perl"
 check "is reached by name" says '^[0-9.]+$' berth run --rm --network lan $usr berth/base /usr/bin/perl -e 'use IO::Socket::INET; my $s = IO::Socket::INET->new("web:80") or die; print <$s>'
