@@ -46,13 +46,19 @@ type Source struct {
 	// UIDs and GIDs map the ids in the tar to those of the files; none: they are the
 	// same. What nobody inside has is the overflow id there, as for who looks from inside.
 	UIDs, GIDs []specs.LinuxIDMapping
+	// OthersAreRoots gives what has an owner without an id in the caller's user namespace
+	// to root: of the host's files these are root's, nearly always.
+	OthersAreRoots bool
 }
 
 // overflowID is what the kernel shows for an id that is not mapped, user_namespaces(7).
 const overflowID = 65534
 
 // inside is the id of a file's owner in the tar.
-func inside(maps []specs.LinuxIDMapping, id uint32) int {
+func (s *Source) inside(maps []specs.LinuxIDMapping, id uint32) int {
+	if s.OthersAreRoots && id == overflowID {
+		return 0
+	}
 	for _, m := range maps {
 		if id >= m.HostID && id-m.HostID < m.Size {
 			return int(m.ContainerID + id - m.HostID)
@@ -154,7 +160,7 @@ func (p *packer) write(dir int, base, name string) error {
 
 // header is an entry's head as far as stat(2) tells; the type of a socket is 0.
 func (p *packer) header(st *unix.Stat_t, name string) *tar.Header {
-	h := &tar.Header{Name: name, Mode: int64(st.Mode & 0o7777), Uid: inside(p.src.UIDs, st.Uid), Gid: inside(p.src.GIDs, st.Gid),
+	h := &tar.Header{Name: name, Mode: int64(st.Mode & 0o7777), Uid: p.src.inside(p.src.UIDs, st.Uid), Gid: p.src.inside(p.src.GIDs, st.Gid),
 		ModTime: time.Unix(st.Mtim.Unix()), Format: tar.FormatPAX}
 	if p.src.WholeSeconds {
 		h.ModTime = h.ModTime.Truncate(time.Second)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/files"
+	"berth/sys/proc"
 )
 
 // endsHere reports whether a path's last component is ".".
@@ -106,7 +107,11 @@ func hostSource(ctx context.Context, p string, follow bool) (*source, error) {
 			return err
 		}
 		defer d.Close()
-		return files.Pack(ctx, w, &files.Source{Dir: int(d.Fd()), Base: base, Name: s.name})
+		inside, err := proc.InUserNamespace()
+		if err != nil {
+			return err
+		}
+		return files.Pack(ctx, w, &files.Source{Dir: int(d.Fd()), Base: base, Name: s.name, OthersAreRoots: inside})
 	}
 	return s, nil
 }
