@@ -13,6 +13,7 @@ import (
 //	create, after that; rm, --rm       the next verb that meets the container removes it (finishRemoval)
 //	restart of one with --rm           the next verb that meets the container removes it
 //	start                              the next list, start or rm drops what was half made (stopHalf, dropHalf)
+//	rm of one with --userns=auto       the next list, rm or create of such a one gives its ids back
 //	commit                             the next verb thaws the container (thaw)
 //
 // A verb that is at work holds the container's lock, and is not disturbed.
@@ -22,6 +23,11 @@ import (
 func (e *Engine) sweep(ctx context.Context) {
 	if _, err := e.Containers.Sweep(ctx, e.dropper(ctx)); err != nil {
 		e.warn(err)
+	}
+	if e.Defaults.Rootless {
+		if err := e.Parts.Sweep(); err != nil {
+			e.warn(err)
+		}
 	}
 }
 

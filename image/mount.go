@@ -15,7 +15,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
-	"berth/base/ids"
 	"berth/base/undo"
 	"berth/image/snapshot"
 )
@@ -27,26 +26,13 @@ func (s *Store) Root(ctx context.Context, nameOrID string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The view is needed for a moment only: the mount keeps the folders, and who
-	// asks has a container of this image, which keeps the layers.
-	key := "root-" + ids.Hex(8)
-	tree, err := viewTree(ctx, s, img, key)
-	if removed := dropView(context.WithoutCancel(ctx), s, key); err == nil && removed != nil {
-		tree.Close()
-		return nil, removed
+	// The mount keeps the folders; who asks has a container of this image, which keeps
+	// the layers, or is about to make one.
+	mounts, err := s.lib.Layers.Look(ctx, string(identity.ChainID(slices.Clone(img.Layers))))
+	if err != nil {
+		return nil, err
 	}
-	return tree, err
-}
-
-// dropView removes a view, whose key nobody else knows: what fails is done once more.
-func dropView(ctx context.Context, s *Store, key string) error {
-	if s.lib.Layers.Remove(ctx, key) == nil {
-		return nil
-	}
-	if err := s.lib.Layers.Remove(ctx, key); !errdefs.IsNotFound(err) {
-		return err
-	}
-	return s.lib.Layers.Cleanup(ctx) // the view is gone, what it took may not be
+	return mountTree(ctx, mounts, img.ID.String())
 }
 
 // viewTree mounts an image through the view of a key, which is made if it is not
@@ -60,11 +46,15 @@ func viewTree(ctx context.Context, s *Store, img Image, key string, opts ...snap
 	if err != nil {
 		return nil, err
 	}
+	return mountTree(ctx, mounts, img.ID.String())
+}
+
+func mountTree(ctx context.Context, mounts []snapshot.Mount, name string) (*os.File, error) {
 	fd, err := snapshot.MountTree(ctx, mounts)
 	if err != nil {
 		return nil, err
 	}
-	return os.NewFile(uintptr(fd), img.ID.String()), nil
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 func (s *Store) mountPoint(id digest.Digest) string {

@@ -81,6 +81,20 @@ func (p *Parts) taken() (list []part, err error) {
 	return list, err
 }
 
+// Sweep gives back what owners had that are gone, and were not removed to the end.
+func (p *Parts) Sweep() error {
+	lock, err := flock.TryFound(filepath.Join(p.Dir, "lock"))
+	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Busy) {
+		return nil // nobody ever took one, or somebody does, and looks
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	_, err = p.taken()
+	return err
+}
+
 func (p *Parts) each(do func(one part, owner, path string) error) error {
 	entries, err := os.ReadDir(p.Dir)
 	if errors.Is(err, fs.ErrNotExist) {

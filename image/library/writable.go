@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
-	"berth/base/ids"
 	"berth/image/diff"
 	"berth/image/snapshot"
 	"berth/sys/quota"
@@ -90,17 +89,11 @@ func (w *Writables) Below(ctx context.Context, key string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The view is needed for a moment only: the mount keeps the folders.
-	view := "below-" + ids.Hex(8)
-	mounts, err := w.L.Layers.View(ctx, view, info.Parent)
+	mounts, err := w.L.Layers.Look(ctx, info.Parent)
 	if err != nil {
 		return nil, err
 	}
 	fd, err := snapshot.MountTree(ctx, mounts)
-	if removed := w.L.Layers.Remove(context.WithoutCancel(ctx), view); err == nil && removed != nil {
-		unix.Close(fd)
-		err = removed
-	}
 	if err != nil {
 		return nil, err
 	}

@@ -88,6 +88,8 @@ func userVerbs() []verb {
 	start := []string{"run", "-d", "--name", "one", "--network", "none", "berth/base", "sleep", "100000"}
 	return append(all,
 		verb{name: "run-net", words: []string{"run", "-d", "--name", "one", "-p", "18096:80", "berth/base", "sleep", "100000"}, again: []string{here}, done: runs},
+		verb{name: "create-auto", words: []string{"create", "--name", "one", "--network", "none", "--userns", "auto", "-v", "/data", "berth/base", "sleep", "100000"}, again: []string{here}},
+		verb{name: "rm-auto", words: []string{"rm", "one"}, prepare: []string{"create", "--name", "one", "--network", "none", "--userns", "auto", "berth/base", "true"}, again: []string{gone}},
 		verb{name: "ps", words: []string{"ps", "-a"}},
 		verb{name: "exec-lost", words: []string{"exec", "one", "echo", "hello"}, prepare: start, then: (*place).killHolder, again: []string{dead}},
 		verb{name: "rm-f-lost", words: []string{"rm", "-f", "-v", "one"}, prepare: start, then: (*place).killHolder, again: []string{gone}, done: removed},
@@ -131,7 +133,8 @@ func newUserPlace(a account.Account, program, dir string) (*place, error) {
 	}
 	p := &place{Berth: b, user: &a}
 	return p, p.start([]string{"run", "--rm", "-p", "18096:80", "berth/base", "true"}, []string{"network", "create", "net"},
-		[]string{"run", "--rm", "--network", "net", "berth/base", "true"}, []string{"network", "rm", "net"})
+		[]string{"run", "--rm", "--network", "net", "berth/base", "true"}, []string{"network", "rm", "net"},
+		[]string{"run", "--rm", "--network", "none", "--userns", "auto", "berth/base", "true"})
 }
 
 // unheld waits for the end of the holder, which stays a little after the last command.
