@@ -127,7 +127,7 @@ func (r *resolver) handle(s *sandbox, raw []byte, tcp bool, send func([]byte)) {
 		return
 	}
 	refused := q.reply(answer{code: serverFailure})
-	if !v.Outside {
+	if !v.Outside && guardInternal {
 		send(refused)
 		return
 	}

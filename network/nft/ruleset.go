@@ -136,6 +136,9 @@ func backChains() []chain {
 // rawRules guards the host's loopback: route_localnet on our bridges, and the
 // maps of ports published on 127.0.0.1, would let others reach it.
 func rawRules() []rule {
+	if !guardLoopback {
+		return nil
+	}
 	return []rule{all(notInput("lo"), version(unix.NFPROTO_IPV4),
 		payload(unix.NFT_PAYLOAD_NETWORK_HEADER, 16, 1, r0), is([]byte{loopback4}), drop())}
 }
@@ -179,6 +182,9 @@ func forwardRules() []rule {
 
 // toRules is for what goes to one of our networks.
 func toRules() []rule {
+	if !guardUnpublished {
+		return []rule{all(accept())}
+	}
 	return slices.Concat(
 		[]rule{
 			all(wayIn("talk"), accept()),
@@ -254,6 +260,9 @@ func sourceRules() []rule {
 
 // claimRules bounds what a container may say of itself on its bridge.
 func claimRules() []rule {
+	if !guardClaims {
+		return nil
+	}
 	const (
 		arp, ipv6                   = 0x0806, 0x86dd
 		routerSolicitation          = 133

@@ -1,0 +1,5 @@
+//go:build guard_off_idrange
+
+package idrange
+
+const guardIDRange = false

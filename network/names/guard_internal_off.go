@@ -1,0 +1,5 @@
+//go:build guard_off_internal
+
+package names
+
+const guardInternal = false

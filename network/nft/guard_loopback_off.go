@@ -1,0 +1,5 @@
+//go:build guard_off_loopback
+
+package nft
+
+const guardLoopback = false

@@ -1,0 +1,5 @@
+//go:build guard_off_unpublished
+
+package nft
+
+const guardUnpublished = false
