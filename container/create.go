@@ -104,7 +104,7 @@ func (s *Store) publish(rec *Record) (err error) {
 		dir, sync = s.running(), nil
 	}
 	staged := filepath.Join(dir, hidden+string(rec.ID))
-	if err := os.Mkdir(staged, 0o700); err != nil {
+	if err := os.Mkdir(staged, folderMode); err != nil {
 		return err
 	}
 	defer func() {

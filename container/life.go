@@ -61,7 +61,7 @@ func (l *Locked) write(f *life) error {
 	dir := l.s.RunDir(l.ID)
 	err := writeJSON(filepath.Join(dir, lifeFile), f)
 	if gone(err) {
-		if err = os.Mkdir(dir, 0o700); err == nil || os.IsExist(err) {
+		if err = os.Mkdir(dir, folderMode); err == nil || os.IsExist(err) {
 			err = writeJSON(filepath.Join(dir, lifeFile), f)
 		}
 	}

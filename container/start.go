@@ -22,7 +22,7 @@ func (l *Locked) Prepare(byUser bool) (runDir string, err error) {
 		return "", fault.New(fault.Conflict, "container %s is %s", l.ID, st)
 	}
 	runDir = l.s.RunDir(l.ID)
-	if err := os.Mkdir(runDir, 0o700); err != nil && !os.IsExist(err) {
+	if err := os.Mkdir(runDir, folderMode); err != nil && !os.IsExist(err) {
 		return "", fmt.Errorf("start container %s: %w", l.ID, err)
 	}
 	now, err := l.s.readLife(l.ID)

@@ -54,7 +54,7 @@ func Open(o Options) (*Store, error) {
 		return s, nil
 	}
 	for _, dir := range []string{s.kept(), s.namesDir(), s.running(), s.exits(), s.locks()} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := os.MkdirAll(dir, folderMode); err != nil {
 			return nil, fmt.Errorf("open container store: %w", err)
 		}
 	}

@@ -36,7 +36,7 @@ func (m *monitor) listen() error {
 		do   func() error
 	}{
 		{"bind", func() error { return unix.Bind(fd, &unix.SockaddrUnix{Name: name}) }},
-		{"fchmodat", func() error { return unix.Fchmodat(m.dir, stage, 0o600, 0) }},
+		{"fchmodat", func() error { return unix.Fchmodat(m.dir, stage, socketMode, 0) }},
 		{"listen", func() error { return unix.Listen(fd, 64) }},
 		{"renameat", func() error { return unix.Renameat(m.dir, stage, m.dir, wire.Socket) }},
 	} {
@@ -72,8 +72,7 @@ func (m *monitor) accept() {
 		if err != nil {
 			return
 		}
-		cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-		if err != nil || cred.Uid != 0 && int(cred.Uid) != os.Geteuid() || m.conns >= maxConns {
+		if m.conns >= maxConns || guardPeer && !ours(fd) {
 			unix.Close(fd)
 			continue
 		}
@@ -83,8 +82,11 @@ func (m *monitor) accept() {
 	}
 }
 
-// maxConns bounds how many callers there can be at once.
-const maxConns = 256
+// ours tells whether a caller is root or has our user.
+func ours(fd int) bool {
+	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	return err == nil && (cred.Uid == 0 || int(cred.Uid) == os.Geteuid())
+}
 
 func (m *monitor) listenTo(fd int, starter bool) error {
 	if err := unix.SetNonblock(fd, true); err != nil {
