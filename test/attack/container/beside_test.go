@@ -22,7 +22,7 @@ func besideAttacks() []attack {
 			control: func(w *world) string { return abstract(w, "--network=host") }},
 		{name: "V20-sockets-in-reach", try: func(w *world) string { return socketsInReach(w) },
 			control: func(w *world) string { return socketsInReach(w, "--userns=host", "-v", w.run+":"+w.run) }},
-		{name: "V31-same-ids", try: func(w *world) string { return sameIDs(w) }, control: func(w *world) string { return sameIDs(w, "--userns=host") }},
+		{name: "V31-same-ids", guard: "guard_off_idrange", try: func(w *world) string { return sameIDs(w) }, control: func(w *world) string { return sameIDs(w, "--userns=host") }},
 		{name: "V31-layers-of-another", try: func(w *world) string { return layersOfAnother(w) },
 			control: func(w *world) string { return layersOfAnother(w, "--userns=host", "-v", w.root+":"+w.root) }},
 		{name: "reach-processes", try: func(w *world) string { return processesOfAnother(w) },

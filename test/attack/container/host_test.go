@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -19,8 +20,10 @@ import (
 // V28, V29.
 func hostAttacks() []attack {
 	return []attack{
-		{name: "V22-folders-of-the-store", try: func(w *world) string { return folders(w, stranger) }, control: func(w *world) string { return folders(w, account.Alone(0)) }},
-		{name: "V28-flood-by-another-user", try: func(w *world) string { return flooded(w, stranger) }, control: func(w *world) string { return flooded(w, account.Alone(0)) }},
+		{name: "V20-monitor-of-another-user", guard: "guard_off_modes,guard_off_peer", try: func(w *world) string { return held(w, stranger, 8, 0) }},
+		{name: "V22-folders-of-the-store", guard: "guard_off_modes", try: func(w *world) string { return folders(w, stranger) }, control: func(w *world) string { return folders(w, account.Alone(0)) }},
+		{name: "V28-flood-by-another-user", guard: "guard_off_modes", try: func(w *world) string { return flooded(w, stranger) }, control: func(w *world) string { return flooded(w, account.Alone(0)) }},
+		{name: "V28-callers-without-end", guard: "guard_off_conns", try: func(w *world) string { return held(w, account.Alone(0), 600, 256) }},
 		{name: "V28-flood-ends", try: floodEnds, control: func(w *world) string { return flooded(w, account.Alone(0)) }},
 		{name: "V29-setuid-programs", try: func(w *world) string { return installed(w, "") }, control: func(w *world) string { return installed(w, "setuid") }},
 		{name: "V29-file-capabilities", try: func(w *world) string { return installed(w, "") }, control: func(w *world) string { return installed(w, "capability") }},
@@ -71,6 +74,21 @@ func flooded(w *world, who account.Account) string {
 	w.up()
 	if o := w.as(who, "", w.intruder(), "flood", w.sockets()[0], "400"); !strings.HasPrefix(o.out, "0 ") && o.out != "EACCES" {
 		return o.out + " connections"
+	}
+	return ""
+}
+
+// held has a user keep connections to a monitor open, of which it is to have no more
+// than so many.
+func held(w *world, who account.Account, count, most int) string {
+	w.up()
+	o := w.as(who, "", w.intruder(), "hold", w.sockets()[0], strconv.Itoa(count))
+	n, err := strconv.Atoi(o.out)
+	if err != nil {
+		w.Fatalf("hold: %s", o)
+	}
+	if n > most {
+		return fmt.Sprintf("%d connections are served", n)
 	}
 	return ""
 }

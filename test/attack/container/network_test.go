@@ -20,19 +20,19 @@ import (
 // V25, V26.
 func networkAttacks() []attack {
 	return []attack{
-		{name: "V24-another-network", try: func(w *world) string { return anotherNetwork(w, "second") },
+		{name: "V24-another-network", guard: "guard_off_unpublished", try: func(w *world) string { return anotherNetwork(w, "second") },
 			control: func(w *world) string { return anotherNetwork(w, "first") }},
-		{name: "V24-loopback-port-from-a-neighbour", alone: true, try: func(w *world) string { return loopbackPort(w, true) },
+		{name: "V24-loopback-port-from-a-neighbour", alone: true, guard: "guard_off_loopback", try: func(w *world) string { return loopbackPort(w, true) },
 			control: func(w *world) string { return loopbackPort(w, false) }},
-		{name: "V24-container-address-from-a-neighbour", alone: true, try: func(w *world) string { return direct(w) },
+		{name: "V24-container-address-from-a-neighbour", alone: true, guard: "guard_off_unpublished", try: func(w *world) string { return direct(w) },
 			control: func(w *world) string {
 				return direct(w, "-o", "com.docker.network.bridge.gateway_mode_ipv4=nat-unprotected")
 			}},
-		{name: "V25-false-neighbours", try: func(w *world) string { return falseNeighbours(w) },
+		{name: "V25-false-neighbours", guard: "guard_off_claims", try: func(w *world) string { return falseNeighbours(w) },
 			control: func(w *world) string { return falseNeighbours(w, "--privileged") }},
-		{name: "V25-false-router", try: func(w *world) string { return falseRouter(w) },
+		{name: "V25-false-router", guard: "guard_off_claims", try: func(w *world) string { return falseRouter(w) },
 			control: func(w *world) string { return falseRouter(w, "--privileged") }},
-		{name: "V26-internal-network-asks-outside", alone: true, try: func(w *world) string { return asksOutside(w, "--internal") },
+		{name: "V26-internal-network-asks-outside", alone: true, guard: "guard_off_internal", try: func(w *world) string { return asksOutside(w, "--internal") },
 			control: func(w *world) string { return asksOutside(w) }},
 	}
 }

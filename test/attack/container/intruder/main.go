@@ -17,6 +17,7 @@
 //	intruder reach                     those of the paths on standard input that it can open
 //	intruder euid                      the effective user
 //	intruder flood ADDRESS COUNT       opens connections to a monitor's socket and writes to each
+//	intruder hold ADDRESS COUNT        opens them and waits: how many are not closed from there
 package main
 
 import (
@@ -99,6 +100,8 @@ func do(a []string) (string, error) {
 		return reach(), nil
 	case "flood":
 		return flood(a[1], number(a[2])), nil
+	case "hold":
+		return strconv.Itoa(hold(a[1], number(a[2]))), nil
 	}
 	return "", fmt.Errorf("no deed %q", a[0])
 }
@@ -211,4 +214,27 @@ func flood(path string, count int) string {
 		_ = c.Close()
 	}
 	return fmt.Sprintf("%d %s", len(held), refused)
+}
+
+// hold opens connections, says nothing, and counts those that were not closed.
+func hold(path string, count int) (open int) {
+	if err := os.Chdir(filepath.Dir(path)); err != nil {
+		return 0
+	}
+	var held []net.Conn
+	for range count {
+		c, err := net.DialTimeout("unixpacket", filepath.Base(path), time.Second)
+		if err != nil {
+			break
+		}
+		held = append(held, c)
+	}
+	time.Sleep(time.Second)
+	for _, c := range held {
+		_ = c.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+		if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+			open++
+		}
+	}
+	return open
 }
