@@ -148,7 +148,7 @@ func (l *loader) dockerLayer(ctx context.Context, name string, diffID digest.Dig
 	case manifest.Zstd:
 		desc.MediaType = manifest.DockerLayerZstd
 	default:
-		if diffID.Algorithm() == b.digest.Algorithm() && b.digest != diffID {
+		if guardDiffID && diffID.Algorithm() == b.digest.Algorithm() && b.digest != diffID {
 			return v1.Descriptor{}, fault.New(fault.Invalid, "%.200q has digest %s, the config says %s", name, b.digest, diffID)
 		}
 		err = l.in.label(ctx, b.digest, map[string]string{manifest.UncompressedLabel: string(diffID)})

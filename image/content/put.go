@@ -28,7 +28,7 @@ func (s *Store) Put(ctx context.Context, d digest.Digest, raw []byte, labels map
 	}
 	h := newHash(algorithm)
 	h.Write(raw) // a hash never fails
-	if got := sum(algorithm, h); got != d {
+	if got := sum(algorithm, h); guardDigest && got != d {
 		return fault.New(fault.Invalid, "store content %s: its bytes have digest %s: %w", d, got, errdefs.ErrFailedPrecondition)
 	}
 	if labels, err = cleaned(labels); err != nil {

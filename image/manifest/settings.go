@@ -131,7 +131,7 @@ const reservedLabel = "io.berth."
 func (d *Defaults) UserLabels() map[string]string {
 	labels := make(map[string]string, len(d.Labels))
 	for k, v := range d.Labels {
-		if !strings.HasPrefix(k, reservedLabel) {
+		if !guardLabels || !strings.HasPrefix(k, reservedLabel) {
 			labels[k] = v
 		}
 	}

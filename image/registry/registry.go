@@ -30,9 +30,8 @@ import (
 	"berth/image/registry/hosts"
 )
 
-// The caps on what a registry may send.
+// The caps on what a registry may send, with maxManifest.
 const (
-	maxManifest = 4 << 20
 	maxToken    = 1 << 20
 	maxError    = 1 << 20
 	maxList     = 4 << 20 // one page of tags or of search results

@@ -101,7 +101,7 @@ func (c *caller) follow(ctx context.Context, k call, auth string) (resp *http.Re
 		if err != nil {
 			return nil, away, err
 		}
-		if !away {
+		if !away || !guardOrigin {
 			for name, values := range k.ep.Header {
 				req.Header[http.CanonicalHeaderKey(name)] = values
 			}

@@ -193,7 +193,7 @@ func realmOf(ep hosts.Endpoint, s string, secret bool) (*url.URL, error) {
 	if ep.Scheme == "https" && u.Scheme != "https" {
 		return nil, fault.New(fault.Permission, "the token server %s is not asked: from https to http is refused", shown(u))
 	}
-	if secret && origin(u.Scheme, u.Host) != originOf(ep) {
+	if secret && guardOrigin && origin(u.Scheme, u.Host) != originOf(ep) {
 		if u.Scheme != "https" {
 			return nil, fault.New(fault.Permission, "the credential is not sent to %s: another host, and not by https", shown(u))
 		}

@@ -41,7 +41,7 @@ const openFolders = 64
 // how is the lookup of every folder: never out of the layer, never by a link.
 var how = unix.OpenHow{
 	Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC,
-	Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
+	Resolve: resolve,
 }
 
 // openBeneath opens the folder name, a clean name, of root.

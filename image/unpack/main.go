@@ -96,6 +96,9 @@ func confineSelf(caps uint32) error {
 // emptyRoot makes an empty, read-only file system the root of the worker's own
 // mount namespace, and leaves the host's behind.
 func emptyRoot() error {
+	if !guardEmptyRoot {
+		return nil
+	}
 	if err := mount.SetPropagation("/", unix.MS_PRIVATE); err != nil {
 		return fmt.Errorf("make the mounts private: %w", err)
 	}
@@ -159,7 +162,7 @@ func unpack(o *order, dir, mem, sock int, p *peer) (*Result, error) {
 
 // bindTo leaves the calling thread the files below dir, none at all with -1.
 func bindTo(dir int) error {
-	if confine.Supported() < 2 { // the first ABI would forbid links between folders
+	if !guardLandlock || confine.Supported() < 2 { // the first ABI would forbid links between folders
 		return nil
 	}
 	var f confine.Files

@@ -67,9 +67,8 @@ const WorkerWord = "unpack-worker"
 // layers that several images begin with and that it would be worth to forge.
 const SmallLayer = 64 << 10
 
-// The limits when a field of Limits is 0.
+// The limits when a field of Limits is 0, with DefaultEntries.
 const (
-	DefaultEntries    = 1 << 20
 	DefaultFolders    = 1 << 18
 	DefaultBytes      = 256 << 30
 	DefaultFileBytes  = 128 << 30

@@ -41,9 +41,6 @@ type Account struct {
 	Home     string   // "/" if unknown
 }
 
-// maxID is the largest id that can be had: 4294967295 means "none".
-const maxID = 1<<32 - 2
-
 // ParseID reads a decimal user or group id. What is a number but no id, such as
 // 4294967296 or -1, is an error and never a name: it would become root in a
 // 32-bit field (CVE-2024-40635, security class V12).

@@ -13,10 +13,11 @@ import (
 // reads of a container: V9, V12, V13.
 func configAttacks() []attack {
 	return []attack{
-		{name: "V12-users-number", try: func(w *world) string {
+		{name: "V12-users-number", guard: "guard_off_ids", try: func(w *world) string {
 			return usersNumber(w, "4294967296", "4294967295", "-1", "18446744073709551616", "0x0", "00x", "+0", " 0", "1000:4294967296", "4294967296:0", "0\n", "root\nroot")
 		}, control: func(w *world) string { return usersNumber(w, "0") }},
-		{name: "V12-images-users-number", try: func(w *world) string { return imagesUser(w, "4294967296") }, control: func(w *world) string { return imagesUser(w, "0") }},
+		{name: "V12-images-users-number", guard: "guard_off_ids", try: func(w *world) string { return imagesUser(w, "4294967296") }, control: func(w *world) string { return imagesUser(w, "0") }},
+		{name: "V12-label-of-ours", guard: "guard_off_labels", try: labelOfOurs},
 		{name: "V12-line-in-a-value", try: func(w *world) string { return lineIn(w, "\n") }, control: func(w *world) string { return lineIn(w, "") }},
 		{name: "V13-sysctl", try: sysctls, control: func(w *world) string { return sysctl(w, "net.ipv4.ip_default_ttl=33") }},
 		{name: "V9-passwd-of-any-kind", try: func(w *world) string { return passwd(w, true) }, control: func(w *world) string { return passwd(w, false) }},
@@ -60,6 +61,21 @@ func imagesUser(w *world, user string) string {
 	}
 	if o := w.once(nil, image, "id", "-u"); o.out == "0" {
 		return o.String()
+	}
+	return ""
+}
+
+// labelOfOurs: an image has a label of those by which berth steers itself.
+func labelOfOurs(w *world) string {
+	image := fresh("labelled")
+	w.image(image, nil, "LABEL io.berth.order=obey theirs=kept")
+	name := w.upOf("--network", "none", image)
+	labels := w.ask(name, "{{json .Config.Labels}}")
+	if !strings.Contains(labels, "theirs") {
+		w.Errorf("the image's labels are not the container's: %s", labels)
+	}
+	if strings.Contains(labels, "io.berth.order") {
+		return labels
 	}
 	return ""
 }

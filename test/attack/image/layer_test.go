@@ -173,8 +173,10 @@ func imageOf(layers [][]byte) v1.Image {
 }
 
 // dockerArchive is what load gets.
-func dockerArchive(layers [][]byte) []byte {
-	config, err := json.Marshal(imageOf(layers))
+func dockerArchive(layers [][]byte) []byte { return archiveOf(imageOf(layers), layers) }
+
+func archiveOf(image v1.Image, layers [][]byte) []byte {
+	config, err := json.Marshal(image)
 	if err != nil {
 		panic(err)
 	}

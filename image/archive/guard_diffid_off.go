@@ -1,0 +1,5 @@
+//go:build guard_off_diffid
+
+package archive
+
+const guardDiffID = false

@@ -1,0 +1,5 @@
+//go:build guard_off_diffid
+
+package library
+
+const guardDiffID = false

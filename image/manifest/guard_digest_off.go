@@ -1,0 +1,5 @@
+//go:build guard_off_digest
+
+package manifest
+
+const guardDigest = false

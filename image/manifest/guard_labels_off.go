@@ -1,0 +1,5 @@
+//go:build guard_off_labels
+
+package manifest
+
+const guardLabels = false

@@ -1,0 +1,5 @@
+//go:build guard_off_document
+
+package registry
+
+const maxManifest = 4 << 40

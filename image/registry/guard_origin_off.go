@@ -1,0 +1,5 @@
+//go:build guard_off_origin
+
+package registry
+
+const guardOrigin = false

@@ -1,0 +1,5 @@
+//go:build guard_off_beneath
+
+package unpack
+
+const resolve = 0

@@ -1,0 +1,5 @@
+//go:build guard_off_emptyroot
+
+package unpack
+
+const guardEmptyRoot = false

@@ -1,0 +1,5 @@
+//go:build guard_off_entries
+
+package unpack
+
+const DefaultEntries = 1 << 40

@@ -1,0 +1,5 @@
+//go:build guard_off_ids
+
+package account
+
+const maxID = 1<<64 - 1
