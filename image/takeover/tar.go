@@ -71,7 +71,7 @@ func (t *tarball) Read(p []byte) (int, error) {
 	case t.n > maxTar:
 		return 0, fault.New(fault.Invalid, "layer %s: more than %d bytes", t.diff, int64(maxTar))
 	case err == io.EOF:
-		if got := digest.NewDigest(digest.SHA256, t.sum); guardDiffID && got != t.diff {
+		if got := digest.NewDigest(digest.SHA256, t.sum); got != t.diff {
 			return n, fault.New(fault.Invalid, "layer %s: the files in %s make another tar, with the digest %s", t.diff, t.folder, got)
 		}
 	case err != nil:

@@ -38,7 +38,7 @@ func attacks() []attack {
 		{"V11-secret-after-a-manifest-elsewhere", "guard_off_origin", redirected("/manifests/", 1)},
 		{"V11-secret-for-a-token-elsewhere", "guard_off_origin", tokenElsewhere},
 		{"V15-archive-of-another-layer", "guard_off_diffid", anotherLayer},
-		{"V15-store-that-leads-out", "guard_off_safepath,guard_off_diffid", leadsOut},
+		{"V15-store-that-leads-out", "guard_off_safepath", leadsOut},
 	}
 }
 
@@ -193,6 +193,7 @@ func leadsOut(t *testing.T, p place) string {
 	file := reg("etc/f")
 	file.Size = int64(len("canary"))
 	layer := pack(dir("etc"), file)
+	copy(layer[2*512:], "canary") // so that no digest is wrong
 	store := "home/docker/"
 	image := imageOf([][]byte{layer})
 	config, err := json.Marshal(image)
@@ -205,25 +206,13 @@ func leadsOut(t *testing.T, p place) string {
 	p.write(t, store+"image/overlay2/imagedb/content/sha256/"+id.Encoded(), string(config))
 	p.write(t, at+"/diff", string(image.RootFS.DiffIDs[0]))
 	p.write(t, at+"/cache-id", "abc123")
-	known := bytes.Clone(layer)
-	copy(known[2*512:], "canary") // of which the list has a checksum
-	p.write(t, at+"/tar-split.json.gz", splitOf(t, known))
+	p.write(t, at+"/tar-split.json.gz", splitOf(t, layer))
 	p.write(t, store+"overlay2/abc123/diff/kept", "")
 	if err := os.Symlink(p.dir+"/canary", filepath.Join(p.dir, store, "overlay2/abc123/diff/etc")); err != nil {
 		t.Fatal(err)
 	}
-	r := p.do(t, nil, "import-from", "--root", filepath.Join(p.dir, store), "docker")
-	taken, err := filepath.Glob(filepath.Join(p.dir, "root/snapshots/d/*/fs/etc/f"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range taken {
-		if data, err := os.ReadFile(path); err == nil && string(data) == "canary" {
-			return "the image has the host's file"
-		}
-	}
-	if r.code == 0 {
-		t.Errorf("it ended well: %s", r.out)
+	if r := p.do(t, nil, "import-from", "--root", filepath.Join(p.dir, store), "docker"); r.code == 0 {
+		return "the host's file became one of the image"
 	}
 	return ""
 }

@@ -1,5 +1,0 @@
-//go:build guard_off_diffid
-
-package takeover
-
-const guardDiffID = false
