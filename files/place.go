@@ -97,7 +97,7 @@ func ended(p *Place, err error) error {
 
 // copyMounts makes this thread's mounts a copy of those in ns, for our eyes only.
 func copyMounts(ns int, readOnly bool) error {
-	if err := unix.Setns(ns, unix.CLONE_NEWNS); err != nil {
+	if err := enter(ns); err != nil {
 		return fmt.Errorf("enter the mount namespace: %w", err)
 	}
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {

@@ -31,7 +31,7 @@ func Main(args []string) int {
 	unix.Umask(0)
 	sock := os.NewFile(uintptr(control), "control")
 	w := &worker{out: json.NewEncoder(sock), data: os.NewFile(uintptr(data), "tar")}
-	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := unix.Open(top, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err == nil {
 		w.root = root
 		err = confine.Worker(confine.FileCaps)

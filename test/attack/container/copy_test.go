@@ -14,18 +14,23 @@ import (
 // copyAttacks are on who reads a container's files and processes: V7 and V14.
 func copyAttacks() []attack {
 	return []attack{
-		{name: "V7-link-swapped-while-copied", try: func(w *world) string { return swappedCopy(w) }, control: func(w *world) string { return swappedCopy(w, "given") }},
+		{name: "V7-link-swapped-while-copied", try: func(w *world) string { return swappedCopy(w) },
+			control: func(w *world) string {
+				c := w.canary()
+				return swappedCopyOf(w, c, "--userns=host", "-v", c.dir+":"+c.dir)
+			}},
+		// The user namespace is a wall of its own.
+		{name: "V7-link-swapped-with-the-hosts-users", guard: "guard_off_safepath,guard_off_visitroot", try: func(w *world) string { return swappedCopy(w, "--userns=host") }},
 		{name: "V7-programs-of-the-image", try: func(w *world) string { return fakes(w, false) }, control: func(w *world) string { return fakes(w, true) }},
 	}
 }
 
 // swappedCopy exchanges a folder for a link to the host's while cp goes both ways.
-func swappedCopy(w *world, given ...string) string {
-	c := w.canary()
-	var options []string
-	if given != nil {
-		options = []string{"--userns=host", "-v", c.dir + ":" + c.dir}
-	}
+func swappedCopy(w *world, options ...string) string {
+	return swappedCopyOf(w, w.canary(), options...)
+}
+
+func swappedCopyOf(w *world, c canary, options ...string) string {
 	name := w.up(options...)
 	w.in(name, "sh", "-c", "mkdir /tmp/a; echo mine >/tmp/a/secret; ln -s ../../../../.."+c.dir+" /tmp/b")
 	w.must("exec", "-d", name, "sh", "-c", "while :; do /probe exchange /tmp/a /tmp/b 10; done")
