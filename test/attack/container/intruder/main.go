@@ -222,8 +222,12 @@ func hold(path string, count int) (open int) {
 		return 0
 	}
 	var held []net.Conn
-	for range count {
+	for end := time.Now().Add(20 * time.Second); len(held) < count && time.Now().Before(end); {
 		c, err := net.DialTimeout("unixpacket", filepath.Base(path), time.Second)
+		if errors.Is(err, unix.EAGAIN) { // it has not accepted the last ones yet
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
 		if err != nil {
 			break
 		}
