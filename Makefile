@@ -73,6 +73,10 @@ install: all
 	@sed 's|@BINDIR@|$(PREFIX)/bin|' cmd/berth/systemd/berth.service.in > $(UNITS)/system/berth.service
 	@sed 's|@BINDIR@|$(PREFIX)/bin|' cmd/berth/systemd/berth-user.service.in > $(UNITS)/user/berth.service
 	@sed 's|@BINDIR@|$(PREFIX)/bin|' cmd/berth/systemd/berth-network-watch.service.in > $(UNITS)/system/berth-network-watch.service
+	@echo "install the profiles of AppArmor"
+	@install -d $(DESTDIR)/etc/apparmor.d
+	@install -m 0644 engine/apparmor/berth-default $(DESTDIR)/etc/apparmor.d/berth-default
+	@test ! -e /etc/apparmor.d/abi/4.0 || sed 's|@BINDIR@|$(PREFIX)/bin|' engine/apparmor/berth.in > $(DESTDIR)/etc/apparmor.d/berth
 	@for l in $(LINKS); do echo "link $$l to berth"; ln -sf berth $(DESTDIR)$(PREFIX)/bin/$$l || exit 1; done
 
 test:

@@ -56,6 +56,8 @@ type Started struct {
 	Range *Range `json:"range,omitempty"`
 	// Waits: the process waits for a verb to let the program run.
 	Waits bool `json:"waits,omitempty"`
+	// AppArmor is the profile, "unconfined" for none, "" where AppArmor is not active.
+	AppArmor string `json:"appArmor,omitempty"`
 	// Durable: a power cut must not forget this start, as a boot asks for it.
 	Durable bool `json:"-"`
 }

@@ -252,6 +252,9 @@ func (s *disk) RunDir(id ID) string { return filepath.Join(s.running(), string(i
 // that was removed.
 func (s *Store) SandboxNote(name string) string { return filepath.Join(s.opts.Run, "sandboxes", name) }
 
+// ProfileNote is a store's file for what was loaded into the kernel for containers.
+func ProfileNote(s *Store) string { return filepath.Join(s.opts.Run, "apparmor") }
+
 // MountPoint is where a container's files are shown on the host, if a verb does so.
 func (s *disk) MountPoint(id ID) string { return filepath.Join(s.opts.Run, "mounts", string(id)) }
 

@@ -15,6 +15,7 @@ import (
 	"berth/base/fault"
 	"berth/base/ids"
 	"berth/container"
+	"berth/engine/apparmor"
 	"berth/monitor"
 	"berth/runtime"
 )
@@ -80,6 +81,11 @@ func Exec(ctx context.Context, e *Engine, r ExecRequest) (_ *Session, err error)
 	}
 	if err := enterable(r.Container, sum.ID, facts); err != nil {
 		return nil, err
+	}
+	if facts.Started.AppArmor == apparmor.Default {
+		if err := e.appArmor().Check(ctx); err != nil {
+			return nil, err
+		}
 	}
 	s := &Session{ID: string(ids.New())}
 	if s.Conn, err = monitor.Dial(e.Containers.RunDir(sum.ID)); err != nil {

@@ -60,6 +60,9 @@ func Security(ctx context.Context, e *Engine, r SecurityRequest) (*SecurityRepor
 		e.warn(err)
 	}
 	m.AppArmor, m.SELinux = runtime.Labelers()
+	if a := e.appArmor(); m.AppArmor && !a.Ready() {
+		m.Unprofiled, m.ProfileNext = a.Missing()
+	}
 	if e.Ranges != nil {
 		names, err := atomicfile.Names(e.Ranges.Dir)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -83,9 +86,10 @@ func containerSecurity(ctx context.Context, e *Engine, r *SecurityRequest) (*Con
 	s := &isolation.Subject{
 		Record: rec, Ports: rec.Config.Network.Publish, DeviceFilters: runtime.DeviceFilters, Rootless: r.UID != 0 || e.Defaults.Rootless, Publish: r.Publish, Probed: e.host(),
 	}
+	s.AppArmor, _ = runtime.Labelers()
 	log := logOf(&rec.Config.Log, rec)
 	s.Log = isolation.Rotation{Driver: log.Driver, MaxSize: log.MaxSize, MaxFile: log.MaxFile, File: rec.LogPath != ""}
-	s.Asked, s.AskedError = asked(e, rec)
+	s.Asked, s.AskedError = asked(ctx, e, rec)
 	out := &ContainerSecurity{ID: string(rec.ID), Name: rec.Name}
 	// One that waits for start has not yet taken its rights away.
 	if state := facts.State(); state != container.StateRunning && state != container.StatePaused || !facts.Alive {

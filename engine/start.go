@@ -101,6 +101,8 @@ type start struct {
 	files  container.Files
 	links  []link
 	init   *os.File // the program of --init
+	// profile is AppArmor's.
+	profile string
 }
 
 // startLocked is the way of every start: the monitor, beside it what needs no
@@ -403,8 +405,9 @@ func (s *start) bundle(ctx context.Context, e *Engine, mounts []container.Mount)
 	in := &container.Inputs{
 		ID: string(s.rec.ID), Hostname: s.rec.Hostname, Root: "rootfs", Join: *join, Mounts: mounts, Files: s.files,
 		Devices: devices, Host: *host, Ulimits: ulimits(e.Defaults.Ulimits), Rootless: e.Defaults.Rootless,
-		SystemdCgroup: e.Runtime.SystemdCgroup, Secrets: secrets, Labels: labels(&s.rec.Config),
+		SystemdCgroup: e.Runtime.SystemdCgroup, Secrets: secrets,
 	}
+	in.Labels, s.profile = labels(ctx, e, &s.rec.Config, true)
 	for i := range s.links {
 		in.Environment = append(in.Environment, s.links[i].environ(s.rec.Name)...)
 	}
@@ -462,7 +465,7 @@ func (s *start) fact(pid int) (*container.Started, error) {
 	}
 	f := &container.Started{
 		Process: container.Process{PID: pid, StartTime: st.StartTime}, BootID: boot, At: time.Now().UTC(),
-		Monitor: watcher, Range: s.ids, Waits: s.waits, Durable: s.rec.Config.Restart.Wanted(),
+		Monitor: watcher, Range: s.ids, Waits: s.waits, AppArmor: s.profile, Durable: s.rec.Config.Restart.Wanted(),
 	}
 	if s.net != nil {
 		f.Addresses, f.Ports = addressesOf(s.net), portsOf(s.net)

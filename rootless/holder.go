@@ -122,7 +122,7 @@ func start(attr *clone.Attr) (_ *child, err error) {
 		_ = c.kill()
 	}
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EUSERS) {
-		return nil, fault.New(fault.Unsupported, "make a user namespace: %v: this host lets ordinary users have none, see sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns", err)
+		return nil, fault.New(fault.Unsupported, "make a user namespace: %v: this host lets ordinary users have none, see sysctl kernel.unprivileged_userns_clone, user.max_user_namespaces and kernel.apparmor_restrict_unprivileged_userns, for which berth has a profile, /etc/apparmor.d/berth", err)
 	}
 	return nil, fmt.Errorf("enter a user namespace: %w", err)
 }

@@ -33,6 +33,18 @@ func Controllers() (layout string, names []string, err error) {
 // Labelers says which of the two security modules that label containers are active.
 func Labelers() (appArmor, selinux bool) { return lsm.AppArmor(), lsm.SELinux() }
 
+// HasProfile reports whether AppArmor has a profile in the kernel that this process,
+// which has none of its own, may put others into.
+func HasProfile(name string) bool { return lsm.Loaded(name) && lsm.Own() == "" }
+
+// OwnProfile is the AppArmor profile that confines this process, "" for none.
+func OwnProfile() string {
+	if !lsm.AppArmor() {
+		return ""
+	}
+	return lsm.Own()
+}
+
 // CgroupFolders are the cgroups of a container that has not stopped: by v1
 // controller, the unified one under "". None: it has no cgroup.
 func CgroupFolders(rt *Runtime, id string) (map[string]string, error) {

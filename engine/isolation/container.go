@@ -21,6 +21,7 @@ type Subject struct {
 	DeviceFilters func(folder string) (int, error)
 	Others        []Other
 	Rootless      bool // an ordinary user's, or inside a container
+	AppArmor      bool // the machine's is active
 	Log           Rotation
 	Publish       string // where ports go that name no address, "" everywhere
 	Probed        *container.Host

@@ -23,6 +23,10 @@ type Machine struct {
 	Limiting []string // controllers
 	AppArmor bool
 	SELinux  bool
+	// Unprofiled says why AppArmor has not the default profile; ProfileNext: the next
+	// start loads it.
+	Unprofiled  string
+	ProfileNext bool
 	// Firewall is asked in the caller's network namespace.
 	Firewall func() error
 }
@@ -89,7 +93,7 @@ func restricted(m *Machine) Row {
 		return r
 	}
 	if n, ok := number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"); ok && n != 0 {
-		r.State, r.Why = Partly, "AppArmor allows them to programs with a profile alone: give berth one, or sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+		r.State, r.Why = Partly, "AppArmor allows them to programs with a profile alone: berth's is /etc/apparmor.d/berth (make install), loaded by apparmor_parser -r; or sysctl kernel.apparmor_restrict_unprivileged_userns=0"
 	}
 	if m.Rootless && m.Outside == nil {
 		r.State = Yes
@@ -123,11 +127,16 @@ func confinement(*Machine) []Row {
 }
 
 func modules(m *Machine) []Row {
-	a := Row{"apparmor", "AppArmor", Partly, "active; containers have the profile that --security-opt apparmor=PROFILE names, else none"}
-	if !m.AppArmor {
+	a := Row{"apparmor", "AppArmor", Yes, "active; containers have the profile berth-default, or the one that --security-opt apparmor=PROFILE names"}
+	switch {
+	case !m.AppArmor:
 		a.State, a.Why = No, "not active here; namespaces, capabilities and seccomp confine"
+	case m.ProfileNext:
+		a.Why = "active; the next start of a container loads its profile, berth-default"
+	case m.Unprofiled != "":
+		a.State, a.Why = Partly, "active, but containers have no profile of themselves: "+m.Unprofiled
 	}
-	s := Row{"selinux", "SELinux", Partly, "active; berth gives containers no label yet"}
+	s := Row{"selinux", "SELinux", Partly, "active; berth gives containers no label yet: they have that of who called it, and --security-opt label=… has no effect"}
 	if !m.SELinux {
 		s.State, s.Why = No, "not active here; namespaces, capabilities and seccomp confine"
 	}

@@ -168,17 +168,32 @@ func filter(s *Subject, v *view) Row {
 // labelled tells of the security modules.
 func labelled(s *Subject, v *view) Row {
 	r := Row{"lsm", "Profile of AppArmor or SELinux", Yes, v.label}
-	appArmor, asked := s.Record.Config.Security.AppArmor, ""
-	if appArmor != "" && appArmor != "unconfined" {
-		asked = "apparmor=" + appArmor + " was asked for: "
+	sec := &s.Record.Config.Security
+	asked := ""
+	if sec.AppArmor != "" && sec.AppArmor != "unconfined" {
+		asked = "apparmor=" + sec.AppArmor + " was asked for: "
 	}
+	none := v.label == "" || v.label == "unconfined" || strings.HasSuffix(v.label, " (unconfined)") || strings.Contains(v.label, "unconfined_t")
 	switch {
-	case v.label == "unconfined" || strings.Contains(v.label, "unconfined_t"):
-		r.State, r.Why = No, asked+v.label
-	case v.label == "" && asked != "":
-		r.State, r.Why = No, asked+"AppArmor is not active here"
-	case v.label == "":
-		r.State, r.Why = No, "berth gives none of itself, or the host has neither active"
+	case !none:
+		return r
+	case asked != "" && !s.AppArmor:
+		r.Why = asked + "AppArmor is not active here"
+	case asked != "":
+		r.Why = asked + v.label
+	case !s.AppArmor && v.label == "":
+		r.Why = "neither is active here"
+	case !s.AppArmor:
+		r.Why = v.label
+	case sec.AppArmor == "unconfined":
+		r.Why = "none: apparmor=unconfined was asked for"
+	case sec.Privileged:
+		r.Why = "none, as it is privileged"
+	case sec.Nested:
+		r.Why = "none, as containers may run inside (--nested)"
+	default:
+		r.Why = "none: berth-default was not loaded when it started, see AppArmor below"
 	}
+	r.State = No
 	return r
 }

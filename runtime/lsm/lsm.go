@@ -7,6 +7,7 @@ package lsm
 
 import (
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,41 @@ const unconfined = "unconfined"
 func AppArmor() bool {
 	b, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
 	return err == nil && len(b) > 0 && b[0] == 'Y'
+}
+
+// profiles has a folder for each profile of the reader's namespace of AppArmor,
+// NAME.NUMBER, for everybody to list.
+const profiles = "/sys/kernel/security/apparmor/policy/profiles"
+
+// Loaded reports whether AppArmor has a profile in the kernel. False also where
+// securityfs is not mounted.
+func Loaded(name string) bool {
+	dir, err := os.Open(profiles)
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	return err == nil && slices.ContainsFunc(names, func(n string) bool { return isProfile(n, name) })
+}
+
+// isProfile reports whether a folder of profiles is that of a name.
+func isProfile(folder, name string) bool {
+	number, ok := strings.CutPrefix(folder, name+".")
+	return ok && number != "" && strings.Trim(number, "0123456789") == ""
+}
+
+// Own is the AppArmor profile that confines this process, "" for none.
+func Own() string {
+	b, err := os.ReadFile("/proc/thread-self/attr/apparmor/current")
+	if err != nil { // before Linux 5.8
+		b, err = os.ReadFile("/proc/thread-self/attr/current")
+	}
+	label := strings.TrimRight(string(b), "\n\x00")
+	if err != nil || label == unconfined || strings.HasSuffix(label, " ("+unconfined+")") {
+		return ""
+	}
+	return label
 }
 
 // SELinux reports whether SELinux is active: selinuxfs is mounted at its place.

@@ -43,3 +43,17 @@ func TestAbsentModulesAreNamed(t *testing.T) {
 		t.Error("unconfined would be written without AppArmor")
 	}
 }
+
+func TestIsProfile(t *testing.T) {
+	for folder, want := range map[string]bool{
+		"berth-default.1": true, "berth-default.4096": true, "berth-default": false, "berth-default.": false, "berth-default.x": false,
+		"berth-default.old.1": false, "other.1": false,
+	} {
+		if isProfile(folder, "berth-default") != want {
+			t.Errorf("%s: %v", folder, !want)
+		}
+	}
+	if Loaded("no-such-profile") {
+		t.Error("a profile that nobody made is loaded")
+	}
+}

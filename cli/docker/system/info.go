@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	units "github.com/docker/go-units"
@@ -82,6 +83,9 @@ func gather(ctx context.Context, c *command.Call) (facts, error) {
 		IndexServerAddress: "https://index.docker.io/v1/", DockerRootDir: s.Root, ServerVersion: DockerVersion,
 		RegistryConfig:  registryFacts{append([]string{}, s.Insecure...), append([]string{}, s.Mirrors...)},
 		SecurityOptions: []string{"name=seccomp,profile=default"}, Warnings: warnings(s),
+	}
+	if engine.AppArmorActive() {
+		f.SecurityOptions = slices.Insert(f.SecurityOptions, 0, "name=apparmor")
 	}
 	f.Name, _ = os.Hostname()
 	if e.HasContainers() != nil {
@@ -168,7 +172,8 @@ type podmanInfo struct {
 		MemTotal int64  `json:"memTotal"`
 		OS       string `json:"os"`
 		Security struct {
-			Rootless bool `json:"rootless"`
+			AppArmorEnabled bool `json:"apparmorEnabled"`
+			Rootless        bool `json:"rootless"`
 		} `json:"security"`
 	} `json:"host"`
 	Store struct {
@@ -196,6 +201,7 @@ type podmanInfo struct {
 func (v *Info) podman(c *command.Call, f facts) error {
 	var p podmanInfo
 	p.Host.Arch, p.Host.CPUs, p.Host.Hostname, p.Host.Kernel = runtime.GOARCH, f.NCPU, f.Name, f.KernelVersion
+	p.Host.Security.AppArmorEnabled = engine.AppArmorActive()
 	p.Host.MemTotal, p.Host.OS, p.Host.Security.Rootless = f.MemTotal, runtime.GOOS, rootless.UID() != 0
 	p.Store.GraphDriverName, p.Store.GraphRoot, p.Store.RunRoot = "overlay", f.DockerRootDir, c.Settings.Run
 	p.Store.ImageStore.Number = f.Images
