@@ -33,7 +33,7 @@ type looked struct {
 }
 
 func (s *disk) index() *stamp.Cache {
-	return &stamp.Cache{Path: filepath.Join(s.opts.Run, "containers.index"), Form: "containers 3\n", Max: 64 << 20}
+	return &stamp.Cache{Path: filepath.Join(s.opts.Run, "containers.index"), Form: "containers 4\n", Max: 64 << 20}
 }
 
 // readIndex is empty if there is none, or a broken one.
@@ -104,6 +104,7 @@ func codeStarted(c *codec.Coder, s *Started) {
 	c.Str(&s.BootID)
 	c.Time(&s.At)
 	c.Bool(&s.Waits)
+	c.Str(&s.AppArmor)
 	codec.List(c, &s.Addresses, func(c *codec.Coder, a *Address) {
 		for _, text := range []*string{&a.Network, &a.IPv4, &a.IPv6, &a.MAC, &a.Gateway} {
 			c.Str(text)
