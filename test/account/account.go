@@ -93,6 +93,27 @@ func (a Account) Ranges(give bool) error {
 	return run("usermod", word+"uids", span, word+"gids", span, a.name)
 }
 
+// Several are users whom Make makes, NAME-0 and so on; what removes them may be called
+// after an error too.
+func Several(name string, n int) (all []Account, remove func() error, err error) {
+	remove = func() (err error) {
+		for _, a := range all {
+			if failed := a.Remove(); failed != nil {
+				err = errors.Join(err, fmt.Errorf("remove the users: %w", failed))
+			}
+		}
+		return err
+	}
+	for k := range n {
+		a, err := Make(fmt.Sprintf("%s-%d", name, k))
+		if err != nil {
+			return all, remove, fmt.Errorf("make a user: %w", err)
+		}
+		all = append(all, a)
+	}
+	return all, remove, nil
+}
+
 // Remove removes a user whom Make made, when the last of the processes has ended.
 func (a Account) Remove() (err error) {
 	for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(100 * time.Millisecond) {
@@ -193,6 +214,18 @@ func (a Account) Processes() (all []string) {
 		}
 	}
 	return all
+}
+
+// Ended waits for the end of those, and tells which are left.
+func (a Account) Ended(within time.Duration) error {
+	left := a.Processes()
+	for end := time.Now().Add(within); len(left) > 0 && time.Now().Before(end); left = a.Processes() {
+		time.Sleep(50 * time.Millisecond) // each look asks all processes of the machine
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("left of the user's: %.1500q", left)
+	}
+	return nil
 }
 
 // KillAll kills those, and what they start meanwhile; after a hundred rounds it gives up.

@@ -8,6 +8,7 @@
 // By default it takes a seeded sample of 200 calls; with BERTH_SWEEP=1 all, in
 // a random order, for at most BERTH_CRASH_MINUTES (20); those that the file
 // BERTH_LEDGER names were clean in an earlier run. BERTH_SEED=n repeats a sample.
+// TestDisturbedUser does it as an ordinary user, with fewer in its sample.
 // The program is $BERTH, or bin/berth. It belongs to the tests, outside the rows.
 package crash
 
@@ -20,11 +21,14 @@ import (
 	"testing"
 	"time"
 
+	"berth/test/account"
 	"berth/test/leak"
+	"berth/test/sample"
 )
 
-// berth and tracer are the programs, set by TestMain.
-var berth, tracer string
+// berth and tracer are the programs, set by TestMain. Open is berth where every user
+// gets at it.
+var berth, open, tracer string
 
 func TestMain(m *testing.M) {
 	if os.Getuid() != 0 {
@@ -38,7 +42,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func prepared(m *testing.M) (int, error) {
+func prepared(m *testing.M) (code int, fail error) {
 	dir, err := os.MkdirTemp("", "crash")
 	if err != nil {
 		return 1, err
@@ -60,6 +64,19 @@ func prepared(m *testing.M) (int, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build the tracer: %w: %s", err, out)
 	}
+	if open, err = account.Copy(berth, dir); err != nil {
+		return 1, err
+	}
+	var remove func() error
+	users, remove, err = account.Several("berth-crash-image", userWorkers)
+	defer func() {
+		if failed := remove(); failed != nil && code == 0 {
+			code, fail = 1, failed
+		}
+	}()
+	if err != nil {
+		return 1, err
+	}
 	return leak.Main(m, leak.Config{}), nil
 }
 
@@ -70,13 +87,18 @@ func needRoot(t *testing.T) {
 	}
 }
 
-// budget is when a sweep ends, seen from its beginning.
-func budget() time.Duration {
+// budget is when a sweep ends, seen from its beginning, and a sample, however few points
+// it has tried by then.
+func budget(sampled time.Duration) time.Duration {
+	if !sample.Whole() {
+		return sampled
+	}
 	if n, err := strconv.Atoi(os.Getenv("BERTH_CRASH_MINUTES")); err == nil && n > 0 {
 		return time.Duration(n) * time.Minute
 	}
 	return 20 * time.Minute
 }
 
-// workers is how many stores are in work at the same time.
-const workers = 3
+// workers is how many stores are in work at the same time; of users more, as much of a
+// point's time goes by while a holder waits for the next command.
+const workers, userWorkers = 3, 6

@@ -25,7 +25,7 @@ func lowest() []tar.Header {
 	out := []tar.Header{
 		{Typeflag: tar.TypeDir, Name: "bin/", Mode: 0o755},
 		{Typeflag: tar.TypeReg, Name: "bin/big", Mode: 0o4755, Size: 600_000, Uid: 7, Gid: 8},
-		{Typeflag: tar.TypeLink, Name: "bin/same", Linkname: "bin/big"},
+		{Typeflag: tar.TypeLink, Name: "bin/same", Linkname: "bin/big", Mode: 0o4755, Uid: 7, Gid: 8},
 		{Typeflag: tar.TypeSymlink, Name: "bin/link", Linkname: "/bin/big"},
 		{Typeflag: tar.TypeDir, Name: "tmp/", Mode: 0o1777},
 		{Typeflag: tar.TypeFifo, Name: "pipe", Mode: 0o600},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,77 +13,130 @@ import (
 	"testing"
 	"time"
 
+	"berth/test/account"
 	"berth/test/sample"
 )
 
 // point is one disturbance of one verb.
 type point struct {
+	who  string // "" for root
 	verb verb
 	what string // kill, ENOSPC, EIO
 	call int
 }
 
-func (p point) String() string { return fmt.Sprintf("%s, %s at call %d", p.verb.name, p.what, p.call) }
+func (p point) String() string {
+	return fmt.Sprintf("%s%s, %s at call %d", p.who, p.verb.name, p.what, p.call)
+}
 
-// perVerb is how many points a verb gets when not all are taken: 34 for each
-// of six verbs.
-var perVerb = []struct {
-	what string
-	n    int
-}{{"kill", 16}, {"ENOSPC", 9}, {"EIO", 9}}
+// dose is how many points a verb gets when not all are taken.
+type dose struct{ kill, failing int }
 
-// trees are the trees of the images by their ids, as an undisturbed pull makes
-// them.
-type trees map[string]string
+// scene is whose verbs are disturbed, and how many in a sample.
+type scene struct {
+	stream uint64
+	who    string // in the names of points
+	verbs  []verb
+	owners []*account.Account // of the workers' stores
+	dose   dose
+	limit  time.Duration // of a sample
+}
 
-// TestDisturbed kills or fails each call of each verb, or a sample of them.
+// TestDisturbed kills or fails each call of each verb, or a sample of them: 34 of each
+// of six.
 func TestDisturbed(t *testing.T) {
 	needRoot(t)
-	rng := sample.Random(t, 3)
-	want := trees{}
+	scene{stream: 3, verbs: verbs(), owners: make([]*account.Account, workers), dose: dose{16, 9}, limit: 4 * time.Minute}.play(t)
+}
+
+func (c scene) play(t *testing.T) {
+	t.Helper()
+	rng := sample.Random(t, c.stream)
+	base := t.TempDir()
+	free := make(chan *account.Account, len(c.owners)) // nobody has two stores at once
+	for _, a := range c.owners {
+		free <- a
+	}
+	begin := time.Now()
+	want, counts := c.counted(t, base, free)
 	var all []point
-	for _, v := range verbs() {
-		calls, err := v.count(t, want)
-		if err != nil {
-			t.Fatalf("%s, undisturbed: %v", v.name, err)
-		}
-		t.Logf("%s: %d calls that change something, %d of them files", v.name, calls.Calls, calls.Files)
-		for _, k := range perVerb {
-			of := calls.Files
-			if k.what == "kill" {
-				of = calls.Calls
-			}
-			order := rng.Perm(of)
-			if !sample.Whole() {
-				order = order[:min(k.n, of)]
-			}
-			for _, i := range order {
-				all = append(all, point{v, k.what, i + 1})
-			}
-		}
+	for i, v := range c.verbs {
+		all = append(all, c.points(rng, v, counts[i])...)
 	}
 	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	end := time.Now().Add(budget())
-	before := sample.OpenLedger(t)
-	var done, known atomic.Int64
-	base := t.TempDir()
-	sample.Parallel(t, workers, len(all), func(i int) error {
+	limit, before := budget(c.limit), sample.OpenLedger(t)
+	var tried, clean, known atomic.Int64
+	sample.Parallel(t, len(c.owners), len(all), func(i int) error {
 		if before.Has(all[i].String()) {
 			known.Add(1)
 			return nil
 		}
-		if sample.Whole() && time.Now().After(end) {
+		if time.Since(begin) > limit {
 			return nil
 		}
-		done.Add(1)
+		tried.Add(1)
+		owner := <-free
+		defer func() { free <- owner }()
 		dir := filepath.Join(base, strconv.Itoa(i))
 		defer os.RemoveAll(dir)
-		if err := all[i].try(t, dir, want, i%2 == 0); err != nil {
+		if err := all[i].try(owner, dir, want, i%2 == 0); err != nil {
+			if owner != nil {
+				owner.KillAll()
+			}
 			return fmt.Errorf("%s: %w", all[i], err)
 		}
+		clean.Add(1)
 		return before.Clean(all[i].String())
 	})
-	t.Logf("%d of %d points, %d were clean before", done.Load(), len(all), known.Load())
+	t.Logf("%d of %d points tried in %v, %d of them clean; %d were before", tried.Load(), len(all), time.Since(begin).Round(time.Second), clean.Load(), known.Load())
+}
+
+// counted runs each verb undisturbed, after it has looked at the trees.
+func (c scene) counted(t *testing.T, base string, free chan *account.Account) (want trees, counts []report) {
+	t.Helper()
+	h := newHub()
+	defer h.close()
+	owner := <-free
+	s, err := storeOf(owner, filepath.Join(base, "trees"))
+	if err == nil {
+		want, err = s.trees(h)
+	}
+	if err = errors.Join(err, s.alone()); err != nil {
+		t.Fatalf("%strees, undisturbed: %v", c.who, err)
+	}
+	free <- owner
+	counts = make([]report, len(c.verbs))
+	sample.Parallel(t, len(c.owners), len(c.verbs), func(i int) (err error) {
+		owner, v := <-free, c.verbs[i]
+		defer func() { free <- owner }()
+		if counts[i], err = v.count(owner, filepath.Join(base, v.name), want); err != nil {
+			return fmt.Errorf("%s%s, undisturbed: %w", c.who, v.name, err)
+		}
+		t.Logf("%s%s: %d calls that change something, %d of them files", c.who, v.name, counts[i].Calls, counts[i].Files)
+		return nil
+	})
+	if t.Failed() {
+		t.FailNow()
+	}
+	return want, counts
+}
+
+// points are those of a verb, or some.
+func (c scene) points(rng *rand.Rand, v verb, counted report) (all []point) {
+	for _, what := range []string{"kill", "ENOSPC", "EIO"} {
+		of, some := counted.Files, c.dose.failing
+		if what == "kill" {
+			of, some = counted.Calls, c.dose.kill
+		}
+		order := rng.Perm(of)
+		if !sample.Whole() {
+			order = order[:min(some, of)]
+		}
+		for _, i := range order {
+			all = append(all, point{c.who, v, what, i + 1})
+		}
+	}
+	return all
 }
 
 // report is the tracer's.
@@ -94,8 +148,12 @@ type report struct {
 }
 
 // begin is a store in which the verb can run.
-func (v verb) begin(t *testing.T, dir string) (store, *hub, error) {
-	s, h := newStore(t, dir), newHub()
+func (v verb) begin(owner *account.Account, dir string) (store, *hub, error) {
+	s, err := storeOf(owner, dir)
+	if err != nil {
+		return s, nil, err
+	}
+	h := newHub()
 	if v.prepare != nil {
 		if err := v.prepare(s, h); err != nil {
 			h.close()
@@ -109,7 +167,11 @@ func (v verb) begin(t *testing.T, dir string) (store, *hub, error) {
 func (v verb) traced(s store, h *hub, what string, call int) (report, result, error) {
 	file := filepath.Join(s.dir, "report")
 	var rep report
-	r := s.under([]string{tracer, "-ends", file, what, strconv.Itoa(call)}, v.words(s, h)...)
+	by := []string{tracer, "-ends"}
+	if s.user != nil {
+		by = append(by, "-as", fmt.Sprintf("%d:%d", s.user.UID, s.user.GID))
+	}
+	r := s.under(append(by, file, what, strconv.Itoa(call)), v.words(s, h)...)
 	data, err := os.ReadFile(file)
 	if err == nil {
 		err = json.Unmarshal(data, &rep)
@@ -121,9 +183,9 @@ func (v verb) traced(s store, h *hub, what string, call int) (report, result, er
 	return rep, r, nil
 }
 
-// count runs the verb undisturbed, and notes the trees.
-func (v verb) count(t *testing.T, want trees) (report, error) {
-	s, h, err := v.begin(t, t.TempDir())
+// count runs the verb undisturbed.
+func (v verb) count(owner *account.Account, dir string, want trees) (report, error) {
+	s, h, err := v.begin(owner, dir)
 	if err != nil {
 		return report{}, err
 	}
@@ -132,6 +194,9 @@ func (v verb) count(t *testing.T, want trees) (report, error) {
 	if err == nil {
 		err = r.err()
 	}
+	if err == nil && s.user != nil && len(rep.Seen) < 2 {
+		err = errors.New("the tracer saw one process: not the one inside of the user's namespace")
+	}
 	if err != nil {
 		return rep, err
 	}
@@ -139,13 +204,8 @@ func (v verb) count(t *testing.T, want trees) (report, error) {
 	if err == nil {
 		err = fits(got, nil, v.after(h), true)
 	}
-	for name, id := range got {
-		if want[id] == "" && err == nil {
-			want[id], err = s.tree(name)
-		}
-	}
 	if err == nil {
-		err = errors.Join(s.good(got, want), s.emptied(true), s.mounts())
+		err = errors.Join(s.good(got, want), s.emptied(true), s.mounts(), s.alone())
 	}
 	return rep, err
 }
@@ -166,8 +226,8 @@ func (s store) good(got names, want trees) error {
 }
 
 // try disturbs the verb at the point and looks at what is left.
-func (p point) try(t *testing.T, dir string, want trees, byName bool) error {
-	s, h, err := p.verb.begin(t, dir)
+func (p point) try(owner *account.Account, dir string, want trees, byName bool) error {
+	s, h, err := p.verb.begin(owner, dir)
 	if err != nil {
 		return err
 	}
@@ -177,14 +237,14 @@ func (p point) try(t *testing.T, dir string, want trees, byName bool) error {
 		return err
 	}
 	if rep.Hit == "" {
-		return r.err() // this time it made fewer calls
+		return errors.Join(r.err(), s.alone()) // this time it made fewer calls
 	}
 	err = p.ended(rep, r)
 	if err == nil {
 		err = p.look(s, h, r.code == 0, want)
 	}
 	if err == nil {
-		if err = errors.Join(s.emptied(byName), s.mounts()); err != nil {
+		if err = errors.Join(s.emptied(byName), s.mounts(), s.alone()); err != nil {
 			err = fmt.Errorf("in the end: %w", err)
 		}
 	}

@@ -2,6 +2,7 @@ package crash
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -14,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -93,9 +93,7 @@ func (y *history) live(s store, h *hub) {
 	for {
 		for _, step := range steps(s, h) {
 			y.await()
-			cmd := exec.Command(berth, s.args(step.words)...)
-			cmd.Env = s.env()
-			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			cmd := s.command(context.Background(), nil, step.words...)
 			var errs bytes.Buffer
 			cmd.Stderr = &errs
 			y.Lock()
@@ -177,17 +175,9 @@ func TestPowerCut(t *testing.T) {
 	if err := saved(s, h); err != nil {
 		t.Fatal(err)
 	}
-	want := trees{}
-	first := newStore(t, filepath.Join(dir, "first"))
-	if err := pullBoth(first, h); err != nil {
+	want, err := newStore(t, filepath.Join(dir, "first")).trees(h)
+	if err != nil {
 		t.Fatal(err)
-	}
-	for n := range h.ids {
-		tree, err := first.tree(h.app(n + 1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		want[h.ids[n]] = tree
 	}
 	disk := needLoop(t, dir, "96M")
 	y := &history{sure: names{}, next: names{}}

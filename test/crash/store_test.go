@@ -19,19 +19,35 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"berth/test/account"
 )
 
 // store is one store with its run folder and settings.
-type store struct{ dir string }
+type store struct {
+	dir  string
+	user *account.Account // the ordinary user whose it is; nil: root's
+}
 
 func newStore(t testing.TB, dir string) store {
 	t.Helper()
+	s, err := storeOf(nil, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func storeOf(user *account.Account, dir string) (store, error) {
 	for _, d := range []string{"etc", "home", "root", "run"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
-			t.Fatal(err)
+			return store{}, err
 		}
 	}
-	return store{dir}
+	if user == nil {
+		return store{dir: dir}, nil
+	}
+	return store{dir, user}, errors.Join(account.Open(dir), user.Give(dir))
 }
 
 // result is what a command left. Code is -1 when it did not end by itself in
@@ -54,8 +70,26 @@ func (r result) err() error {
 	return errors.New(r.String())
 }
 
-func (s store) args(words []string) []string {
-	return append([]string{"--root", filepath.Join(s.dir, "root"), "--runroot", filepath.Join(s.dir, "run")}, words...)
+// argv is a command of the program's.
+func (s store) argv(words ...string) []string {
+	program := berth
+	if s.user != nil {
+		program = open
+	}
+	return append([]string{program, "--root", filepath.Join(s.dir, "root"), "--runroot", filepath.Join(s.dir, "run")}, words...)
+}
+
+// command is one that is not started, by another one unless by is empty: a tracer, which
+// is root and makes it the user's.
+func (s store) command(ctx context.Context, by []string, words ...string) *exec.Cmd {
+	all := slices.Concat(by, s.argv(words...))
+	cmd := exec.CommandContext(ctx, all[0], all[1:]...)
+	cmd.Env, cmd.Dir = s.env(), s.dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if s.user != nil && len(by) == 0 {
+		cmd.SysProcAttr.Credential = s.user.Credential()
+	}
+	return cmd
 }
 
 func (s store) env() []string {
@@ -72,10 +106,8 @@ func (s store) must(words ...string) error { return s.do(words...).err() }
 func (s store) under(by []string, words ...string) result {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	all := append(append(slices.Clone(by), berth), s.args(words)...)
-	cmd := exec.CommandContext(ctx, all[0], all[1:]...)
-	cmd.Env, cmd.Dir, cmd.WaitDelay = s.env(), s.dir, 5*time.Second
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd := s.command(ctx, by, words...)
+	cmd.WaitDelay = 5 * time.Second
 	// What hangs says where.
 	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGQUIT) }
 	var out, errs bytes.Buffer
@@ -149,6 +181,9 @@ func (s store) whole(name, tree string) error {
 
 // tree is an image's tree, one line a file.
 func (s store) tree(name string) (text string, err error) {
+	if s.user != nil {
+		return s.exported(name)
+	}
 	r := s.do("image", "mount", name)
 	if r.code != 0 {
 		return "", r.err()
@@ -167,6 +202,26 @@ func (s store) tree(name string) (text string, err error) {
 	})
 	syscall.ForkLock.RUnlock() // before the deferred command
 	return lines.String(), err
+}
+
+// trees are the trees of the images by their ids, as an undisturbed pull makes
+// them.
+type trees map[string]string
+
+// trees pulls both images and looks at them.
+func (s store) trees(h *hub) (trees, error) {
+	if err := pullBoth(s, h); err != nil {
+		return nil, err
+	}
+	all := trees{}
+	for n, id := range h.ids {
+		tree, err := s.tree(h.app(n + 1))
+		if err != nil {
+			return nil, err
+		}
+		all[id] = tree
+	}
+	return all, nil
 }
 
 // describe writes a file's line.
@@ -201,6 +256,12 @@ func describe(w io.Writer, path, name string) error {
 	return err
 }
 
+// folders are those of an empty store. Volumes are a container's: where a tree was looked
+// at through one.
+var folders = strings.Fields(`. containers containers/d containers/names content content/blobs content/blobs/sha256 content/blobs/sha512
+	content/ingest content/labels content/labels/sha256 content/labels/sha512 images leases lost+found names
+	snapshots snapshots/by-key snapshots/children snapshots/d snapshots/stage snapshots/trash snapshots/unsynced volumes`)
+
 // left lists what an empty store has too much: anything but its folders and
 // locks.
 func (s store) left() (out []string, err error) {
@@ -210,13 +271,10 @@ func (s store) left() (out []string, err error) {
 			return err
 		}
 		name, _ := filepath.Rel(root, path)
-		parts := strings.Split(name, "/")
 		switch {
 		case name == "locks":
 			return fs.SkipDir
-		case name == ".", d.IsDir() && len(parts) <= 2, d.IsDir() && parts[0] == "content" && len(parts) == 3 && parts[1] != "ingest":
-			return nil
-		case parts[0] == "lost+found", name == "containers/.boot":
+		case d.IsDir() && slices.Contains(folders, name), name == "containers/.boot":
 			return nil
 		}
 		out = append(out, name)
@@ -287,7 +345,7 @@ func (s store) mounts() error {
 		return err
 	}
 	for line := range strings.Lines(string(data)) {
-		if strings.Contains(line, " "+s.dir+"/r") && !strings.Contains(line, " "+s.dir+"/root ") {
+		if strings.Contains(line, " "+s.dir+"/") && !strings.Contains(line, " "+s.dir+"/root ") {
 			return fmt.Errorf("a mount is left: %s", line)
 		}
 	}

@@ -1,11 +1,11 @@
 package crash
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -47,8 +47,7 @@ func pullMoved(s store, h *hub) error {
 // pullHanging kills a pull when it has some of the big layer.
 func pullHanging(s store, h *hub) error {
 	h.Inject(fakereg.Fault{Kind: fakereg.Stall, Path: "/blobs/" + string(h.big), After: 300_000})
-	cmd := exec.Command(berth, s.args([]string{"pull", "-q", h.app(1)})...)
-	cmd.Env = s.env()
+	cmd := s.command(context.Background(), nil, "pull", "-q", h.app(1))
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -77,11 +76,9 @@ func used(path string) int64 {
 }
 
 func saved(s store, h *hub) error {
-	other := store{filepath.Join(s.dir, "other")}
-	for _, d := range []string{"etc", "home", "root", "run"} {
-		if err := os.MkdirAll(filepath.Join(other.dir, d), 0o755); err != nil {
-			return err
-		}
+	other, err := storeOf(s.user, filepath.Join(s.dir, "other"))
+	if err != nil {
+		return err
 	}
 	defer os.RemoveAll(other.dir)
 	return errors.Join(pullBoth(other, h), other.must("save", "-o", filepath.Join(s.dir, "both.tar"), h.app(1), h.app(2)))
@@ -92,7 +89,9 @@ func saved(s store, h *hub) error {
 var shelf = sync.OnceValues(func() (*hub, error) {
 	h := newHub()
 	defer h.close()
-	return h, saved(store{filepath.Dir(tracer)}, h)
+	s := store{dir: filepath.Dir(tracer)}
+	// Users load it, too.
+	return h, errors.Join(saved(s, h), os.Chmod(filepath.Join(s.dir, "both.tar"), 0o644))
 })
 
 func fromShelf(store, *hub) error {

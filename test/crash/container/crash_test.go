@@ -28,6 +28,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/test/account"
 	"berth/test/leak"
 	"berth/test/netns"
 	"berth/test/sample"
@@ -65,10 +66,11 @@ func prepared(m *testing.M) (code int, fail error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build the tracer: %w: %s", err, out)
 	}
-	undo, err := makeUsers()
+	var remove func() error
+	users, remove, err = account.Several("berth-crash", workers)
 	defer func() {
-		if failed := undo(); failed != nil && code == 0 {
-			code, fail = 1, fmt.Errorf("remove the users: %w", failed)
+		if failed := remove(); failed != nil && code == 0 {
+			code, fail = 1, failed
 		}
 	}()
 	if err != nil {

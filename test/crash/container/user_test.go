@@ -1,7 +1,6 @@
 package container
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -24,24 +23,6 @@ import (
 // users are ordinary ones with ranges, one for each worker: whatever has an id of
 // the user's is of the worker's place.
 var users []account.Account
-
-// makeUsers makes them; what undoes it may be called after an error too.
-func makeUsers() (undo func() error, err error) {
-	undo = func() (err error) {
-		for _, a := range users {
-			err = errors.Join(err, a.Remove())
-		}
-		return err
-	}
-	for k := range workers {
-		a, err := account.Make(fmt.Sprintf("berth-crash-%d", k))
-		if err != nil {
-			return undo, fmt.Errorf("make a user: %w", err)
-		}
-		users = append(users, a)
-	}
-	return undo, nil
-}
 
 // TestDisturbedUser does the same with the verbs of an ordinary user: the processes
 // outside and inside of the user's namespace, the holder and the programs that give it

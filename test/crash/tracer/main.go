@@ -3,7 +3,7 @@
 // the process that makes it with SIGKILL, before the kernel performs it, or
 // lets the call fail; or only counts.
 //
-//	tracer [-ends | -as UID:GID] REPORT count|kill|ENOSPC|EIO CALL COMMAND…
+//	tracer [-ends] [-as UID:GID] REPORT count|kill|ENOSPC|EIO CALL COMMAND…
 //
 // Calls are numbered from 1 over all processes and threads, in the order in
 // which they begin: for kill those that anybody outside of the process could
@@ -62,27 +62,33 @@ type tracer struct {
 // becomes is the first word by which the tracer calls itself, to become the command.
 const becomes = "-become"
 
+// whose takes -as and its user off the words.
+func whose(words []string) (as *syscall.Credential, rest []string) {
+	if len(words) < 2 || words[0] != "-as" {
+		return nil, words
+	}
+	as = &syscall.Credential{}
+	if _, err := fmt.Sscanf(words[1], "%d:%d", &as.Uid, &as.Gid); err != nil {
+		fmt.Fprintln(os.Stderr, "tracer: -as:", err)
+		os.Exit(2)
+	}
+	return as, words[2:]
+}
+
 func main() {
 	words := os.Args[1:]
 	if len(words) > 1 && words[0] == becomes {
-		fmt.Fprintln(os.Stderr, "tracer:", ptrace.Exec(words[1:], os.Environ(), stops()))
+		as, words := whose(words[1:])
+		fmt.Fprintln(os.Stderr, "tracer:", ptrace.Exec(words, os.Environ(), stops(), as))
 		os.Exit(2)
 	}
 	ends := len(words) > 0 && words[0] == "-ends"
 	if ends {
 		words = words[1:]
 	}
-	var as *syscall.Credential
-	if len(words) > 1 && words[0] == "-as" {
-		as = &syscall.Credential{}
-		if _, err := fmt.Sscanf(words[1], "%d:%d", &as.Uid, &as.Gid); err != nil {
-			fmt.Fprintln(os.Stderr, "tracer: -as:", err)
-			os.Exit(2)
-		}
-		words = words[2:]
-	}
+	as, words := whose(words)
 	if len(words) < 4 {
-		fmt.Fprintln(os.Stderr, "usage: tracer [-ends | -as UID:GID] REPORT count|kill|ENOSPC|EIO CALL COMMAND…")
+		fmt.Fprintln(os.Stderr, "usage: tracer [-ends] [-as UID:GID] REPORT count|kill|ENOSPC|EIO CALL COMMAND…")
 		os.Exit(2)
 	}
 	at, err := strconv.Atoi(words[2])
@@ -118,10 +124,15 @@ func main() {
 // run starts the command and follows it to its end.
 func (t *tracer) run(words []string) error {
 	var err error
+	as := t.as
 	if t.ends {
-		words = append([]string{"/proc/self/exe", becomes}, words...)
+		by := []string{"/proc/self/exe", becomes}
+		if as != nil { // the filter is root's to set
+			by, as = append(by, "-as", fmt.Sprintf("%d:%d", as.Uid, as.Gid)), nil
+		}
+		words = append(by, words...)
 	}
-	if t.main, err = ptrace.Start(words, t.as); err != nil {
+	if t.main, err = ptrace.Start(words, as); err != nil {
 		return err
 	}
 	t.who.Process(t.main)
