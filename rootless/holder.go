@@ -18,6 +18,8 @@ import (
 	"berth/sys/proc"
 )
 
+var errEnded = fault.New(fault.Unavailable, "enter a user namespace: the holder has ended")
+
 // hold starts a holder: in the namespaces that one of the processes lost is in, or
 // whose network the way out of a killed one still has open, else in new ones.
 func (h *home) hold(ids runtime.OwnIDs, lost []int) (_ *os.File, err error) {
@@ -54,6 +56,9 @@ func (h *home) hold(ids runtime.OwnIDs, lost []int) (_ *os.File, err error) {
 	u.Push("end the holder", c.kill)
 	if attr.New&unix.CLONE_NEWUSER != 0 {
 		if err := ids.Write(c.pid); err != nil {
+			if st, failed := proc.ReadStat(c.pid); failed == nil && st.Dead() {
+				return nil, errEnded // whatever a mapper says of one that is dead
+			}
 			return nil, err
 		}
 	}
@@ -71,7 +76,7 @@ func (h *home) hold(ids runtime.OwnIDs, lost []int) (_ *os.File, err error) {
 	}
 	ns := openNamespace(c.pid, "ns/user", name)
 	if ns == nil {
-		return nil, fault.New(fault.Unavailable, "enter a user namespace: the holder has ended")
+		return nil, errEnded
 	}
 	u.Push("close the namespace", ns.Close)
 	// Noted before it is let go: until then it ends with this process, afterwards only

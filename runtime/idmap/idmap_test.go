@@ -241,6 +241,17 @@ func TestMissingMapper(t *testing.T) {
 	}
 }
 
+// TestMapperEnds tells a mapper that refuses from one that was killed: only the first says
+// that the user may not.
+func TestMapperEnds(t *testing.T) {
+	for script, want := range map[string]error{"exit 1": fault.Permission, "kill -9 $$": fault.Unavailable} {
+		err := unmapped("newuidmap", "/etc/subuid", []string{"7"}, "said", exec.Command("sh", "-c", script).Run())
+		if !errors.Is(err, want) || !strings.Contains(err.Error(), "map ids with newuidmap") {
+			t.Errorf("%s: %v, wanted kind %v", script, err, want)
+		}
+	}
+}
+
 func TestMapTooLong(t *testing.T) {
 	var m list
 	for i := range uint32(MaxLines) {

@@ -130,16 +130,24 @@ func runMapper(name, table string, pid int, list []specs.LinuxIDMapping) error {
 	cmd.Dir = "/"
 	var out cappedBuffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	if err == nil {
-		return nil
+	if err := cmd.Run(); err != nil {
+		return unmapped(program, table, args, out.String(), err)
 	}
-	text := strings.TrimSpace(strings.ReplaceAll(out.String(), "\n", "; "))
+	return nil
+}
+
+// unmapped is why a mapper did not do it: it refused, kind Permission, or it could not
+// end by itself, kind Unavailable, which says nothing about what the user may do.
+func unmapped(program, table string, args []string, said string, err error) error {
 	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return fault.New(fault.Permission, "map ids with %s %s: %v: %s (the ranges must be the user's in %s)", program, strings.Join(clipArgs(args), " "), err, text, table)
+	switch {
+	case !errors.As(err, &exit):
+		return fmt.Errorf("map ids with %s: %w", program, err)
+	case !exit.Exited():
+		return fault.New(fault.Unavailable, "map ids with %s: %v", program, err)
 	}
-	return fmt.Errorf("map ids with %s: %w", program, err)
+	text := strings.TrimSpace(strings.ReplaceAll(said, "\n", "; "))
+	return fault.New(fault.Permission, "map ids with %s %s: %v: %s (the ranges must be the user's in %s)", program, strings.Join(clipArgs(args), " "), err, text, table)
 }
 
 func clipArgs(args []string) []string {
