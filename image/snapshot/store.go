@@ -110,10 +110,10 @@ func (o *shelf) make() error {
 	return nil
 }
 
-// OpaqueXattr names the xattr of an opaque folder: overlay reads trusted.* only
-// with rights over the first user namespace (mount option userxattr).
+// OpaqueXattr names the xattr of an opaque folder: overlay reads, and anybody may set,
+// trusted.* only with rights over the first user namespace (mount option userxattr).
 func (o *Overlay) OpaqueXattr() string {
-	if o.userNS {
+	if o.userNS || os.Geteuid() != 0 {
 		return "user.overlay.opaque"
 	}
 	return "trusted.overlay.opaque"

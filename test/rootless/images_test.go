@@ -35,9 +35,16 @@ func berth(t *testing.T, a account.Account, dir string, stdin []byte, args ...st
 		}
 	}
 	cmd := exec.Command(own, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: a.Credential()}
+	return output(t, cmd, dir, stdin)
+}
+
+// output is what a command says, whose home is dir.
+func output(t *testing.T, cmd *exec.Cmd, dir string, stdin []byte) string {
+	t.Helper()
+	args := cmd.Args[1:]
 	cmd.Dir, cmd.Stdin = dir, bytes.NewReader(stdin)
 	cmd.Env = []string{"HOME=" + dir, "XDG_RUNTIME_DIR=" + filepath.Join(dir, "run"), "PATH=/usr/bin:/bin"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: a.Credential()}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("berth %s: %v: %s", strings.Join(args, " "), err, out)
@@ -202,4 +209,40 @@ func TestMigrate(t *testing.T) {
 	}
 	berth(t, who, dir, nil, "rm", "one", "two", "three")
 	ended()
+}
+
+// TestImagesOutside imports an image with an opaque folder as a user who gets no namespace:
+// newgidmap refuses. Without one nobody but root may set trusted.overlay.opaque.
+func TestImagesOutside(t *testing.T) {
+	needRoot(t)
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "var/.wh..wh..opq", Mode: 0o600}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "berth-images-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chown(dir, int(ranged.UID), int(ranged.GID)); err != nil {
+		t.Fatal(err)
+	}
+	program, err := account.Copy("../../bin/berth", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("unshare", "--mount", "sh", "-ec", "mount --bind /bin/false /usr/bin/newgidmap; exec "+ranged.Prefix()+program+" import - hidden")
+	output(t, cmd, dir, layer.Bytes())
+	var mark [2]byte
+	found, err := filepath.Glob(filepath.Join(dir, ".local/share/berth/snapshots/d/*/fs/var"))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("the folder is at %q, %v", found, err)
+	}
+	if n, err := syscall.Getxattr(found[0], "user.overlay.opaque", mark[:]); err != nil || string(mark[:max(n, 0)]) != "y" {
+		t.Errorf("user.overlay.opaque is %q, %v", mark[:max(n, 0)], err)
+	}
 }
