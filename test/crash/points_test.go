@@ -46,7 +46,7 @@ type scene struct {
 // of six.
 func TestDisturbed(t *testing.T) {
 	needRoot(t)
-	scene{stream: 3, verbs: verbs(), owners: make([]*account.Account, workers), dose: dose{16, 9}, limit: 4 * time.Minute}.play(t)
+	scene{stream: 3, verbs: verbs(), owners: make([]*account.Account, workers), dose: dose{16, 9}, limit: 200 * time.Second}.play(t)
 }
 
 func (c scene) play(t *testing.T) {
