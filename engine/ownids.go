@@ -29,38 +29,42 @@ import (
 
 // ownIDs settles the ids of an ordinary user's container; those of auto takePart does.
 func ownIDs(ctx context.Context, e *Engine, c *config.Config) (choice container.UsernsChoice, err error) {
-	if id, ok := joined(c); ok {
-		other, err := e.Containers.Get(ctx, id)
-		if fault.Is(err, fault.NotFound) { // that of the network may come later
-			return choice, nil
+	mode := c.Namespaces.User
+	name, _, _ := strings.Cut(mode, ":")
+	if slices.Contains([]string{"private", "keep-id", "nomap", "auto"}, name) {
+		if e.Defaults.Person == nil {
+			return choice, fault.New(fault.Unsupported, "--userns=%s: containers share the ids of the one that berth runs in", mode)
 		}
+		p, err := e.Defaults.Person()
 		if err != nil {
 			return choice, err
 		}
-		choice = other.Userns
-		choice.Private = false // it is the other one's
+		choice.Private, choice.Part = true, name == "auto"
+		if choice.Size, err = container.UsersSize(c); err != nil {
+			return choice, err
+		}
+		if choice.UIDs, choice.GIDs, err = container.OwnIDs(mode, p); err != nil {
+			return choice, err
+		}
+	}
+	id, ok := joined(c)
+	if !ok {
 		return choice, nil
 	}
-	mode := c.Namespaces.User
-	name, _, _ := strings.Cut(mode, ":")
-	if !slices.Contains([]string{"private", "keep-id", "nomap", "auto"}, name) {
+	other, err := e.Containers.Get(ctx, id)
+	if fault.Is(err, fault.NotFound) { // that of the network may come later
 		return choice, nil
 	}
-	if e.Defaults.Person == nil {
-		return choice, fault.New(fault.Unsupported, "--userns=%s: containers share the ids of the one that berth runs in", mode)
-	}
-	choice.Private = true
-	if name == "auto" {
-		choice.Part = true
-		choice.Size, err = container.UsersSize(c)
-		return choice, err
-	}
-	p, err := e.Defaults.Person()
 	if err != nil {
 		return choice, err
 	}
-	choice.UIDs, choice.GIDs, err = container.OwnIDs(mode, p)
-	return choice, err
+	own := choice
+	choice = other.Userns
+	choice.Private = false // it is the other one's
+	if own.Private && (own.Part || !slices.Equal(own.UIDs, choice.UIDs) || !slices.Equal(own.GIDs, choice.GIDs)) {
+		return choice, fault.New(fault.Invalid, "--userns=%s: container %s, whose namespaces it shares, has other ids, or shares the user's", mode, other.Name)
+	}
+	return choice, nil
 }
 
 // joined names the container whose user namespace one joins with another namespace.

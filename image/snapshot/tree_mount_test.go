@@ -111,7 +111,6 @@ func TestMostLayers(t *testing.T) {
 func TestNotInHost(t *testing.T) {
 	needMounts(t)
 	o := open(t, t.TempDir(), LaterSync())
-	before := mountinfo(t)
 	mounts := pile(t, o, 3)
 	var trees []int
 	for _, make := range []func() (int, error){
@@ -129,8 +128,11 @@ func TestNotInHost(t *testing.T) {
 		}
 		trees = append(trees, fd)
 	}
-	if now := mountinfo(t); now != before {
-		t.Errorf("the mount namespace has changed:\n%s\n%s", before, now)
+	// Others mount what they like meanwhile; an overlay's line has the folders of its layers.
+	for line := range strings.Lines(mountinfo(t)) {
+		if strings.Contains(line, o.root) {
+			t.Errorf("it is in the mount namespace: %s", line)
+		}
 	}
 	for _, fd := range trees {
 		unix.Close(fd)

@@ -18,6 +18,7 @@ import (
 	"berth/test/account"
 	"berth/test/berth"
 	"berth/test/netns"
+	"berth/test/sample"
 )
 
 // users are ordinary ones with ranges, one for each worker: whatever has an id of
@@ -29,6 +30,25 @@ var users []account.Account
 // its ids are among those that are killed and whose calls fail. After each point no
 // process has an id of the user's, and no file is there that was not before.
 func TestDisturbedUser(t *testing.T) {
+	disturbUsers(t, scene{stream: 8, who: "as a user, ", verbs: userVerbs()}, users)
+}
+
+// TestDisturbedAlone does it as users with one id alone, in a sweep.
+func TestDisturbedAlone(t *testing.T) {
+	if !sample.Whole() {
+		return // with ids most of it is the same
+	}
+	var alone []account.Account
+	for k := range workers {
+		alone = append(alone, account.Alone(uint32(64876+k)))
+	}
+	disturbUsers(t, scene{stream: 9, who: "as a user with one id, ", verbs: slices.DeleteFunc(userVerbs(), func(v verb) bool {
+		return strings.HasSuffix(v.name, "-auto")
+	})}, alone)
+}
+
+func disturbUsers(t *testing.T, s scene, users []account.Account) {
+	t.Helper()
 	netns.Need(t)
 	dir, err := os.MkdirTemp("", "crash-user-")
 	if err != nil {
@@ -43,10 +63,9 @@ func TestDisturbedUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	scene{
-		stream: 8, who: "as a user, ", verbs: userVerbs(), pick: third,
-		place: func(worker int, dir string) (*place, error) { return newUserPlace(users[worker], program, dir) },
-	}.play(t)
+	s.pick = third
+	s.place = func(worker int, dir string) (*place, error) { return newUserPlace(users[worker], program, dir) }
+	s.play(t)
 }
 
 // third leaves a third of the verbs of a sample.
@@ -113,9 +132,13 @@ func newUserPlace(a account.Account, program, dir string) (*place, error) {
 		return nil, err
 	}
 	p := &place{Berth: b, user: &a}
+	warm := []string{"run", "--rm", "--network", "none", "--userns", "auto", "berth/base", "true"}
+	if a.Count == 0 { // who has no parts to give
+		warm = []string{"ps"}
+	}
 	return p, p.start([]string{"run", "--rm", "-p", "18096:80", "berth/base", "true"}, []string{"network", "create", "net"},
 		[]string{"run", "--rm", "--network", "net", "berth/base", "true"}, []string{"network", "rm", "net"},
-		[]string{"run", "--rm", "--network", "none", "--userns", "auto", "berth/base", "true"})
+		warm)
 }
 
 // unheld waits for the end of the holder, which stays a little after the last command.
