@@ -1,6 +1,7 @@
 package container
 
 import (
+	"slices"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -64,6 +65,11 @@ type UsernsChoice struct {
 
 // Settled tells whether its ids were settled at create.
 func (u *UsernsChoice) Settled() bool { return len(u.UIDs) > 0 }
+
+// Has tells whether its ids are those of these maps.
+func (u *UsernsChoice) Has(uids, gids []specs.LinuxIDMapping) bool {
+	return slices.Equal(u.UIDs, uids) && slices.Equal(u.GIDs, gids)
+}
 
 // MapsMounts tells whether what is mounted gets the container's ids by id-mapping.
 func (u *UsernsChoice) MapsMounts() bool { return u.Private && !u.Settled() }

@@ -64,7 +64,7 @@ func joinsOf(c *config.Config, private bool) (join container.Namespaces) {
 // For a start the default profile is loaded if it is not yet. It also gives the profile
 // as inspect shows it, "" where AppArmor is not active.
 func labels(ctx context.Context, e *Engine, c *container.Config, starts bool) (out container.Labels, shown string) {
-	if active, _ := runtime.Labelers(); !active {
+	if !AppArmorActive() {
 		return out, ""
 	}
 	asked := c.Security.AppArmor

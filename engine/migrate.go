@@ -13,9 +13,6 @@ func Migrate(ctx context.Context, e *Engine) (files int, err error) {
 	if !e.Writables.OneID() {
 		return 0, nil
 	}
-	if e.Defaults.Person == nil {
-		return 0, fault.New(fault.Unsupported, "migrate: %s", hasOneID)
-	}
 	more, err := moreIDs(e)
 	if err != nil {
 		return 0, err
@@ -37,7 +34,11 @@ func Migrate(ctx context.Context, e *Engine) (files int, err error) {
 
 const hasOneID = "the user has no subordinate ids, see subuid(5) and subgid(5); with a container that runs, those that came meanwhile count once it has ended"
 
+// moreIDs reports whether it is an ordinary user's engine, and the user has more ids than one.
 func moreIDs(e *Engine) (bool, error) {
+	if e.Defaults.Person == nil {
+		return false, nil
+	}
 	p, err := e.Defaults.Person()
 	if err != nil {
 		return false, err
@@ -48,7 +49,7 @@ func moreIDs(e *Engine) (bool, error) {
 
 // tellOneID says once a create that the images are of the time when the user had one id.
 func tellOneID(e *Engine, warn func(string)) error {
-	if warn == nil || e.Defaults.Person == nil || !e.Writables.OneID() {
+	if warn == nil || !e.Defaults.Rootless || !e.Writables.OneID() {
 		return nil
 	}
 	more, err := moreIDs(e)

@@ -61,7 +61,7 @@ func ownIDs(ctx context.Context, e *Engine, c *config.Config) (choice container.
 	own := choice
 	choice = other.Userns
 	choice.Private = false // it is the other one's
-	if own.Private && (own.Part || !slices.Equal(own.UIDs, choice.UIDs) || !slices.Equal(own.GIDs, choice.GIDs)) {
+	if own.Private && (own.Part || !own.Has(choice.UIDs, choice.GIDs)) {
 		return choice, fault.New(fault.Invalid, "--userns=%s: container %s, whose namespaces it shares, has other ids, or shares the user's", mode, other.Name)
 	}
 	return choice, nil
@@ -119,7 +119,7 @@ func givePart(ctx context.Context, e *Engine, rec *container.Record) error {
 	}
 	for i := range all {
 		other, err := e.Containers.Get(ctx, string(all[i].ID))
-		if err == nil && other.ID != rec.ID && slices.Equal(other.Userns.UIDs, rec.Userns.UIDs) {
+		if err == nil && other.ID != rec.ID && other.Userns.Has(rec.Userns.UIDs, rec.Userns.GIDs) {
 			return e.Parts.Pass(string(rec.ID), string(other.ID))
 		}
 	}
@@ -183,7 +183,7 @@ func settledIDs(ctx context.Context, e *Engine, rec *container.Record) (*contain
 		if err != nil {
 			return nil, err
 		}
-		if !slices.Equal(other.Userns.UIDs, users.UIDs) || !slices.Equal(other.Userns.GIDs, users.GIDs) {
+		if !other.Userns.Has(users.UIDs, users.GIDs) {
 			return nil, fault.New(fault.Conflict, "container %s was made with other ids than those of %s, whose namespaces it shares: make it anew", rec.Name, other.Name)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"berth/base/atomicfile"
@@ -200,7 +199,7 @@ func openSandbox(pid int, users *container.UsernsChoice) (b *sandbox, err error)
 	}
 	first, ok := runtime.HostID(uids, 0)
 	if users.Settled() {
-		ok = slices.Equal(uids, users.UIDs) && slices.Equal(gids, users.GIDs)
+		ok = users.Has(uids, gids)
 	} else if first == 0 {
 		ok = false
 	}

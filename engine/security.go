@@ -86,7 +86,7 @@ func containerSecurity(ctx context.Context, e *Engine, r *SecurityRequest) (*Con
 	s := &isolation.Subject{
 		Record: rec, Ports: rec.Config.Network.Publish, DeviceFilters: runtime.DeviceFilters, Rootless: r.UID != 0 || e.Defaults.Rootless, Publish: r.Publish, Probed: e.host(),
 	}
-	s.AppArmor, _ = runtime.Labelers()
+	s.AppArmor = AppArmorActive()
 	log := logOf(&rec.Config.Log, rec)
 	s.Log = isolation.Rotation{Driver: log.Driver, MaxSize: log.MaxSize, MaxFile: log.MaxFile, File: rec.LogPath != ""}
 	s.Asked, s.AskedError = asked(ctx, e, rec)

@@ -6,26 +6,17 @@ import (
 	"os/user"
 	"strconv"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-
+	"berth/container"
 	"berth/runtime"
 )
 
-// Person is the user who called berth, seen from inside the user's namespace.
-type Person struct {
-	UID, GID   uint32 // outside
-	Name, Home string
-	// UIDs and GIDs are the namespace's maps.
-	UIDs, GIDs []specs.LinuxIDMapping
-}
-
 // Who reads who the user is and what ids the namespace has.
-func Who() (*Person, error) {
+func Who() (*container.Person, error) {
 	uids, gids, err := runtime.MapsOf(os.Getpid())
 	if err != nil {
 		return nil, fmt.Errorf("read the user's ids: %w", err)
 	}
-	p := &Person{UIDs: uids, GIDs: gids, Home: os.Getenv("HOME")}
+	p := &container.Person{UIDs: uids, GIDs: gids, Home: os.Getenv("HOME")}
 	p.UID, _ = runtime.HostID(uids, 0)
 	p.GID, _ = runtime.HostID(gids, 0)
 	p.Name = strconv.FormatUint(uint64(p.UID), 10)

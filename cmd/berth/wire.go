@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"berth/base/journal"
 	"berth/cli/docker"
@@ -108,10 +109,7 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 	}
 	if home != nil {
 		e.Defaults.HostAddress = rootless.HostAddress
-		e.Defaults.Person = func() (*container.Person, error) {
-			p, err := rootless.Who()
-			return (*container.Person)(p), err
-		}
+		e.Defaults.Person = sync.OnceValues(rootless.Who)
 	}
 	return nil
 }

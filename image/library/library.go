@@ -141,7 +141,7 @@ func hold(ctx context.Context, l *Library, opts ...lease.Opt) (*Held, error) {
 	h := &Held{l: l, id: made.ID}
 	h.worker = sync.OnceValues(func() (*unpack.Worker, error) {
 		var err error
-		o := unpack.Options{UserXattr: l.Layers.OpaqueXattr() == "user.overlay.opaque"}
+		o := unpack.Options{UserXattr: ofUser(l)}
 		if h.owners != nil {
 			o.UIDMap, o.GIDMap = h.owners.UIDs, h.owners.GIDs
 		}
@@ -153,6 +153,10 @@ func hold(ctx context.Context, l *Library, opts ...lease.Opt) (*Held, error) {
 	})
 	return h, nil
 }
+
+// ofUser reports whether the store is an ordinary user's: whose overlay mounts have their
+// marks in user xattrs, and of whose layers there may be copies for other owners.
+func ofUser(l *Library) bool { return l.Layers.OpaqueXattr() == "user.overlay.opaque" }
 
 // EndPulls gives back the leases of interrupted pulls of the names that fit:
 // nothing of theirs is to be gone on with. A lease that stays by an error is

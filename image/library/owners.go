@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -95,7 +96,7 @@ func (w *Writables) owned(ctx context.Context, h *Held, img Image) (top string, 
 	if err := w.L.Sync(ctx, h); err != nil {
 		return "", err
 	}
-	for _, chain := range identity.ChainIDs(docs.Config.RootFS.DiffIDs) {
+	for _, chain := range identity.ChainIDs(slices.Clone(docs.Config.RootFS.DiffIDs)) {
 		top = h.owners.name(chain)
 		if h.owners.Once {
 			continue

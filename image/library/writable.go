@@ -44,9 +44,9 @@ const writableLabel = "writable"
 func (w *Writables) Prepare(ctx context.Context, key string, img Image, limit int64, owners *Owners) (_ Writable, err error) {
 	top := string(identity.ChainID(slices.Clone(img.Layers)))
 	if owners != nil && len(img.Layers) > 0 {
-		h, err := w.L.Hold(ctx, "owners")
-		if err != nil {
-			return Writable{}, err
+		h, failed := w.L.Hold(ctx, "owners")
+		if failed != nil {
+			return Writable{}, failed
 		}
 		defer func() { err = errors.Join(err, h.Release(ctx)) }()
 		h.owners = owners
@@ -129,12 +129,15 @@ func (w *Writables) tree(mounts []snapshot.Mount) (Writable, error) {
 // Remove removes the tree of a key; one that is gone is no error. The
 // space is free when it returns.
 func (w *Writables) Remove(ctx context.Context, key string) error {
-	info, err := w.L.Layers.Stat(ctx, key)
-	if err == nil {
-		err = w.L.Layers.Remove(ctx, key)
+	parent := ""
+	if ofUser(w.L) {
+		if info, err := w.L.Layers.Stat(ctx, key); err == nil {
+			parent = info.Parent
+		}
 	}
+	err := w.L.Layers.Remove(ctx, key)
 	if err == nil {
-		return w.dropOnce(ctx, info.Parent)
+		return w.dropOnce(ctx, parent)
 	}
 	if !errdefs.IsNotFound(err) {
 		return err

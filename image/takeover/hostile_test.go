@@ -17,11 +17,10 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
-	"github.com/vbatts/tar-split/tar/asm"
-	"github.com/vbatts/tar-split/tar/storage"
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
+	"berth/test/fakereg"
 )
 
 // fake is a store made by hand, so that it can be made wrong.
@@ -71,24 +70,13 @@ const content = "etc/a"
 func parts(t *testing.T) (diff digest.Digest, list []byte, config []byte) {
 	t.Helper()
 	data := layerTar(t, entry{name: "etc/"}, entry{name: content, text: content})
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	r, done, err := asm.NewInputTarStreamWithDone(bytes.NewReader(data), storage.NewJSONPacker(z), storage.NewDiscardFilePutter())
-	if err == nil {
-		_, err = io.Copy(io.Discard, r)
-	}
-	if err == nil {
-		err = <-done
-	}
-	if err == nil {
-		err = z.Close()
-	}
+	list, err := fakereg.Split(data)
 	if err != nil {
 		t.Fatal(err)
 	}
 	diff = digest.FromBytes(data)
 	config, _ = json.Marshal(map[string]any{"architecture": "amd64", "os": "linux", "rootfs": map[string]any{"type": "layers", "diff_ids": []digest.Digest{diff}}})
-	return diff, b.Bytes(), config
+	return diff, list, config
 }
 
 const cache = "abc123"

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -91,6 +92,21 @@ func (a Account) Ranges(give bool) error {
 		word = "--add-sub"
 	}
 	return run("usermod", word+"uids", span, word+"gids", span, a.name)
+}
+
+// Temporary is a user whom Make makes, and who goes with the test.
+func Temporary(t testing.TB, name string) Account {
+	t.Helper()
+	who, err := Make(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := who.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	return who
 }
 
 // Several are users whom Make makes, NAME-0 and so on; what removes them may be called
@@ -226,6 +242,20 @@ func (a Account) Ended(within time.Duration) error {
 		return fmt.Errorf("left of the user's: %.1500q", left)
 	}
 	return nil
+}
+
+// KillHolder kills the process that keeps a user's namespace, which the holder's file names.
+func KillHolder(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	first, _, _ := strings.Cut(string(text), " ")
+	pid, err := strconv.Atoi(first)
+	if err != nil || pid < 2 {
+		return fmt.Errorf("the holder's file says %q", text)
+	}
+	return syscall.Kill(pid, syscall.SIGKILL)
 }
 
 // KillAll kills those, and what they start meanwhile; after a hundred rounds it gives up.

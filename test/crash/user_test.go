@@ -6,14 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"berth/test/account"
 	"berth/test/sample"
@@ -34,9 +30,7 @@ func TestDisturbedUser(t *testing.T) {
 		c.owners = append(c.owners, &users[i])
 	}
 	if !sample.Whole() { // a third of the verbs
-		rng := sample.Random(t, 5)
-		rng.Shuffle(len(c.verbs), func(i, j int) { c.verbs[i], c.verbs[j] = c.verbs[j], c.verbs[i] })
-		c.verbs = c.verbs[:(len(c.verbs)+2)/3]
+		c.verbs = sample.Third(sample.Random(t, 5), c.verbs)
 	}
 	c.play(t)
 }
@@ -58,16 +52,7 @@ func userVerbs() []verb {
 
 // killHolder kills the process that keeps the user's namespace.
 func (s store) killHolder() error {
-	text, err := os.ReadFile(filepath.Join(s.dir, "home/berth/holder"))
-	if err != nil {
-		return err
-	}
-	first, _, _ := strings.Cut(string(text), " ")
-	pid, err := strconv.Atoi(first)
-	if err != nil || pid < 2 {
-		return fmt.Errorf("the holder's file says %q", text)
-	}
-	return unix.Kill(pid, unix.SIGKILL)
+	return account.KillHolder(filepath.Join(s.dir, "home/berth/holder"))
 }
 
 // alone waits for the end of the user's processes: the holder stays a little after the last

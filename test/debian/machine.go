@@ -4,15 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"berth/test/account"
 	"berth/test/berth"
+	"berth/test/typed"
 )
 
 // Setup makes a machine for a script: berth and docker on the PATH, a store, a run folder, and settings by which the hub
@@ -59,33 +57,11 @@ func (h *Hub) setup(e *testscript.Env, who account.Account, program string) erro
 	}
 	vars := e.Vars
 	e.Defer(func() {
-		clean(e, filepath.Join(bin, "berth"), vars)
+		typed.Clean(e, filepath.Join(bin, "berth"), vars)
 		_ = os.RemoveAll(run)
 	})
 	if !who.Switched() {
 		return nil
 	}
 	return errors.Join(account.Open(e.WorkDir), who.Give(e.WorkDir), who.Give(run))
-}
-
-// clean removes what a script left, and tells of it.
-func clean(e *testscript.Env, program string, vars []string) {
-	do := func(words ...string) ([]byte, error) {
-		cmd := exec.Command(program, words...)
-		cmd.Env, cmd.Dir = vars, "/"
-		return cmd.Output()
-	}
-	left, err := do("ps", "-aq")
-	if ids := strings.Fields(string(left)); err != nil || len(ids) > 0 {
-		_, _ = do(append([]string{"rm", "-f"}, ids...)...)
-		e.T().Log("left behind: ", strings.Join(ids, " "), err)
-	}
-	// A user's holder goes a little after the last monitor.
-	holder := filepath.Join(e.Getenv("BERTH_RUN"), "holder")
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if _, err := os.Stat(holder); err != nil {
-			return
-		}
-	}
-	e.T().Log("left behind: a holder")
 }

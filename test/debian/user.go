@@ -29,15 +29,7 @@ func (h *Hub) Machine(t *testing.T, user string) Machine {
 	if user == "" {
 		return m
 	}
-	who, err := account.Make(user)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := who.Remove(); err != nil {
-			t.Error(err)
-		}
-	})
+	who := account.Temporary(t, user)
 	program, err := berth.Locate()
 	if err == nil {
 		program, err = account.Copy(program, t.TempDir())

@@ -52,6 +52,24 @@ func output(t *testing.T, cmd *exec.Cmd, dir string, stdin []byte) string {
 	return string(out)
 }
 
+// home is a folder of a user's own, which goes with the test.
+func home(t *testing.T, a account.Account) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "berth-images-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chown(dir, int(a.UID), int(a.GID)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // theirs is a layer with a file that belongs to somebody.
 func theirs(t *testing.T) []byte {
 	t.Helper()
@@ -76,21 +94,10 @@ func TestImages(t *testing.T) {
 	layer := theirs(t)
 	for name, who := range map[string]account.Account{"ranges": ranged, "one id": lonely} {
 		t.Run(name, func(t *testing.T) {
-			dir, err := os.MkdirTemp("", "berth-images-")
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() {
-				if err := os.RemoveAll(dir); err != nil {
-					t.Error(err)
-				}
-			})
-			if err := os.Chown(dir, int(who.UID), int(who.GID)); err != nil {
-				t.Fatal(err)
-			}
+			dir := home(t, who)
 			berth(t, who, dir, layer, "import", "-", "owned")
 			found := ""
-			err = filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+			err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
 				if d != nil && d.Name() == "theirs" {
 					found = p
 				}
@@ -133,33 +140,12 @@ func TestImages(t *testing.T) {
 func TestMigrate(t *testing.T) {
 	needRoot(t)
 	alone(t)
-	who, err := account.Make("berth-test-migrate")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := who.Remove(); err != nil {
-			t.Error(err)
-		}
-	})
-	dir, err := os.MkdirTemp("", "berth-migrate-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	if err := os.Chown(dir, int(who.UID), int(who.GID)); err != nil {
-		t.Fatal(err)
-	}
+	who := account.Temporary(t, "berth-test-migrate")
+	dir := home(t, who)
 	ended := func() { // the holder with the ids of before
 		t.Helper()
-		for end := time.Now().Add(20 * time.Second); len(who.Processes()) > 0; time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("still there: %q", who.Processes())
-			}
+		if err := who.Ended(20 * time.Second); err != nil {
+			t.Fatal(err)
 		}
 	}
 	create := []string{"create", "--network", "none", "--name", "one", "owned", "x"}
@@ -223,14 +209,7 @@ func TestImagesOutside(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "berth-images-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chown(dir, int(ranged.UID), int(ranged.GID)); err != nil {
-		t.Fatal(err)
-	}
+	dir := home(t, ranged)
 	program, err := account.Copy("../../bin/berth", dir)
 	if err != nil {
 		t.Fatal(err)

@@ -35,6 +35,12 @@ func Random(t *testing.T, stream uint64) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, stream))
 }
 
+// Third leaves a third, in a random order.
+func Third[T any](rng *rand.Rand, all []T) []T {
+	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all[:(len(all)+2)/3]
+}
+
 // Ledger names the parts of a sweep that were clean, over several runs: a sweep of
 // hours need not be sat through at once.
 type Ledger struct {

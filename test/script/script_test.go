@@ -64,15 +64,7 @@ func TestScriptsWithIDs(t *testing.T) {
 	if os.Getuid() != 0 || cgroup2() {
 		t.Skip("needs root, and cgroups that users have not: see TestScriptsAsUser")
 	}
-	who, err := account.Make("berth-test-oci")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := who.Remove(); err != nil {
-			t.Error(err)
-		}
-	})
+	who := account.Temporary(t, "berth-test-oci")
 	t.Run("play", func(t *testing.T) { play(t, &person{Account: who}) })
 }
 

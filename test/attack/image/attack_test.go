@@ -1,11 +1,8 @@
 package image
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,8 +12,6 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
-	"github.com/vbatts/tar-split/tar/asm"
-	"github.com/vbatts/tar-split/tar/storage"
 
 	"berth/test/fakereg"
 )
@@ -206,7 +201,11 @@ func leadsOut(t *testing.T, p place) string {
 	p.write(t, store+"image/overlay2/imagedb/content/sha256/"+id.Encoded(), string(config))
 	p.write(t, at+"/diff", string(image.RootFS.DiffIDs[0]))
 	p.write(t, at+"/cache-id", "abc123")
-	p.write(t, at+"/tar-split.json.gz", splitOf(t, layer))
+	split, err := fakereg.Split(layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.write(t, at+"/tar-split.json.gz", string(split))
 	p.write(t, store+"overlay2/abc123/diff/kept", "")
 	if err := os.Symlink(p.dir+"/canary", filepath.Join(p.dir, store, "overlay2/abc123/diff/etc")); err != nil {
 		t.Fatal(err)
@@ -215,25 +214,4 @@ func leadsOut(t *testing.T, p place) string {
 		return "the host's file became one of the image"
 	}
 	return ""
-}
-
-// splitOf is tar-split's list of a layer.
-func splitOf(t *testing.T, layer []byte) string {
-	t.Helper()
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	r, done, err := asm.NewInputTarStreamWithDone(bytes.NewReader(layer), storage.NewJSONPacker(z), storage.NewDiscardFilePutter())
-	if err == nil {
-		_, err = io.Copy(io.Discard, r)
-	}
-	if err == nil {
-		err = <-done
-	}
-	if err == nil {
-		err = z.Close()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
 }

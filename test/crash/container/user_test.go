@@ -1,19 +1,14 @@
 package container
 
 import (
-	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"berth/test/account"
 	"berth/test/berth"
@@ -63,15 +58,9 @@ func disturbUsers(t *testing.T, s scene, users []account.Account) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.pick = third
+	s.pick = sample.Third[verb]
 	s.place = func(worker int, dir string) (*place, error) { return newUserPlace(users[worker], program, dir) }
 	s.play(t)
-}
-
-// third leaves a third of the verbs of a sample.
-func third(rng *rand.Rand, all []verb) []verb {
-	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all[:(len(all)+2)/3]
 }
 
 // userVerbs are root's, without a network those that are not about networks, and what
@@ -112,18 +101,7 @@ func withoutNetwork(words []string) []string {
 }
 
 // killHolder kills the process that keeps the user's namespace.
-func (p *place) killHolder() error {
-	text, err := os.ReadFile(p.Run + "/holder")
-	if err != nil {
-		return err
-	}
-	first, _, _ := strings.Cut(string(text), " ")
-	pid, err := strconv.Atoi(first)
-	if err != nil || pid < 2 {
-		return fmt.Errorf("the holder's file says %q", text)
-	}
-	return unix.Kill(pid, unix.SIGKILL)
-}
+func (p *place) killHolder() error { return account.KillHolder(p.Run + "/holder") }
 
 // newUserPlace is a place of a user's.
 func newUserPlace(a account.Account, program, dir string) (*place, error) {

@@ -14,19 +14,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"berth/test/account"
 	"berth/test/netns"
 	"berth/test/sample"
+	"berth/test/typed"
 )
 
 func TestMain(m *testing.M) { os.Exit(netns.Main(m.Run)) }
@@ -53,15 +51,7 @@ func TestScriptsAsUser(t *testing.T) {
 // TestScriptsWithIDs plays them as a user with subordinate ids.
 func TestScriptsWithIDs(t *testing.T) {
 	netns.Need(t)
-	who, err := account.Make("berth-test-container")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := who.Remove(); err != nil {
-			t.Error(err)
-		}
-	})
+	who := account.Temporary(t, "berth-test-container")
 	play(t, who)
 }
 
@@ -112,7 +102,7 @@ func scripts(t *testing.T, who account.Account, berth string) {
 
 // always are scripts of which a user without subordinate ids plays all, and of the others a
 // seeded half: with ids all are played, and both in a sweep.
-var always = []string{"run.txtar", "user.txtar", "userports.txtar", "wayout.txtar", "security.txtar"}
+var always = []string{"run.txtar", "user.txtar", "userids.txtar", "userports.txtar", "wayout.txtar", "security.txtar"}
 
 func files(t *testing.T, who account.Account) (list []string) {
 	all, err := filepath.Glob("*.txtar")
@@ -161,7 +151,7 @@ func setup(e *testscript.Env, berth string, who account.Account) error {
 	}
 	vars := e.Vars
 	e.Defer(func() {
-		clean(e, filepath.Join(bin, "berth"), vars)
+		typed.Clean(e, filepath.Join(bin, "berth"), vars)
 		_ = os.RemoveAll(run)
 	})
 	if !who.Switched() {
@@ -180,26 +170,4 @@ func runFolders() string {
 		return "/run"
 	}
 	return os.TempDir()
-}
-
-// clean removes what a script left, and tells of it.
-func clean(e *testscript.Env, berth string, vars []string) {
-	run := func(args ...string) ([]byte, error) {
-		cmd := exec.Command(berth, args...)
-		cmd.Env, cmd.Dir = vars, "/"
-		return cmd.Output()
-	}
-	left, err := run("ps", "-aq")
-	if ids := strings.Fields(string(left)); err != nil || len(ids) > 0 {
-		_, _ = run(append([]string{"rm", "-f"}, ids...)...)
-		e.T().Log("left behind: ", strings.Join(ids, " "), err)
-	}
-	// A user's holder goes a little after the last monitor.
-	holder := filepath.Join(e.Getenv("BERTH_RUN"), "holder")
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if _, err := os.Stat(holder); err != nil {
-			return
-		}
-	}
-	e.T().Log("left behind: a holder")
 }

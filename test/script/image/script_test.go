@@ -48,15 +48,7 @@ func TestScriptsAsUser(t *testing.T) {
 // TestScriptsWithIDs plays them as a user with subordinate ids.
 func TestScriptsWithIDs(t *testing.T) {
 	needRoot(t)
-	who, err := account.Make("berth-test-image")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := who.Remove(); err != nil {
-			t.Error(err)
-		}
-	})
+	who := account.Temporary(t, "berth-test-image")
 	play(t, who)
 }
 
