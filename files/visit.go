@@ -1,6 +1,7 @@
 package files
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -69,9 +70,8 @@ func Enter(ctx context.Context, p *Place) (_ *Visit, err error) {
 	if err := v.start(join, create, inside); err != nil {
 		return nil, err
 	}
-	v.in, v.out = json.NewDecoder(v.sock), json.NewEncoder(v.sock)
 	_ = v.sock.SetReadDeadline(time.Now().Add(startPatience))
-	if _, err := v.answer(); err != nil {
+	if err := v.greeted(); err != nil {
 		return nil, err
 	}
 	_ = v.sock.SetReadDeadline(time.Time{})
@@ -233,6 +233,22 @@ func reap(pid int) {
 			return
 		}
 	}
+}
+
+// greeted waits for the first reply, instead of which there may be a frame that says
+// why the program was not executed.
+func (v *Visit) greeted() error {
+	said := bufio.NewReader(v.sock)
+	v.in, v.out = json.NewDecoder(said), json.NewEncoder(v.sock)
+	if first, err := said.Peek(1); err == nil && first[0] == clone.FrameFail {
+		_, payload, err := clone.ReadFrame(said, maxFrame)
+		if err != nil {
+			return fmt.Errorf("start a process: %w", err)
+		}
+		return fmt.Errorf("start a process: %w", clone.FailError(payload))
+	}
+	_, err := v.answer()
+	return err
 }
 
 // answer waits for a reply.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"strings"
 	"time"
@@ -326,7 +327,7 @@ func (u *unpacker) chown(h *tar.Header, do func(uid, gid int) error) error {
 	err := do(o.UID, o.GID)
 	if err == unix.EINVAL || err == unix.EOVERFLOW {
 		u.made.Foreign++
-		return do(0, 0)
+		return do(os.Geteuid(), os.Getegid())
 	}
 	return err
 }

@@ -8,6 +8,7 @@ package idmap
 import (
 	"math"
 	"os"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -46,12 +47,14 @@ func FromSpec(l *specs.Linux, ns namespace.Set) (*Maps, error) {
 	for _, f := range []struct {
 		field string
 		list  []specs.LinuxIDMapping
-	}{{"linux.uidMappings", l.UIDMappings}, {"linux.gidMappings", l.GIDMappings}} {
+		own   int
+	}{{"linux.uidMappings", l.UIDMappings, os.Geteuid()}, {"linux.gidMappings", l.GIDMappings, os.Getegid()}} {
 		if len(f.list) == 0 {
 			return nil, fault.New(fault.Invalid, "%s: a user namespace is asked for, but no mappings", f.field)
 		}
-		if _, ok := Host(f.list, 0); !ok {
-			return nil, fault.New(fault.Invalid, "%s: container id 0 is not mapped, and the container is set up as that user", f.field)
+		_, root := Host(f.list, 0)
+		if !root && !slices.ContainsFunc(f.list, func(m specs.LinuxIDMapping) bool { return m.HostID <= uint32(f.own) && uint32(f.own)-m.HostID < m.Size }) {
+			return nil, fault.New(fault.Invalid, "%s: neither container id 0 nor id %d of the caller is mapped, and the container is set up as one of them", f.field, f.own)
 		}
 	}
 	return &Maps{UID: l.UIDMappings, GID: l.GIDMappings}, nil

@@ -63,7 +63,8 @@ func TestFromSpec(t *testing.T) {
 	own := parse(t, specs.LinuxNamespace{Type: specs.UserNamespace})
 	joined := parse(t, specs.LinuxNamespace{Type: specs.UserNamespace, Path: "/proc/self/ns/user"})
 	m := list{{ContainerID: 0, HostID: 1, Size: 1}}
-	off := list{{ContainerID: 1, HostID: 1, Size: 1}}
+	off := list{{ContainerID: 1, HostID: 70001, Size: 1}}
+	self := func(own int) list { return list{{ContainerID: 7, HostID: uint32(own), Size: 1}} }
 	for _, tc := range []struct {
 		name string
 		in   *specs.Linux
@@ -78,7 +79,8 @@ func TestFromSpec(t *testing.T) {
 		{"maps without namespace", &specs.Linux{UIDMappings: m}, namespace.Set{}, false, "need a user namespace"},
 		{"namespace without maps", &specs.Linux{}, own, false, "linux.uidMappings: a user namespace is asked for"},
 		{"no group map", &specs.Linux{UIDMappings: m}, own, false, "linux.gidMappings: a user namespace"},
-		{"no root", &specs.Linux{UIDMappings: m, GIDMappings: off}, own, false, "linux.gidMappings: container id 0"},
+		{"no root", &specs.Linux{UIDMappings: m, GIDMappings: off}, own, false, "linux.gidMappings: neither container id 0 nor id "},
+		{"the caller alone", &specs.Linux{UIDMappings: self(os.Geteuid()), GIDMappings: self(os.Getegid())}, own, true, ""},
 		{"bad map", &specs.Linux{UIDMappings: list{{}}}, own, false, "linux.uidMappings[0].size"},
 	} {
 		maps, err := FromSpec(tc.in, tc.ns)

@@ -73,7 +73,8 @@ type Attr struct {
 	// belong to the host's root.
 	Undumpable bool
 	// BecomeRoot sets all ids to 0 before the program starts, for a new or
-	// joined user namespace in which id 0 is mapped.
+	// joined user namespace. Where it has no such id the ids stay, and the program gets
+	// all capabilities as ambient ones.
 	BecomeRoot bool
 }
 
@@ -116,6 +117,7 @@ const (
 	stageSetgroups
 	stageSetgid
 	stageSetuid
+	stageKeepCaps
 	stageLast
 	stageFD
 	stageExec
@@ -132,6 +134,7 @@ var stageNames = [...]string{
 	stageSetgroups: "clear the groups",
 	stageSetgid:    "set the group id",
 	stageSetuid:    "set the user id",
+	stageKeepCaps:  "keep the capabilities",
 	stageLast:      "create the last namespaces",
 	stageFD:        "pass on a file descriptor",
 	stageExec:      "execute the helper",
@@ -232,10 +235,13 @@ type order struct {
 	undumpable bool
 	becomeRoot bool
 	waits      [2]unix.PollFd // the socket, the parent's pidfd
-	zero       [1]byte        // "0" for tasks files
-	empty      [1]byte
+	zero       [2]byte        // "0" for tasks files, and an empty path at its end
 	inbox      inbox
-	frame      [16]byte
+	caps       struct {
+		head unix.CapUserHeader
+		sets [2]unix.CapUserData
+	}
+	frame [16]byte
 }
 
 // inbox receives the go order, and its descriptors in a control message of
@@ -265,7 +271,7 @@ const firstFlags = unix.CLONE_NEWUSER | unix.CLONE_NEWPID
 func plan(a *Attr) (*order, error) {
 	o := &order{
 		join: a.Join, pass1: make([]bool, len(a.Join)), program: uintptr(a.Program),
-		sock: uintptr(a.Sock), keep: a.Keep, undumpable: a.Undumpable, becomeRoot: a.BecomeRoot, zero: [1]byte{'0'},
+		sock: uintptr(a.Sock), keep: a.Keep, undumpable: a.Undumpable, becomeRoot: a.BecomeRoot, zero: [2]byte{'0'},
 	}
 	joined := 0
 	for _, j := range a.Join {
@@ -306,6 +312,7 @@ func plan(a *Attr) (*order, error) {
 		words[a.SockArg] = strconv.Itoa(a.Sock)
 	}
 	o.inbox.open()
+	o.caps.head.Version = unix.LINUX_CAPABILITY_VERSION_3
 	argv, err := syscall.SlicePtrFromStrings(words)
 	if err != nil {
 		return nil, &failure{"clone: argument", err}

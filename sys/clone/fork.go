@@ -142,11 +142,15 @@ func fork(o *order) (pid uintptr, errno syscall.Errno) {
 			goto fail
 		}
 		stage = stageSetgid
-		if _, _, e = syscall.RawSyscall(unix.SYS_SETRESGID, 0, 0, 0); e != 0 {
+		if _, _, e = syscall.RawSyscall(unix.SYS_SETRESGID, 0, 0, 0); e != 0 && e != syscall.EINVAL {
 			goto fail
 		}
 		stage = stageSetuid
-		if _, _, e = syscall.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0); e != 0 {
+		if _, _, e = syscall.RawSyscall(unix.SYS_SETRESUID, 0, 0, 0); e == syscall.EINVAL {
+			stage = stageKeepCaps
+			e = keepCaps(o)
+		}
+		if e != 0 {
 			goto fail
 		}
 	}
@@ -166,7 +170,7 @@ func fork(o *order) (pid uintptr, errno syscall.Errno) {
 		}
 	}
 	stage = stageExec
-	_, _, e = syscall.RawSyscall6(unix.SYS_EXECVEAT, o.program, uintptr(unsafe.Pointer(&o.empty)),
+	_, _, e = syscall.RawSyscall6(unix.SYS_EXECVEAT, o.program, uintptr(unsafe.Pointer(&o.zero[1])),
 		uintptr(unsafe.Pointer(o.argv)), uintptr(unsafe.Pointer(o.envp)), unix.AT_EMPTY_PATH, 0)
 fail:
 	report(o, FrameFail, stage, uint32(e), 8)
@@ -174,6 +178,34 @@ mute:
 	for {
 		syscall.RawSyscall(unix.SYS_EXIT_GROUP, 1, 0, 0)
 	}
+}
+
+// keepCaps makes all capabilities that the bounding set has ambient, which others than
+// root keep over execve(2), see capabilities(7).
+//
+//go:nosplit
+//go:norace
+func keepCaps(o *order) syscall.Errno {
+	if _, _, e := syscall.RawSyscall(unix.SYS_CAPGET, uintptr(unsafe.Pointer(&o.caps.head)), uintptr(unsafe.Pointer(&o.caps.sets)), 0); e != 0 {
+		return e
+	}
+	for c := range uintptr(64) {
+		has, _, e := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_CAPBSET_READ, c, 0, 0, 0, 0)
+		if e == 0 && has == 1 {
+			o.caps.sets[c>>5&1].Inheritable |= o.caps.sets[c>>5&1].Permitted & (1 << (c & 31))
+		}
+	}
+	if _, _, e := syscall.RawSyscall(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&o.caps.head)), uintptr(unsafe.Pointer(&o.caps.sets)), 0); e != 0 {
+		return e
+	}
+	for c := range uintptr(64) {
+		if o.caps.sets[c>>5&1].Inheritable&(1<<(c&31)) != 0 {
+			if _, _, e := syscall.RawSyscall6(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, c, 0, 0, 0); e != 0 {
+				return e
+			}
+		}
+	}
+	return 0
 }
 
 // report writes one frame to the parent. If that fails, nobody can be told why.

@@ -101,6 +101,7 @@ func targetSwapped(w *world) string {
 		w.Fatal(err)
 	}
 	racer := w.up("-v", shared+":/s")
+	defer w.try("rm", "-f", racer) // before the folder goes
 	w.must("exec", "-d", racer, "sh", "-c", "while :; do /probe exchange /s/a /s/b 10; done")
 	payload := w.TempDir()
 	for range sample.Rounds(100) {
