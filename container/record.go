@@ -29,6 +29,7 @@ type Record struct {
 	// Hostname is settled at create: the one asked for, or the id's first 12 digits.
 	Hostname string       `json:"hostname"`
 	Userns   UsernsChoice `json:"userns"`
+	SELinux  SELinux      `json:"selinux,omitzero"`
 	Mounts   []MountPoint `json:"mounts,omitempty"`
 	// LogPath is the log file, "" if its driver keeps none.
 	LogPath string `json:"logPath,omitempty"`
@@ -41,6 +42,18 @@ type ImageUsed struct {
 	// Digest is the manifest's.
 	Digest   string `json:"digest,omitempty"`
 	Platform string `json:"platform,omitempty"`
+}
+
+// SELinux is what a container has of it, decided at create; of a machine where it is
+// active.
+type SELinux struct {
+	// Process and Mount are the labels of its processes and files; "" for none.
+	Process string `json:"process,omitempty"`
+	Mount   string `json:"mount,omitempty"`
+	Layers  string `json:"layers,omitempty"` // of the image's files on disk
+	// Level is the number of the level that was drawn for it, with Drawn.
+	Level uint32 `json:"level,omitempty"`
+	Drawn bool   `json:"drawn,omitempty"`
 }
 
 // UsernsChoice is whether the container has a user namespace of its own,

@@ -331,6 +331,11 @@ func (s *Store) Ranges() *Ranges {
 }
 
 // PartsOf hands out parts of an ordinary user's ids to a store's containers.
-func PartsOf(s *Store) *Parts {
-	return &Parts{Dir: filepath.Join(s.opts.Root, "ids"), Alive: func(owner string) bool { return s.exists(ID(owner)) }}
+func PartsOf(s *Store) *Parts { return parts(s, "ids") }
+
+// LevelsOf hands out SELinux's levels to the store's containers.
+func LevelsOf(s *Store) *Parts { return parts(s, "levels") }
+
+func parts(s *Store, dir string) *Parts {
+	return &Parts{Dir: filepath.Join(s.opts.Root, dir), Alive: func(owner string) bool { return s.exists(ID(owner)) }}
 }

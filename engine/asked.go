@@ -9,8 +9,6 @@ import (
 
 	"berth/container"
 	"berth/container/config"
-	"berth/engine/apparmor"
-	"berth/runtime"
 )
 
 // asked is what a container's next start asks of the kernel, without anything being
@@ -20,7 +18,7 @@ func asked(ctx context.Context, e *Engine, rec *container.Record) (*specs.Spec, 
 	if err != nil {
 		return nil, err
 	}
-	confined, _ := labels(ctx, e, &rec.Config, false)
+	confined, _ := labels(ctx, e, rec, false)
 	in := &container.Inputs{
 		ID: string(rec.ID), Hostname: rec.Hostname, Root: "rootfs", Devices: devices, Host: *e.host(), Init: "init",
 		Rootless: e.Defaults.Rootless, Join: joinsOf(&rec.Config, rec.Userns.Private), Labels: confined,
@@ -57,52 +55,4 @@ func joinsOf(c *config.Config, private bool) (join container.Namespaces) {
 		}
 	}
 	return join
-}
-
-// labels are what the host's security modules confine a container with. What was asked
-// of one that is not active has no effect, as with Docker; `info --security` says so.
-// For a start the default profile is loaded if it is not yet. It also gives the profile
-// as inspect shows it, "" where AppArmor is not active.
-func labels(ctx context.Context, e *Engine, c *container.Config, starts bool) (out container.Labels, shown string) {
-	if !AppArmorActive() {
-		return out, ""
-	}
-	asked := c.Security.AppArmor
-	if asked == "unconfined" || asked == "" && (c.Security.Privileged || c.Security.Nested) {
-		return out, "unconfined"
-	}
-	out.AppArmor = asked
-	if asked == "" && defaultProfile(ctx, e, starts) {
-		out.AppArmor = apparmor.Default
-	}
-	return out, cmp.Or(out.AppArmor, "unconfined")
-}
-
-// defaultProfile reports whether containers may have it.
-func defaultProfile(ctx context.Context, e *Engine, starts bool) bool {
-	m := e.appArmor()
-	if !starts {
-		_, next := m.Missing()
-		return m.Ready() || next
-	}
-	ready, err := m.Ensure(ctx)
-	if err != nil {
-		e.warn(err)
-	}
-	return ready
-}
-
-// appArmor is this machine's default profile.
-func (e *Engine) appArmor() *apparmor.Machine {
-	note := ""
-	if e.Containers != nil {
-		note = container.ProfileNote(e.Containers)
-	}
-	return apparmor.New(note, e.Defaults.Rootless)
-}
-
-// AppArmorActive reports whether this machine has AppArmor.
-func AppArmorActive() bool {
-	active, _ := runtime.Labelers()
-	return active
 }

@@ -67,6 +67,11 @@ func Create(ctx context.Context, e *Engine, r CreateRequest) (id container.ID, e
 		return "", err
 	}
 	defer done()
+	levelled, err := takeLabels(ctx, e, rec, &u)
+	if err != nil {
+		return "", err
+	}
+	defer levelled()
 	if err := provideVolumes(ctx, e, locked, rec, &u); err != nil {
 		return "", err
 	}
@@ -78,14 +83,19 @@ func Create(ctx context.Context, e *Engine, r CreateRequest) (id container.ID, e
 		return "", err
 	}
 	done()
+	levelled()
 	u.Push("remove the container's record", locked.Unmake)
-	if _, err := e.Writables.Prepare(ctx, rec.Snapshot, base.Image, rec.Config.Image.SizeLimit, ownersOf(rec)); err != nil {
+	tree, err := e.Writables.Prepare(ctx, rec.Snapshot, base.Image, rec.Config.Image.SizeLimit, ownersOf(rec))
+	if err != nil {
 		if rec.Userns.Part && fault.Is(err, fault.Invalid) {
 			err = fmt.Errorf("--userns=%s: %w: auto:size=N gives the container more ids", rec.Config.Namespaces.User, err)
 		}
 		return "", err
 	}
 	u.Push("remove the container's files", func() error { return e.Writables.Remove(context.WithoutCancel(ctx), rec.Snapshot) })
+	if err := labelLayers(rec, tree.Lower); err != nil {
+		return "", err
+	}
 	if err := nameKept(ctx, e, rec); err != nil {
 		return "", err
 	}

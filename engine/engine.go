@@ -31,6 +31,7 @@ type Engine struct {
 	Containers *container.Store
 	Ranges     *container.Ranges
 	Parts      *container.Parts
+	Levels     *container.Parts // of SELinux
 	Networks   *network.Store
 	Volumes    *volume.Store
 	Secrets    *secret.Store

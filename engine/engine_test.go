@@ -66,6 +66,7 @@ func TestImageVerbsMeetContainers(t *testing.T) {
 	if e.Containers, err = container.Open(container.Options{Root: dir + "/root", Run: dir + "/run"}); err != nil {
 		t.Fatal(err)
 	}
+	e.Levels = container.LevelsOf(e.Containers)
 	made, err := e.Containers.Create(ctx, &container.Record{Name: "user", Image: container.ImageUsed{ID: string(id), Name: "one"}})
 	if err != nil {
 		t.Fatal(err)

@@ -152,7 +152,11 @@ func spawn(ctx context.Context, e *Engine, sum *container.Summary, r *ExecReques
 	if !r.Terminal {
 		asked := [3]bool{r.Stdin && !r.Detach, true, !r.merged}
 		uid, gid := hostRoot(ids)
-		theirs, ours, err := monitor.Pipes(asked, uid, gid)
+		label, err := labeller(ctx, e, sum.ID)
+		if err != nil {
+			return err
+		}
+		theirs, ours, err := monitor.Pipes(asked, uid, gid, e.Containers.RunDir(sum.ID), label)
 		if err != nil {
 			return err
 		}

@@ -53,6 +53,9 @@ func writeFiles(e *Engine, rec *container.Record, net *network.Attachment, links
 		if err := os.Chown(p, owner, owner); err != nil {
 			return container.Files{}, fmt.Errorf("give %s to container %s: %w", one.name, rec.Name, err)
 		}
+		if err := labelFile(rec, p); err != nil {
+			return container.Files{}, err
+		}
 		*one.path = p
 	}
 	return f, nil

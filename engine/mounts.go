@@ -93,6 +93,9 @@ func imageTree(ctx context.Context, e *Engine, rec *container.Record, i int) (im
 	if err == nil {
 		tree, err = e.Writables.Prepare(ctx, imageKey(rec, i), base.Image, 0, ownersOf(rec))
 	}
+	if err == nil {
+		err = labelLayers(rec, tree.Lower)
+	}
 	if err != nil {
 		return tree, fmt.Errorf("mount image %s on %s: %w", m.Source, m.Target, err)
 	}
@@ -263,6 +266,9 @@ func fillVolumes(ctx context.Context, e *Engine, rec *container.Record) error {
 				return err
 			}
 			defer root.Close()
+		}
+		if err := labelVolume(rec, m); err != nil {
+			return err
 		}
 		if err := e.Volumes.CopyUp(ctx, m.Name, root, m.Target); err != nil {
 			return err

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -105,7 +104,7 @@ func takePart(ctx context.Context, e *Engine, rec *container.Record, u *undo.Sta
 	u.Push("give the ids back", func() error { return e.Parts.Give(string(rec.ID)) })
 	one := []specs.LinuxIDMapping{{ContainerID: 0, HostID: first, Size: size}}
 	users.UIDs, users.GIDs = container.Within(one, p.UIDs), container.Within(one, p.GIDs)
-	return sync.OnceFunc(done), nil
+	return done, nil
 }
 
 // givePart gives back what takePart took, unless another container lives on with it.

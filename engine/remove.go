@@ -138,7 +138,7 @@ func removePassing(ctx context.Context, e *Engine, l *container.Locked, rec *con
 	if err := l.Remove(); err != nil {
 		return err
 	}
-	if err := givePart(ctx, e, rec); err != nil {
+	if err := cmp.Or(givePart(ctx, e, rec), giveLevel(e, rec)); err != nil {
 		return err
 	}
 	e.tell(rec, "destroy", nil)

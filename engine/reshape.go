@@ -106,6 +106,9 @@ func (r *reshaping) attach(ctx context.Context, one *container.Record) error {
 	if err != nil {
 		return err
 	}
+	if err := relabel(r.rec, mounts); err != nil {
+		return err
+	}
 	opened, err := openSubpaths(mounts)
 	for _, f := range opened {
 		defer f.Close()

@@ -252,7 +252,7 @@ func (s *start) writeSecret(e *Engine, at string, one *config.Secret, data []byt
 	if err != nil {
 		return fmt.Errorf("give secret %s to the container: %w", one.Name, err)
 	}
-	return nil
+	return labelFile(s.rec, at)
 }
 
 // dropSecrets removes the files that a run had.

@@ -60,6 +60,9 @@ func Security(ctx context.Context, e *Engine, r SecurityRequest) (*SecurityRepor
 		e.warn(err)
 	}
 	m.AppArmor, m.SELinux = runtime.Labelers()
+	if m.SELinux {
+		m.Unlabelled = unlabelled(e)
+	}
 	if a := e.appArmor(); m.AppArmor && !a.Ready() {
 		m.Unprofiled, m.ProfileNext = a.Missing()
 	}
@@ -86,7 +89,7 @@ func containerSecurity(ctx context.Context, e *Engine, r *SecurityRequest) (*Con
 	s := &isolation.Subject{
 		Record: rec, Ports: rec.Config.Network.Publish, DeviceFilters: runtime.DeviceFilters, Rootless: r.UID != 0 || e.Defaults.Rootless, Publish: r.Publish, Probed: e.host(),
 	}
-	s.AppArmor = AppArmorActive()
+	s.AppArmor, s.SELinux = runtime.Labelers()
 	log := logOf(&rec.Config.Log, rec)
 	s.Log = isolation.Rotation{Driver: log.Driver, MaxSize: log.MaxSize, MaxFile: log.MaxFile, File: rec.LogPath != ""}
 	s.Asked, s.AskedError = asked(ctx, e, rec)

@@ -287,6 +287,9 @@ func (s *start) create(ctx context.Context, e *Engine, u *undo.Stack) (*runtime.
 	if err != nil {
 		return nil, err
 	}
+	if err := relabel(s.rec, mounts); err != nil {
+		return nil, err
+	}
 	opened, err := openSubpaths(mounts)
 	defer func() { closeFiles(opened) }()
 	if err != nil {
@@ -298,6 +301,9 @@ func (s *start) create(ctx context.Context, e *Engine, u *undo.Stack) (*runtime.
 			return nil, err
 		}
 		defer done()
+		if err := labelInit(s.rec, s.init); err != nil {
+			return nil, err
+		}
 	}
 	bundle, err := s.bundle(ctx, e, mounts)
 	if err != nil {
@@ -323,6 +329,9 @@ func (s *start) create(ctx context.Context, e *Engine, u *undo.Stack) (*runtime.
 			return nil, err
 		}
 		defer closeFiles(req.Stdio[:])
+		if err := labelStreams(s.rec, req.Stdio); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.monitor.Prepare(); err != nil {
 		return nil, err
@@ -407,7 +416,7 @@ func (s *start) bundle(ctx context.Context, e *Engine, mounts []container.Mount)
 		Devices: devices, Host: *host, Ulimits: ulimits(e.Defaults.Ulimits), Rootless: e.Defaults.Rootless,
 		SystemdCgroup: e.Runtime.SystemdCgroup, Secrets: secrets,
 	}
-	in.Labels, s.profile = labels(ctx, e, &s.rec.Config, true)
+	in.Labels, s.profile = labels(ctx, e, s.rec, true)
 	for i := range s.links {
 		in.Environment = append(in.Environment, s.links[i].environ(s.rec.Name)...)
 	}

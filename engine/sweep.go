@@ -14,6 +14,7 @@ import (
 //	restart of one with --rm           the next verb that meets the container removes it
 //	start                              the next list, start or rm drops what was half made (stopHalf, dropHalf)
 //	rm of one with --userns=auto       the next list, rm or create of such a one gives its ids back
+//	rm where SELinux is active          the next list or rm gives its level back
 //	commit                             the next verb thaws the container (thaw)
 //
 // A verb that is at work holds the container's lock, and is not disturbed.
@@ -28,6 +29,9 @@ func (e *Engine) sweep(ctx context.Context) {
 		if err := e.Parts.Sweep(); err != nil {
 			e.warn(err)
 		}
+	}
+	if err := e.Levels.Sweep(); err != nil {
+		e.warn(err)
 	}
 }
 

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -84,13 +85,19 @@ func pipe(read bool) (ours, theirs *os.File, err error) {
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return nil, nil, os.NewSyscallError("pipe2", err)
 	}
-	mine, other := p[0], p[1]
+	return ends(p[0], p[1], read)
+}
+
+// ends are those of a pipe: ours, of which we read or write and never wait for it, and
+// theirs.
+func ends(reader, writer int, read bool) (ours, theirs *os.File, err error) {
+	mine, other := reader, writer
 	if !read {
 		mine, other = other, mine
 	}
-	if err := unix.SetNonblock(mine, true); err != nil {
-		unix.Close(p[0])
-		unix.Close(p[1])
+	if err := errors.Join(unix.SetNonblock(mine, true), unix.SetNonblock(other, false)); err != nil {
+		unix.Close(mine)
+		unix.Close(other)
 		return nil, nil, os.NewSyscallError("fcntl", err)
 	}
 	return os.NewFile(uintptr(mine), "stream"), os.NewFile(uintptr(other), "stream"), nil

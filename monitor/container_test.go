@@ -110,7 +110,7 @@ func TestContainerTerminalAndExec(t *testing.T) {
 	must(t, c.rt.Start(ctx, c.id))
 
 	conn := c.dial()
-	theirs, ours, err := Pipes([3]bool{true, true, true}, os.Getuid(), os.Getgid())
+	theirs, ours, err := Pipes([3]bool{true, true, true}, os.Getuid(), os.Getgid(), "", nil)
 	must(t, err)
 	defer ours.Close()
 	process := *c.spec.Process

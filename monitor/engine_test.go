@@ -27,7 +27,7 @@ func engineChild() {
 	case "exec": // starts a session, tells its pid, and waits to be killed
 		c, err := Dial(dir)
 		check(err)
-		theirs, ours, err := Pipes([3]bool{false, true, true}, os.Getuid(), os.Getgid())
+		theirs, ours, err := Pipes([3]bool{false, true, true}, os.Getuid(), os.Getgid(), "", nil)
 		check(err)
 		b, err := cloneShell(c, os.Args[4], false, 0)
 		check(err)

@@ -81,7 +81,7 @@ func TestMemory(t *testing.T) {
 	must(t, s.conn.Spoken(b.pid))
 	must(t, s.conn.Session("s1", b.pid, false))
 	exit := s.watch(s.conn, "s1")
-	theirs, _, err := Pipes([3]bool{false, false, false}, os.Getuid(), os.Getgid())
+	theirs, _, err := Pipes([3]bool{false, false, false}, os.Getuid(), os.Getgid(), "", nil)
 	must(t, err)
 	must(t, b.equip(theirs[:]...))
 	exit()
@@ -183,7 +183,7 @@ func TestNoLeakedDescriptors(t *testing.T) {
 	round := func(i int) {
 		c, err := Dial(s.cfg.Dir)
 		must(t, err)
-		theirs, ours, err := Pipes([3]bool{true, true, true}, os.Getuid(), os.Getgid())
+		theirs, ours, err := Pipes([3]bool{true, true, true}, os.Getuid(), os.Getgid(), "", nil)
 		must(t, err)
 		b, err := cloneShell(c, "exit 1", false, 0)
 		must(t, err)

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/base/ids"
 	"berth/base/undo"
 	"berth/monitor/wire"
 )
@@ -45,6 +46,29 @@ func Stdio(cfg *Config, uid, gid int) (_ *[3]*os.File, err error) {
 	return &files, nil
 }
 
+// namedPipe is pipe by a FIFO.
+func namedPipe(dir string, label func(path string) error, read bool) (ours, theirs *os.File, err error) {
+	path := filepath.Join(dir, "stream-"+ids.Hex(8))
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		return nil, nil, &os.PathError{Op: "mkfifo", Path: path, Err: err}
+	}
+	defer os.Remove(path)
+	if err := label(path); err != nil {
+		return nil, nil, err
+	}
+	const flags = unix.O_NOFOLLOW | unix.O_CLOEXEC
+	r, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|flags, 0)
+	if err != nil {
+		return nil, nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	w, err := unix.Open(path, unix.O_WRONLY|flags, 0) // there is a reader
+	if err != nil {
+		unix.Close(r)
+		return nil, nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return ends(r, w, read)
+}
+
 // openFIFO opens a FIFO of ours, making it first if it is missing.
 func openFIFO(path string, flags, uid, gid int) (*os.File, error) {
 	const more = unix.O_NONBLOCK | unix.O_NOFOLLOW | unix.O_CLOEXEC
@@ -78,8 +102,9 @@ func openFIFO(path string, flags, uid, gid int) (*os.File, error) {
 
 // Pipes makes the streams of an exec session: the process's ends, which it can
 // open again as the host's uid and gid (or /dev/null, for a stream that is not asked
-// for), and ours.
-func Pipes(asked [3]bool, uid, gid int) (theirs *[3]*os.File, ours *Streams, err error) {
+// for), and ours. With label, which gives a file in dir a label of SELinux, they are
+// FIFOs that had a name there: a pipe has its maker's for good.
+func Pipes(asked [3]bool, uid, gid int, dir string, label func(path string) error) (theirs *[3]*os.File, ours *Streams, err error) {
 	var u undo.Stack
 	defer u.Unwind(&err)
 	theirs, ours = &[3]*os.File{}, &Streams{}
@@ -93,7 +118,11 @@ func Pipes(asked [3]bool, uid, gid int) (theirs *[3]*os.File, ours *Streams, err
 			u.Push("close /dev/null", null.Close)
 			continue
 		}
-		mine, other, err := pipe(i > 0)
+		make := pipe
+		if label != nil {
+			make = func(read bool) (ours, theirs *os.File, err error) { return namedPipe(dir, label, read) }
+		}
+		mine, other, err := make(i > 0)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -25,6 +25,7 @@ type Containers struct {
 	CgroupParent  string
 	Init          bool
 	NoNewPrivs    bool
+	NoSELinux     bool   // containers get no label where it is active
 	Seccomp       string // path of a profile
 	StopTimeout   int    // seconds at shutdown
 	DNS           []string
@@ -93,6 +94,7 @@ type daemonContainers struct {
 	CgroupParent string            `json:"cgroup-parent"`
 	Init         bool              `json:"init"`
 	NoNewPrivs   bool              `json:"no-new-privileges"`
+	SELinux      *bool             `json:"selinux-enabled"`
 	Seccomp      string            `json:"seccomp-profile"`
 	StopTimeout  int               `json:"shutdown-timeout"`
 	DNS          []string          `json:"dns"`
@@ -139,6 +141,9 @@ func (d *daemonContainers) into(s *Settings, file string) error {
 	set(&c.CgroupParent, d.CgroupParent)
 	set(&c.Init, d.Init)
 	set(&c.NoNewPrivs, d.NoNewPrivs)
+	if d.SELinux != nil {
+		c.NoSELinux = !*d.SELinux
+	}
 	set(&c.Seccomp, d.Seccomp)
 	set(&c.StopTimeout, d.StopTimeout)
 	set(&c.HostGatewayIP, d.HostGateway)

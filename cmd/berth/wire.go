@@ -73,7 +73,7 @@ func containers(e *engine.Engine, s *settings.Settings, g docker.Globals) (err e
 	if e.Containers, err = container.Open(container.Options{Root: s.Root, Run: s.Run, Warn: g.Warn}); err != nil {
 		return err
 	}
-	e.Ranges, e.Parts = e.Containers.Ranges(), container.PartsOf(e.Containers)
+	e.Ranges, e.Parts, e.Levels = e.Containers.Ranges(), container.PartsOf(e.Containers), container.LevelsOf(e.Containers)
 	n := s.Network
 	var home network.Home
 	usual := 0

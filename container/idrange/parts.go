@@ -4,18 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"berth/base/fault"
 	"berth/base/flock"
 )
 
-// Parts hands out parts of the ids of an ordinary user's namespace, one to each
-// container that asks for ids of its own (--userns=auto), from its creation to its
-// removal: its layers on disk belong to them. A part is a symbolic link in Dir, FIRST-SIZE
-// to the owner.
+// Parts hands out parts of a row of numbers, one to a container, from its creation to
+// its removal: those of the ids of an ordinary user's namespace that --userns=auto
+// gives, as layers on disk belong to them, and SELinux's levels. A part is a symbolic
+// link in Dir, FIRST-SIZE to the owner.
 type Parts struct {
 	Dir string
 	// Alive tells whether a part's owner exists.
@@ -31,26 +33,68 @@ func (p part) name() string { return fmt.Sprintf("%d-%d", p.first, p.size) }
 // done is called: the owner is to exist by then. Error: Unavailable where no gap is large
 // enough.
 func (p *Parts) Take(owner string, size, last uint32) (first uint32, done func(), err error) {
-	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
-		return 0, nil, err
-	}
-	lock, err := flock.Lock(filepath.Join(p.Dir, "lock"))
+	done, err = p.alone(func() error {
+		taken, err := p.taken()
+		if err == nil {
+			first, err = gap(taken, size, last)
+		}
+		if err == nil {
+			err = os.Symlink(owner, filepath.Join(p.Dir, part{first, size}.name()))
+		}
+		return err
+	})
 	if err != nil {
-		return 0, nil, fmt.Errorf("take a part of the user's ids: %w", err)
-	}
-	done = func() { _ = lock.Unlock() }
-	taken, err := p.taken()
-	if err == nil {
-		first, err = gap(taken, size, last)
-	}
-	if err == nil {
-		err = os.Symlink(owner, filepath.Join(p.Dir, part{first, size}.name()))
-	}
-	if err != nil {
-		done()
 		return 0, nil, fmt.Errorf("take %d of the user's ids: %w", size, err)
 	}
 	return first, done, nil
+}
+
+// draws is how often a number is drawn that somebody has.
+const draws = 100
+
+// Draw is Take of one number below count, at random: one that was given back is not
+// soon another's.
+func (p *Parts) Draw(owner string, count uint32) (n uint32, done func(), err error) {
+	done, err = p.alone(func() error {
+		for range draws {
+			n = rand.Uint32N(count)
+			if err := os.Symlink(owner, filepath.Join(p.Dir, part{n, 1}.name())); !errors.Is(err, fs.ErrExist) {
+				return err
+			}
+		}
+		return fault.New(fault.Unavailable, "%d numbers were drawn, and all are others'", draws)
+	})
+	return n, done, err
+}
+
+// Return gives back what was drawn; that it is not the owner's is no error.
+func (p *Parts) Return(owner string, n uint32) error {
+	link := filepath.Join(p.Dir, part{n, 1}.name())
+	who, err := os.Readlink(link)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && who != owner {
+		return nil
+	}
+	if err == nil {
+		err = os.Remove(link)
+	}
+	return err
+}
+
+// alone takes, and keeps others from taking until done is called.
+func (p *Parts) alone(take func() error) (done func(), err error) {
+	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	lock, err := flock.Lock(filepath.Join(p.Dir, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	done = sync.OnceFunc(func() { _ = lock.Unlock() })
+	if err := take(); err != nil {
+		done()
+		return nil, err
+	}
+	return done, nil
 }
 
 // gap finds room between the parts, which are sorted.

@@ -2,8 +2,11 @@ package idrange
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"berth/base/fault"
 )
 
 // TestParts takes parts until none is left; gaps are used again, and what the dead had.
@@ -44,5 +47,45 @@ func TestParts(t *testing.T) {
 	}
 	if left, err := os.ReadDir(p.Dir); err != nil || len(left) != 5 { // a, d, e, f, lock
 		t.Errorf("%v, %v", left, err)
+	}
+}
+
+func TestDraw(t *testing.T) {
+	p := &Parts{Dir: filepath.Join(t.TempDir(), "levels"), Alive: func(owner string) bool { return owner != "gone" }}
+	drawn := map[uint32]string{}
+	for _, owner := range []string{"one", "two", "three", "gone"} {
+		n, done, err := p.Draw(owner, 8)
+		if err != nil || n >= 8 || drawn[n] != "" {
+			t.Fatalf("%s: %d of %v, %v", owner, n, drawn, err)
+		}
+		done()
+		drawn[n] = owner
+	}
+	for n, owner := range drawn {
+		if err := p.Return("another", n); err != nil {
+			t.Errorf("give back what is %s's: %v", owner, err)
+		}
+	}
+	if err := p.Sweep(); err != nil {
+		t.Fatal(err)
+	}
+	for n, owner := range drawn {
+		_, err := os.Readlink(filepath.Join(p.Dir, part{n, 1}.name()))
+		if (err == nil) != (owner != "gone") {
+			t.Errorf("%s's after a sweep: %v", owner, err)
+		}
+		if err := p.Return(owner, n); err != nil {
+			t.Error(err)
+		}
+	}
+	all := 0
+	for range 8 {
+		if _, done, err := p.Draw("one", 8); err == nil {
+			done()
+			all++
+		}
+	}
+	if _, _, err := p.Draw("one", 8); all != 8 || !fault.Is(err, fault.Unavailable) {
+		t.Errorf("%d of 8 drawn, then %v", all, err)
 	}
 }

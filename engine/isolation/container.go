@@ -22,6 +22,7 @@ type Subject struct {
 	Others        []Other
 	Rootless      bool // an ordinary user's, or inside a container
 	AppArmor      bool // the machine's is active
+	SELinux       bool // the machine's is
 	Log           Rotation
 	Publish       string // where ports go that name no address, "" everywhere
 	Probed        *container.Host

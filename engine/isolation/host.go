@@ -23,6 +23,8 @@ type Machine struct {
 	Limiting []string // controllers
 	AppArmor bool
 	SELinux  bool
+	// Unlabelled says why containers have no label of SELinux.
+	Unlabelled string
 	// Unprofiled says why AppArmor has not the default profile; ProfileNext: the next
 	// start loads it.
 	Unprofiled  string
@@ -136,9 +138,14 @@ func modules(m *Machine) []Row {
 	case m.Unprofiled != "":
 		a.State, a.Why = Partly, "active, but containers have no profile of themselves: "+m.Unprofiled
 	}
-	s := Row{"selinux", "SELinux", Partly, "active; berth gives containers no label yet: they have that of who called it, and --security-opt label=… has no effect"}
-	if !m.SELinux {
+	s := Row{"selinux", "SELinux", Yes, "active; each container has a label of its own, or the one that --security-opt label=… makes"}
+	switch n, ok := number("/sys/fs/selinux/enforce"); {
+	case !m.SELinux:
 		s.State, s.Why = No, "not active here; namespaces, capabilities and seccomp confine"
+	case m.Unlabelled != "":
+		s.State, s.Why = Partly, "active, but containers have no label of their own: "+m.Unlabelled
+	case ok && n == 0:
+		s.State, s.Why = Partly, "permissive: containers are labelled, and nothing is denied; setenforce 1"
 	}
 	y := Row{"yama", "Yama: who may trace whom", Yes, ""}
 	switch n, ok := number("/proc/sys/kernel/yama/ptrace_scope"); {

@@ -2,6 +2,7 @@ package isolation
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"berth/container"
@@ -173,10 +174,15 @@ func labelled(s *Subject, v *view) Row {
 	if sec.AppArmor != "" && sec.AppArmor != "unconfined" {
 		asked = "apparmor=" + sec.AppArmor + " was asked for: "
 	}
-	none := v.label == "" || v.label == "unconfined" || strings.HasSuffix(v.label, " (unconfined)") || strings.Contains(v.label, "unconfined_t")
+	none := v.label == "" || v.label == "unconfined" || strings.HasSuffix(v.label, " (unconfined)")
+	if s.SELinux {
+		none = s.Record.SELinux.Process == ""
+	}
 	switch {
 	case !none:
 		return r
+	case s.SELinux:
+		r.Why = unlabelled(s, v)
 	case asked != "" && !s.AppArmor:
 		r.Why = asked + "AppArmor is not active here"
 	case asked != "":
@@ -196,4 +202,24 @@ func labelled(s *Subject, v *view) Row {
 	}
 	r.State = No
 	return r
+}
+
+// unlabelled says why SELinux does not confine it.
+func unlabelled(s *Subject, v *view) string {
+	c := &s.Record.Config
+	why := "it was made when containers got none, see SELinux below"
+	switch {
+	case slices.Contains(c.Security.Labels, "disable"):
+		why = "label=disable was asked for"
+	case c.Security.Privileged:
+		why = "it is privileged"
+	case c.Security.Nested:
+		why = "containers may run inside (--nested)"
+	case c.Namespaces.PID == "host" || c.Namespaces.IPC == "host":
+		why = "it shares the host's processes or memory"
+	}
+	if v.label == "" {
+		return "none: " + why
+	}
+	return "that of who called berth, " + v.label + ": " + why
 }

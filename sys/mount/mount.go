@@ -191,11 +191,15 @@ func Reconfigure(fd int, params []Param) error {
 	return nil
 }
 
-// Data joins parameters into the form of mount(2).
+// Data joins parameters into the form of mount(2). A label with categories, which has a
+// comma, is put into quotes.
 func Data(params []Param) string {
 	words := make([]string, len(params))
-	for i := range params {
-		words[i] = params[i].String()
+	for i, p := range params {
+		if p.Key == "context" && !p.Flag {
+			p.Value = `"` + p.Value + `"`
+		}
+		words[i] = p.String()
 	}
 	return strings.Join(words, ",")
 }

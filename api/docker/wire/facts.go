@@ -2,6 +2,9 @@ package wire
 
 import "time"
 
+// SecurityLabels are AppArmor's profile and SELinux's labels, "" without.
+type SecurityLabels struct{ AppArmor, Process, Mount string }
+
 // Facts are what is known of a container beside what was asked for.
 type Facts struct {
 	ID, Name, ImageID string
@@ -23,7 +26,7 @@ type Facts struct {
 	Size         *Size
 	Masked       []string
 	ReadOnly     []string
-	AppArmor     string
+	Labels       SecurityLabels
 }
 
 // Process is the first process as it runs.

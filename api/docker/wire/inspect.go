@@ -15,7 +15,7 @@ func Inspect(c *config.Config, f *Facts) *Container {
 	doc := &Container{
 		ID: f.ID, Created: stamp(f.Created), Path: f.Process.Path, Args: orEmpty(f.Process.Args), State: f.State.form(), Image: f.ImageID,
 		ResolvConfPath: f.Paths.ResolvConf, HostnamePath: f.Paths.Hostname, HostsPath: f.Paths.Hosts, LogPath: f.Paths.Log,
-		Name: "/" + f.Name, RestartCount: f.RestartCount, Driver: f.Driver, Platform: "linux", AppArmorProfile: f.AppArmor,
+		Name: "/" + f.Name, RestartCount: f.RestartCount, Driver: f.Driver, Platform: "linux", AppArmorProfile: f.Labels.AppArmor, ProcessLabel: f.Labels.Process, MountLabel: f.Labels.Mount,
 		HostConfig: hostConfig(c, f), GraphDriver: GraphDriver{Data: f.GraphData, Name: f.Driver}, Mounts: orEmpty(f.Mounts),
 		Config: portable(c, f), NetworkSettings: networks(f),
 	}

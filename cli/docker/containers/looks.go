@@ -153,9 +153,10 @@ func (l looks) Inspect(ctx context.Context, name string, size bool) (*wire.Conta
 		GraphData: map[string]string{"LowerDir": strings.Join(i.Tree.Lower, ":"), "UpperDir": i.Tree.Upper, "WorkDir": i.Tree.Work,
 			"MergedDir": filepath.Join(filepath.Dir(i.Tree.Upper), "merged")},
 	}
+	f.Labels.Process, f.Labels.Mount = rec.SELinux.Process, rec.SELinux.Mount
 	f.State.Health, f.Process.Health = healthOf(i), checkOf(rec)
 	if i.Facts.Started != nil {
-		f.AppArmor = i.Facts.Started.AppArmor
+		f.Labels.AppArmor = i.Facts.Started.AppArmor
 	}
 	if args := r.Args(); len(args) > 0 {
 		f.Process.Path, f.Process.Args = args[0], args[1:]

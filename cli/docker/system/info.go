@@ -87,6 +87,9 @@ func gather(ctx context.Context, c *command.Call) (facts, error) {
 	if engine.AppArmorActive() {
 		f.SecurityOptions = slices.Insert(f.SecurityOptions, 0, "name=apparmor")
 	}
+	if engine.SELinuxActive() && !s.Containers.NoSELinux {
+		f.SecurityOptions = append(f.SecurityOptions, "name=selinux")
+	}
 	f.Name, _ = os.Hostname()
 	if e.HasContainers() != nil {
 		return f, nil
@@ -174,6 +177,7 @@ type podmanInfo struct {
 		Security struct {
 			AppArmorEnabled bool `json:"apparmorEnabled"`
 			Rootless        bool `json:"rootless"`
+			SELinuxEnabled  bool `json:"selinuxEnabled"`
 		} `json:"security"`
 	} `json:"host"`
 	Store struct {
@@ -202,6 +206,7 @@ func (v *Info) podman(c *command.Call, f facts) error {
 	var p podmanInfo
 	p.Host.Arch, p.Host.CPUs, p.Host.Hostname, p.Host.Kernel = runtime.GOARCH, f.NCPU, f.Name, f.KernelVersion
 	p.Host.Security.AppArmorEnabled = engine.AppArmorActive()
+	p.Host.Security.SELinuxEnabled = engine.SELinuxActive()
 	p.Host.MemTotal, p.Host.OS, p.Host.Security.Rootless = f.MemTotal, runtime.GOOS, rootless.UID() != 0
 	p.Store.GraphDriverName, p.Store.GraphRoot, p.Store.RunRoot = "overlay", f.DockerRootDir, c.Settings.Run
 	p.Store.ImageStore.Number = f.Images
