@@ -90,13 +90,13 @@ func TestUsersDaemon(t *testing.T) {
 
 func TestDefaultsOfContainers(t *testing.T) {
 	s, err := Load(place(t, 0, map[string]string{"etc/docker/daemon.json": `{
-		"log-driver":"local","storage-opts":["overlay2.override_kernel_check=true","overlay2.size=20G"],"log-opts":{"max-size":"1m"},"default-shm-size":"32M","dns":["9.9.9.9"],"init":true,"icc":false,
+		"log-driver":"local","storage-opts":["overlay2.override_kernel_check=true","overlay2.size=20G"],"log-opts":{"max-size":"1m"},"default-shm-size":"32M","dns":["9.9.9.9"],"init":true,"selinux-enabled":false,"icc":false,
 		"default-ulimits":{"nproc":{"Name":"nproc","Soft":1,"Hard":2},"nofile":{"Name":"nofile","Soft":64,"Hard":-1}},
 		"bip":"10.1.0.1/16","ipv6":true,"bip6":"fd01::1/64","fixed-cidr-v6":"fd01::80/121","default-gateway-v6":"fd01::fe","ip-masq":false,"mtu":1400,"default-address-pools":[{"base":"10.2.0.0/16","size":24}]}`}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Containers{LogDriver: "local", LogOpts: map[string]string{"max-size": "1m"}, ShmSize: 32 << 20, SizeLimit: 20 << 30, SizeAsked: "20G", DNS: []string{"9.9.9.9"}, Init: true,
+	want := Containers{LogDriver: "local", LogOpts: map[string]string{"max-size": "1m"}, ShmSize: 32 << 20, SizeLimit: 20 << 30, SizeAsked: "20G", DNS: []string{"9.9.9.9"}, Init: true, NoSELinux: true,
 		Ulimits: []Ulimit{{"nofile", 64, -1}, {"nproc", 1, 2}}}
 	if !reflect.DeepEqual(s.Containers, want) {
 		t.Errorf("containers: %+v", s.Containers)
