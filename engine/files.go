@@ -78,13 +78,17 @@ func (f *Files) Unpack(path string, o *files.Options, from io.Reader) (*files.Ma
 
 // Owner is the user that the container's processes run as, nil for its root.
 func (f *Files) Owner() (*files.Owner, error) {
-	user := f.rec.Resolved.User
-	if user == "" {
+	if f.rec.Resolved.User == "" {
 		return nil, nil
 	}
+	return userOf(f.Visit, f.rec.Resolved.User)
+}
+
+// userOf looks a user up in a container's files.
+func userOf(v *files.Visit, user string) (*files.Owner, error) {
 	var texts [2][]byte
 	for i, name := range []string{"/etc/passwd", "/etc/group"} {
-		text, err := f.Read(name)
+		text, err := v.Read(name)
 		if err != nil && !fault.Is(err, fault.NotFound) {
 			return nil, err
 		}

@@ -149,6 +149,11 @@ func usernsOf(ctx context.Context, e *Engine, c *config.Config, r *container.Res
 	if mode, _, _ := strings.Cut(c.Namespaces.User, ":"); mode == "keep-id" || mode == "nomap" {
 		return choice, fault.New(fault.Unsupported, "%s is only supported in rootless mode", mode)
 	}
+	if mode, _, _ := strings.Cut(c.Namespaces.User, ":"); mode == "auto" {
+		if id, ok := joined(c); ok {
+			return choice, fault.New(fault.Invalid, "--userns=%s: the container shares namespaces of container %s, and has its ids", c.Namespaces.User, id)
+		}
+	}
 	choice = container.PrivateUsers(c, facts)
 	if c.Security.Nested && !choice.Private {
 		return choice, fault.New(fault.Unsupported, "--nested: the container can have no user namespace of its own: %s", choice.Reason)

@@ -109,6 +109,13 @@ func (r *reshaping) attach(ctx context.Context, one *container.Record) error {
 	if err := relabel(r.rec, mounts); err != nil {
 		return err
 	}
+	facts, err := r.e.Containers.Facts(ctx, r.rec.ID)
+	if err != nil {
+		return err
+	}
+	if err := giveMounts(ctx, r.e, r.rec, mounts, facts.Started.Range); err != nil {
+		return err
+	}
 	opened, err := openSubpaths(mounts)
 	for _, f := range opened {
 		defer f.Close()

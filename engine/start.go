@@ -290,6 +290,9 @@ func (s *start) create(ctx context.Context, e *Engine, u *undo.Stack) (*runtime.
 	if err := relabel(s.rec, mounts); err != nil {
 		return nil, err
 	}
+	if err := giveMounts(ctx, e, s.rec, mounts, s.ids); err != nil {
+		return nil, err
+	}
 	opened, err := openSubpaths(mounts)
 	defer func() { closeFiles(opened) }()
 	if err != nil {

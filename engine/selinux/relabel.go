@@ -1,17 +1,14 @@
 package selinux
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"berth/base/fault"
+	"berth/sys/walk"
 )
 
 const attribute = "security.selinux"
@@ -33,42 +30,22 @@ func SetOnce(file, label string) error {
 	return Set(file, label)
 }
 
-// kept are folders whose labels the system itself lives by.
-var kept = []string{
-	"/", "/bin", "/boot", "/dev", "/etc", "/etc/passwd", "/etc/pki", "/etc/shadow", "/home", "/lib", "/lib64", "/media", "/opt", "/proc", "/root",
-	"/run", "/sbin", "/srv", "/sys", "/tmp", "/usr", "/var", "/var/lib", "/var/log",
-}
-
-// Relabel labels a file, or a folder with all below it, for -v …:z and :Z. Links are
-// followed on the way to it, never below it. Error: Invalid for what is the system's.
+// Relabel labels a file, or a folder with all below it, for -v …:z and :Z. Error:
+// Invalid for what is the system's.
 func Relabel(file, label string) error {
-	fd, err := unix.Open(file, unix.O_PATH|unix.O_CLOEXEC, 0)
+	top, err := os.OpenFile(file, unix.O_PATH, 0)
 	if err != nil {
-		return fmt.Errorf("label %s: %w", file, err)
+		return fmt.Errorf("label it as %s: %w", label, err)
 	}
-	top := os.NewFile(uintptr(fd), file)
 	defer top.Close()
-	real, err := os.Readlink(at(top))
+	system, err := walk.System(top)
 	if err != nil {
 		return fmt.Errorf("label %s: %w", file, err)
 	}
-	if home, _ := os.UserHomeDir(); slices.Contains(kept, real) || real == home || path.Dir(real) == "/home" {
+	if system {
 		return fault.New(fault.Invalid, "SELinux relabeling of %s is not allowed", file)
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return fmt.Errorf("label %s: %w", file, err)
-	}
-	if err := set(at(top), label); err != nil {
-		return fmt.Errorf("label %s as %s: %w", file, label, err)
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return nil
-	}
-	if err := below(top, label, 0); err != nil {
-		return fmt.Errorf("label the files of %s as %s: %w", file, label, err)
-	}
-	return nil
+	return relabel(top, label)
 }
 
 // RelabelOnce is Relabel for a folder of ours, unless it has the label, which it is
@@ -77,17 +54,31 @@ func RelabelOnce(dir, label string) error {
 	if labelled(dir, label) {
 		return nil
 	}
-	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	top, err := os.OpenFile(dir, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return fmt.Errorf("label %s: %w", dir, err)
+		return fmt.Errorf("label it as %s: %w", label, err)
 	}
-	top := os.NewFile(uintptr(fd), dir)
 	defer top.Close()
-	if err = below(top, label, 0); err == nil {
-		err = set(at(top), label)
-	}
+	return relabel(top, label)
+}
+
+func relabel(top *os.File, label string) error {
+	err := walk.Each(top, func(dir int, name string) error {
+		path, get, put := fmt.Sprintf("/proc/self/fd/%d", dir), unix.Getxattr, unix.Setxattr
+		if name != "" {
+			path, get, put = path+"/"+name, unix.Lgetxattr, unix.Lsetxattr
+		}
+		var has [4096]byte
+		if n, err := get(path, attribute, has[:]); err == nil && strings.TrimRight(string(has[:n]), "\x00") == label {
+			return nil
+		}
+		if err := put(path, attribute, []byte(label), 0); err != unix.ENOTSUP { // which a file system without labels says
+			return err
+		}
+		return nil
+	})
 	if err != nil {
-		return fmt.Errorf("label the files of %s as %s: %w", dir, label, err)
+		return fmt.Errorf("label the files of %s as %s: %w", top.Name(), label, err)
 	}
 	return nil
 }
@@ -106,79 +97,4 @@ func labelled(file, want string) bool {
 	a, err := parse(strings.TrimRight(string(has[:n]), "\x00"))
 	b, wrong := parse(want)
 	return err == nil && wrong == nil && a.kind == b.kind && a.level == b.level
-}
-
-// at is an open file's name among our descriptors.
-func at(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
-
-// set labels what has another label; the last component may be a link among our
-// descriptors, and is followed.
-func set(name, label string) error {
-	return write(name, label, unix.Getxattr, unix.Setxattr)
-}
-
-func write(name, label string, get func(string, string, []byte) (int, error), put func(string, string, []byte, int) error) error {
-	var has [4096]byte
-	if n, err := get(name, attribute, has[:]); err == nil && strings.TrimRight(string(has[:n]), "\x00") == label {
-		return nil
-	}
-	err := put(name, attribute, []byte(label), 0)
-	if err == unix.ENOTSUP || err == unix.ENOENT { // without labels; or gone meanwhile
-		return nil
-	}
-	return err
-}
-
-const (
-	maxDepth = 512 // open folders at once
-	atOnce   = 1024
-)
-
-// below labels what is in a folder. A folder is opened before it is gone into, and a
-// file is named by its folder's descriptor, so that who changes the tree meanwhile
-// leads it nowhere else.
-func below(dir *os.File, label string, depth int) error {
-	if depth == maxDepth {
-		return fault.New(fault.Invalid, "deeper than %d folders", maxDepth)
-	}
-	fd, err := unix.Openat(int(dir.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	list := os.NewFile(uintptr(fd), dir.Name())
-	defer list.Close()
-	for {
-		entries, err := list.ReadDir(atOnce)
-		for _, e := range entries {
-			if err := one(list, e, label, depth); err != nil {
-				return fmt.Errorf("%s: %w", e.Name(), err)
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
-func one(dir *os.File, e os.DirEntry, label string, depth int) error {
-	name := at(dir) + "/" + e.Name()
-	if !e.IsDir() {
-		return write(name, label, unix.Lgetxattr, unix.Lsetxattr)
-	}
-	fd, err := unix.Openat(int(dir.Fd()), e.Name(), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err == unix.ENOENT || err == unix.ENOTDIR {
-		return nil // another one meanwhile
-	}
-	if err != nil {
-		return err
-	}
-	next := os.NewFile(uintptr(fd), e.Name())
-	defer next.Close()
-	if err := set(at(next), label); err != nil {
-		return err
-	}
-	return below(next, label, depth+1)
 }

@@ -95,18 +95,29 @@ func (r *restorer) owner(fd int) error {
 	if got, _ := fmt.Sscanf(string(value[:n]), "%d:%d:%o", &a.UID, &a.GID, &a.Mode); got != 3 || a.UID < 0 || a.GID < 0 || a.Mode > 0o7777 {
 		return nil // nobody of ours wrote it
 	}
-	// chown(2) takes capabilities; their bytes say for whom they hold.
-	caps := make([]byte, 64)
-	c, capErr := unix.Fgetxattr(fd, "security.capability", caps)
+	// chown(2) takes capabilities, whose bytes say for whom they hold: they are kept
+	// beside, for who goes on when this is killed.
+	caps, err := smallXattr(fd, capabilityXattr)
+	if err == nil && caps != nil {
+		err = unix.Fsetxattr(fd, keptCapabilityXattr, caps, 0)
+	} else if err == nil {
+		caps, err = smallXattr(fd, keptCapabilityXattr)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the xattr %s: %w", capabilityXattr, err)
+	}
 	if err := unix.Fchown(fd, a.UID, a.GID); err != nil {
 		return ownerError(a, err)
 	}
 	if err := unix.Fchmod(fd, a.Mode); err != nil {
 		return fmt.Errorf("change the mode to %04o: %w", a.Mode, err)
 	}
-	if capErr == nil {
-		if err := unix.Fsetxattr(fd, "security.capability", caps[:c], 0); err != nil {
-			return fmt.Errorf("set the xattr security.capability: %w", err)
+	if caps != nil {
+		if err := unix.Fsetxattr(fd, capabilityXattr, caps, 0); err != nil {
+			return fmt.Errorf("set the xattr %s: %w", capabilityXattr, err)
+		}
+		if err := unix.Fremovexattr(fd, keptCapabilityXattr); err != nil {
+			return fmt.Errorf("remove the xattr %s: %w", keptCapabilityXattr, err)
 		}
 	}
 	r.changed++
@@ -114,4 +125,19 @@ func (r *restorer) owner(fd int) error {
 		return fmt.Errorf("remove the xattr %s: %w", overrideXattr, err)
 	}
 	return nil
+}
+
+const (
+	capabilityXattr     = "security.capability"
+	keptCapabilityXattr = "user.berth.capability"
+)
+
+// smallXattr reads a small extended attribute of an open file, nil if it has none.
+func smallXattr(fd int, name string) ([]byte, error) {
+	value := make([]byte, 100)
+	n, err := unix.Fgetxattr(fd, name, value)
+	if err == unix.ENODATA || err == unix.EOPNOTSUPP {
+		return nil, nil
+	}
+	return value[:max(n, 0)], err
 }
