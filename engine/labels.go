@@ -173,6 +173,15 @@ func labelFile(rec *container.Record, file string) error {
 	return selinux.Set(file, rec.SELinux.Mount)
 }
 
+// labelOfRoot are the options by which an overlay mount gives files of a container that
+// does not run the label that those of one that does have.
+func labelOfRoot(rec *container.Record) []string {
+	if rec.SELinux.Mount == "" || !SELinuxActive() {
+		return nil
+	}
+	return []string{"context=" + rec.SELinux.Mount}
+}
+
 // labelInit gives the init that containers execute, which they share, its label.
 func labelInit(rec *container.Record, init *os.File) error {
 	if rec.SELinux.Mount == "" || !SELinuxActive() {

@@ -72,6 +72,9 @@ for who in root user; do
 	check "$who: its healthcheck" says "^$own" berth exec one cat /seen
 	check "$who: cp into it and out" sh -c "$(declare -f berth); home=$home label='$label'; berth cp $home/plain/file one:/tmp/cp && berth cp one:/tmp/cp $home/root/cp"
 	check "$who: what was copied is its own" berth exec one sh -c 'echo x >>/tmp/cp'
+	check "$who: cp into one that does not run" sh -c "$(declare -f berth); home=$home label='$label'; berth create --name new --network none bb /tmp/copied sh -c 'exec /tmp/copied echo ran' && berth cp $dir/busybox/bin/busybox new:/tmp/copied"
+	check "$who: and execute it" says 'applet not found' berth start -a new
+	check "$who: its label on disk" is container_file_t sh -c "stat -c %C \$(find $home/root -name copied) | cut -d: -f3"
 	check "$who: stop and start" sh -c "$(declare -f berth); home=$home label='$label'; berth stop -t 0 one && berth start one"
 	check "$who: the label stays" is "$own" label_of one
 	check "$who: pause and kill" sh -c "$(declare -f berth); home=$home label='$label'; berth pause one && berth unpause one && berth kill one && [ \$(berth wait one) = 137 ]"
