@@ -168,7 +168,7 @@ func rootLayers(ctx context.Context, e *Engine, rec *container.Record) (*files.L
 	if err != nil {
 		return nil, err
 	}
-	return &files.Layers{Store: tree.Store, Lower: tree.Lower, Upper: tree.Upper, Work: tree.Work, Options: append(tree.Options, labelOfRoot(rec)...),
+	return &files.Layers{Store: tree.Store, Lower: tree.Lower, Upper: tree.Upper, Work: tree.Work, Options: append(tree.Options, contextOption(rec)...),
 		ReadOnlyRoot: rec.Config.Security.ReadOnlyRoot, UIDs: rec.Userns.UIDs, GIDs: rec.Userns.GIDs}, nil
 }
 

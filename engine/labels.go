@@ -173,9 +173,9 @@ func labelFile(rec *container.Record, file string) error {
 	return selinux.Set(file, rec.SELinux.Mount)
 }
 
-// labelOfRoot are the options by which an overlay mount gives files of a container that
-// does not run the label that those of one that does have.
-func labelOfRoot(rec *container.Record) []string {
+// contextOption is the option by which a mount that the runtime does not make at a start
+// gives files the container's label.
+func contextOption(rec *container.Record) []string {
 	if rec.SELinux.Mount == "" || !SELinuxActive() {
 		return nil
 	}

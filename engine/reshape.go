@@ -133,6 +133,9 @@ func (r *reshaping) attach(ctx context.Context, one *container.Record) error {
 	if err != nil {
 		return err
 	}
+	if spec.Type == "tmpfs" || spec.Type == "overlay" {
+		spec.Options = append(spec.Options, contextOption(r.rec)...)
+	}
 	return r.in.Mount(&spec)
 }
 

@@ -110,6 +110,8 @@ for who in root user; do
 	check "$who: a secret" is word sh -c "$(declare -f berth once); home=$home label='$label'; echo -n word | berth secret create --replace s - >/dev/null; once --secret s berth/base cat /run/secrets/s"
 	check "$who: a mount while it runs" berth update --mount-add "type=bind,source=$tree,target=/later,relabel=shared" one
 	check "$who: is read" says mine berth exec one cat /later/below/file
+	check "$who: a tmpfs while it runs" berth update --mount-add type=tmpfs,target=/scratch one
+	check "$who: is written" berth exec one sh -c 'echo x >/scratch/x'
 	check "$who: a network and a port" berth run -d --name net -p 127.0.0.1:8099:80 bb /bin/busybox nc -ll -p 80 -e /bin/busybox echo hello
 	check "$who: a name" says "$(berth inspect -f '{{.Config.Hostname}}' net)" berth exec net /bin/busybox cat /etc/hosts
 	check "$who: answers" says hello sh -c 'for i in 1 2 3 4 5; do timeout 5 busybox nc 127.0.0.1 8099 && exit; sleep 1; done'
