@@ -12,7 +12,6 @@ import (
 	"berth/container"
 	"berth/container/config"
 	"berth/files"
-	"berth/runtime"
 	"berth/sys/walk"
 )
 
@@ -33,12 +32,10 @@ func giveMounts(ctx context.Context, e *Engine, rec *container.Record, mounts []
 		}
 		uid, gid := user.UID, user.GID
 		if ids != nil && m.IDMap == "" { // else the mount maps them
-			hostUID, uok := runtime.HostID(ids.UIDs, uint32(uid))
-			hostGID, gok := runtime.HostID(ids.GIDs, uint32(gid))
-			if !uok || !gok {
-				return fault.New(fault.Invalid, "give %s to user %d:%d of the container: it has no such ids", m.Source, uid, gid)
+			var ok bool
+			if uid, gid, ok = onHost(ids, uint32(uid), uint32(gid)); !ok {
+				return fault.New(fault.Invalid, "give %s to user %d:%d of the container: it has no such ids", m.Source, user.UID, user.GID)
 			}
-			uid, gid = int(hostUID), int(hostGID)
 		}
 		if err := give(m.Source, uid, gid); err != nil {
 			return err

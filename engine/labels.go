@@ -65,16 +65,10 @@ func (e *Engine) appArmor() *apparmor.Machine {
 }
 
 // AppArmorActive reports whether this machine has AppArmor.
-func AppArmorActive() bool {
-	active, _ := runtime.Labelers()
-	return active
-}
+func AppArmorActive() bool { return runtime.AppArmor() }
 
 // SELinuxActive reports whether this machine has SELinux, permissive or not.
-func SELinuxActive() bool {
-	_, active := runtime.Labelers()
-	return active
-}
+func SELinuxActive() bool { return runtime.SELinux() }
 
 // unlabelled says why no container gets a label, "" where they do.
 func unlabelled(e *Engine) string {
@@ -165,29 +159,37 @@ func labelOptions(ctx context.Context, e *Engine, c *config.Config) ([]string, e
 	return found, nil
 }
 
+// fileLabel is the label of a container's files, "" without.
+func fileLabel(rec *container.Record) string {
+	if rec.SELinux.Mount == "" || !SELinuxActive() {
+		return ""
+	}
+	return rec.SELinux.Mount
+}
+
 // labelFile gives a file that is bound into a container its label.
 func labelFile(rec *container.Record, file string) error {
-	if rec.SELinux.Mount == "" || !SELinuxActive() {
-		return nil
+	if label := fileLabel(rec); label != "" {
+		return selinux.Set(file, label)
 	}
-	return selinux.Set(file, rec.SELinux.Mount)
+	return nil
 }
 
 // contextOption is the option by which a mount that the runtime does not make at a start
 // gives files the container's label.
 func contextOption(rec *container.Record) []string {
-	if rec.SELinux.Mount == "" || !SELinuxActive() {
-		return nil
+	if label := fileLabel(rec); label != "" {
+		return []string{"context=" + label}
 	}
-	return []string{"context=" + rec.SELinux.Mount}
+	return nil
 }
 
 // labelInit gives the init that containers execute, which they share, its label.
 func labelInit(rec *container.Record, init *os.File) error {
-	if rec.SELinux.Mount == "" || !SELinuxActive() {
-		return nil
+	if label := fileLabel(rec); label != "" {
+		return selinux.SetOnce(fmt.Sprintf("/proc/self/fd/%d", init.Fd()), selinux.Shared(label))
 	}
-	return selinux.SetOnce(fmt.Sprintf("/proc/self/fd/%d", init.Fd()), selinux.Shared(rec.SELinux.Mount))
+	return nil
 }
 
 // labelStreams gives a container's streams its label, but not /dev/null.
@@ -235,11 +237,12 @@ func labelLayers(rec *container.Record, layers []string) error {
 // relabel gives what is mounted with z or Z the container's label, with all below it:
 // with z one that all containers may use.
 func relabel(rec *container.Record, mounts []container.Mount) error {
-	if rec.SELinux.Mount == "" || !SELinuxActive() {
+	own := fileLabel(rec)
+	if own == "" {
 		return nil
 	}
 	for i := range mounts {
-		m, label := &mounts[i], rec.SELinux.Mount
+		m, label := &mounts[i], own
 		switch {
 		case m.Kind != config.MountBind: // which a volume is, too
 			continue
@@ -257,8 +260,8 @@ func relabel(rec *container.Record, mounts []container.Mount) error {
 
 // labelVolume gives a volume that nobody has filled a label that all containers may use.
 func labelVolume(rec *container.Record, m *container.MountPoint) error {
-	if rec.SELinux.Mount == "" || m.Driver != "local" || len(m.Asked.VolumeOpts) > 0 || !SELinuxActive() {
-		return nil
+	if label := fileLabel(rec); label != "" && m.Driver == "local" && len(m.Asked.VolumeOpts) == 0 {
+		return selinux.Set(m.Source, selinux.Shared(label))
 	}
-	return selinux.Set(m.Source, selinux.Shared(rec.SELinux.Mount))
+	return nil
 }

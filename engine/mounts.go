@@ -146,10 +146,10 @@ func usernsOf(ctx context.Context, e *Engine, c *config.Config, r *container.Res
 	if facts.Rootless {
 		return ownIDs(ctx, e, c)
 	}
-	if mode, _, _ := strings.Cut(c.Namespaces.User, ":"); mode == "keep-id" || mode == "nomap" {
+	switch mode, _, _ := strings.Cut(c.Namespaces.User, ":"); mode {
+	case "keep-id", "nomap":
 		return choice, fault.New(fault.Unsupported, "%s is only supported in rootless mode", mode)
-	}
-	if mode, _, _ := strings.Cut(c.Namespaces.User, ":"); mode == "auto" {
+	case "auto":
 		if id, ok := joined(c); ok {
 			return choice, fault.New(fault.Invalid, "--userns=%s: the container shares namespaces of container %s, and has its ids", c.Namespaces.User, id)
 		}

@@ -31,13 +31,14 @@ type reshaping struct {
 	e   *Engine
 	rec *container.Record // as it is to become
 	in  *runtime.Interior // nil if it does not run
+	ids *container.Range  // of its user namespace while it runs, nil for the host's
 	u   *undo.Stack
 }
 
 // reshape does what is asked for and changes rec accordingly, which is the caller's
 // to write.
-func reshape(ctx context.Context, e *Engine, rec *container.Record, in *runtime.Interior, s *Shape, u *undo.Stack) error {
-	r := &reshaping{e: e, rec: rec, in: in, u: u}
+func reshape(ctx context.Context, r *reshaping, s *Shape) error {
+	rec := r.rec
 	rec.Mounts, rec.Config.Mounts = slices.Clone(rec.Mounts), slices.Clone(rec.Config.Mounts)
 	rec.Config.Devices.Add = slices.Clone(rec.Config.Devices.Add)
 	for _, target := range s.NoMounts {
@@ -109,11 +110,7 @@ func (r *reshaping) attach(ctx context.Context, one *container.Record) error {
 	if err := relabel(r.rec, mounts); err != nil {
 		return err
 	}
-	facts, err := r.e.Containers.Facts(ctx, r.rec.ID)
-	if err != nil {
-		return err
-	}
-	if err := giveMounts(ctx, r.e, r.rec, mounts, facts.Started.Range); err != nil {
+	if err := giveMounts(ctx, r.e, r.rec, mounts, r.ids); err != nil {
 		return err
 	}
 	opened, err := openSubpaths(mounts)

@@ -19,7 +19,6 @@ import (
 	"berth/base/fault"
 	"berth/container"
 	"berth/container/config"
-	"berth/runtime"
 	"berth/secret"
 )
 
@@ -236,9 +235,8 @@ func (s *start) secrets(e *Engine, joined bool) (out container.Secrets, err erro
 func (s *start) writeSecret(e *Engine, at string, one *config.Secret, data []byte) error {
 	uid, gid := int(one.UID), int(one.GID)
 	if s.ids != nil {
-		hostUID, uok := runtime.HostID(s.ids.UIDs, one.UID)
-		hostGID, gok := runtime.HostID(s.ids.GIDs, one.GID)
-		if uid, gid = int(hostUID), int(hostGID); !uok || !gok {
+		var ok bool
+		if uid, gid, ok = onHost(s.ids, one.UID, one.GID); !ok {
 			return fault.New(fault.Invalid, "secret %s: the container has no user %d or group %d", one.Name, one.UID, one.GID)
 		}
 	}

@@ -59,7 +59,7 @@ func Security(ctx context.Context, e *Engine, r SecurityRequest) (*SecurityRepor
 	if m.Layout, m.Limiting, err = runtime.Controllers(); err != nil {
 		e.warn(err)
 	}
-	m.AppArmor, m.SELinux = runtime.Labelers()
+	m.AppArmor, m.SELinux = runtime.AppArmor(), runtime.SELinux()
 	if m.SELinux {
 		m.Unlabelled = unlabelled(e)
 	}
@@ -89,7 +89,7 @@ func containerSecurity(ctx context.Context, e *Engine, r *SecurityRequest) (*Con
 	s := &isolation.Subject{
 		Record: rec, Ports: rec.Config.Network.Publish, DeviceFilters: runtime.DeviceFilters, Rootless: r.UID != 0 || e.Defaults.Rootless, Publish: r.Publish, Probed: e.host(),
 	}
-	s.AppArmor, s.SELinux = runtime.Labelers()
+	s.AppArmor, s.SELinux = runtime.AppArmor(), runtime.SELinux()
 	log := logOf(&rec.Config.Log, rec)
 	s.Log = isolation.Rotation{Driver: log.Driver, MaxSize: log.MaxSize, MaxFile: log.MaxFile, File: rec.LogPath != ""}
 	s.Asked, s.AskedError = asked(ctx, e, rec)

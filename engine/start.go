@@ -384,6 +384,13 @@ func hostRoot(ids *container.Range) (uid, gid int) {
 	return rootIn(ids.UIDs), rootIn(ids.GIDs)
 }
 
+// onHost is who a user of the container is on the host.
+func onHost(ids *container.Range, insideUID, insideGID uint32) (uid, gid int, ok bool) {
+	hostUID, uok := runtime.HostID(ids.UIDs, insideUID)
+	hostGID, gok := runtime.HostID(ids.GIDs, insideGID)
+	return int(hostUID), int(hostGID), uok && gok
+}
+
 // rootIn is the host's id of root; where nobody is, of who the user is.
 func rootIn(ids []specs.LinuxIDMapping) int {
 	id, _ := runtime.HostID(ids, 0)

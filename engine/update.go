@@ -59,14 +59,15 @@ func Update(ctx context.Context, e *Engine, r UpdateRequest) error {
 		}
 	}
 	return change(ctx, e, r.Container, func(l *container.Locked, rec *container.Record, f *container.Facts) (err error) {
-		var in *runtime.Interior
+		var u undo.Stack
+		shaping := &reshaping{e: e, rec: rec, u: &u}
 		if f.State().Live() && !r.Shape.empty() {
-			if in, err = runtime.Enter(e.Runtime, string(rec.ID)); err != nil {
+			if shaping.in, err = runtime.Enter(e.Runtime, string(rec.ID)); err != nil {
 				return err
 			}
-			defer in.Close()
+			defer shaping.in.Close()
+			shaping.ids = f.Started.Range
 		}
-		var u undo.Stack
 		defer u.Unwind(&err)
 		if err := clashes(rec.ID, &rec.Config.Resources.CPU, &r.Resources.CPU); err != nil {
 			return err
@@ -82,7 +83,7 @@ func Update(ctx context.Context, e *Engine, r UpdateRequest) error {
 		merged := rec.Config.Resources
 		mergeResources(&merged, &r.Resources)
 		had := *rec
-		if err := reshape(ctx, e, rec, in, &r.Shape, &u); err != nil {
+		if err := reshape(ctx, shaping, &r.Shape); err != nil {
 			return err
 		}
 		if err := r.Ports.republish(ctx, e, l, rec, f, &u); err != nil {
@@ -109,7 +110,7 @@ func Update(ctx context.Context, e *Engine, r UpdateRequest) error {
 		if !r.Ports.empty() {
 			err = e.Networks.Confirm(rec.ID)
 		}
-		if in == nil || err != nil {
+		if shaping.in == nil || err != nil {
 			return err
 		}
 		return dropVolumes(ctx, e, &had, rec)

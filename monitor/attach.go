@@ -2,7 +2,6 @@ package monitor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -95,7 +94,7 @@ func ends(reader, writer int, read bool) (ours, theirs *os.File, err error) {
 	if !read {
 		mine, other = other, mine
 	}
-	if err := errors.Join(unix.SetNonblock(mine, true), unix.SetNonblock(other, false)); err != nil {
+	if err := unix.SetNonblock(mine, true); err != nil {
 		unix.Close(mine)
 		unix.Close(other)
 		return nil, nil, os.NewSyscallError("fcntl", err)

@@ -66,6 +66,11 @@ func namedPipe(dir string, label func(path string) error, read bool) (ours, thei
 		unix.Close(r)
 		return nil, nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
+	if err := unix.SetNonblock(r, false); err != nil {
+		unix.Close(r)
+		unix.Close(w)
+		return nil, nil, os.NewSyscallError("fcntl", err)
+	}
 	return ends(r, w, read)
 }
 
@@ -107,6 +112,10 @@ func openFIFO(path string, flags, uid, gid int) (*os.File, error) {
 func Pipes(asked [3]bool, uid, gid int, dir string, label func(path string) error) (theirs *[3]*os.File, ours *Streams, err error) {
 	var u undo.Stack
 	defer u.Unwind(&err)
+	stream := pipe
+	if label != nil {
+		stream = func(read bool) (ours, theirs *os.File, err error) { return namedPipe(dir, label, read) }
+	}
 	theirs, ours = &[3]*os.File{}, &Streams{}
 	for i, one := range []**os.File{&ours.Stdin, &ours.Stdout, &ours.Stderr} {
 		if !asked[i] {
@@ -118,11 +127,7 @@ func Pipes(asked [3]bool, uid, gid int, dir string, label func(path string) erro
 			u.Push("close /dev/null", null.Close)
 			continue
 		}
-		make := pipe
-		if label != nil {
-			make = func(read bool) (ours, theirs *os.File, err error) { return namedPipe(dir, label, read) }
-		}
-		mine, other, err := make(i > 0)
+		mine, other, err := stream(i > 0)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -30,8 +30,11 @@ func Controllers() (layout string, names []string, err error) {
 	return l.Mode.String(), l.Controllers(), nil
 }
 
-// Labelers says which of the two security modules that label containers are active.
-func Labelers() (appArmor, selinux bool) { return lsm.AppArmor(), lsm.SELinux() }
+// AppArmor reports whether AppArmor is active.
+func AppArmor() bool { return lsm.AppArmor() }
+
+// SELinux reports whether SELinux is active, permissive or not.
+func SELinux() bool { return lsm.SELinux() }
 
 // HasProfile reports whether AppArmor has a profile in the kernel that this process,
 // which has none of its own, may put others into.

@@ -68,8 +68,7 @@ func relabel(top *os.File, label string) error {
 		if name != "" {
 			path, get, put = path+"/"+name, unix.Lgetxattr, unix.Lsetxattr
 		}
-		var has [4096]byte
-		if n, err := get(path, attribute, has[:]); err == nil && strings.TrimRight(string(has[:n]), "\x00") == label {
+		if has, err := read(get, path); err == nil && has == label {
 			return nil
 		}
 		if err := put(path, attribute, []byte(label), 0); err != unix.ENOTSUP { // which a file system without labels says
@@ -86,15 +85,21 @@ func relabel(top *os.File, label string) error {
 // labelled reports whether a file has the type and level of a label: whose it is says
 // nothing.
 func labelled(file, want string) bool {
-	var has [4096]byte
-	n, err := unix.Getxattr(file, attribute, has[:])
+	has, err := read(unix.Getxattr, file)
 	if err == unix.ENOTSUP {
 		return true
 	}
 	if err != nil {
 		return false
 	}
-	a, err := parse(strings.TrimRight(string(has[:n]), "\x00"))
+	a, err := parse(has)
 	b, wrong := parse(want)
 	return err == nil && wrong == nil && a.kind == b.kind && a.level == b.level
+}
+
+// read reads a file's label, by getxattr(2) or lgetxattr(2).
+func read(get func(path, attr string, dest []byte) (int, error), path string) (string, error) {
+	var text [4096]byte
+	n, err := get(path, attribute, text[:])
+	return strings.TrimRight(string(text[:max(n, 0)]), "\x00"), err
 }

@@ -240,8 +240,8 @@ func (p *planner) step(e *entry) *initproc.Mount {
 	if e.opt.Attr.Set&unix.MOUNT_ATTR_RDONLY != 0 && !virtual(e.fs) {
 		s.Params = append(s.Params, mount.Param{Key: "ro", Flag: true})
 	}
-	if p.linux.MountLabel != "" && !unlabelled(e.fs) && !hasParam(s.Params, "context") {
-		s.Params = append(s.Params, mount.Param{Key: "context", Value: p.linux.MountLabel})
+	if !unlabelled(e.fs) {
+		s.Params = labelled(s.Params, p.linux.MountLabel)
 	}
 	return s
 }
@@ -264,6 +264,14 @@ func unlabelled(fs string) bool {
 		return true
 	}
 	return false
+}
+
+// labelled gives a new mount the label of the container's files, "" for none.
+func labelled(params []mount.Param, label string) []mount.Param {
+	if label == "" || hasParam(params, "context") {
+		return params
+	}
+	return append(params, mount.Param{Key: "context", Value: label})
 }
 
 func hasParam(params []mount.Param, key string) bool {

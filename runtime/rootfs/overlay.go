@@ -100,7 +100,7 @@ func (p *planner) layers(field string, o *Overlay) (string, plan.Opener, error) 
 		}
 		return t.String(), t.open, nil
 	}
-	labelled(opt, p.linux.MountLabel)
+	opt.Data = labelled(opt.Data, p.linux.MountLabel)
 	if o.Upper != "" {
 		opt.Data = append(opt.Data, mount.Param{Key: "upperdir", Value: o.Upper}, mount.Param{Key: "workdir", Value: o.Work})
 	}
@@ -109,13 +109,6 @@ func (p *planner) layers(field string, o *Overlay) (string, plan.Opener, error) 
 		l.uids, l.gids = p.linux.UIDMappings, p.linux.GIDMappings
 	}
 	return l.String(), l.open, nil
-}
-
-// labelled gives a new mount the label of the container's files.
-func labelled(opt *mount.Options, label string) {
-	if label != "" && !hasParam(opt.Data, "context") {
-		opt.Data = append(opt.Data, mount.Param{Key: "context", Value: label})
-	}
 }
 
 // layersOf reads an overlay mount of the spec whose folders are in the store of

@@ -30,19 +30,21 @@ func Each(top *os.File, do func(dir int, name string) error) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return do(fd, "")
 	}
-	return eachBelow(fd, do, 0)
-}
-
-func eachBelow(dir int, do func(dir int, name string) error, depth int) error {
-	if depth == maxDepth {
-		return fmt.Errorf("deeper than %d folders", maxDepth)
-	}
-	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	own, err := unix.Openat(fd, ".", folder, 0)
 	if err != nil {
 		return err
 	}
-	list := os.NewFile(uintptr(fd), "folder")
+	return eachBelow(os.NewFile(uintptr(own), "folder"), do, 0)
+}
+
+const folder = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+
+// eachBelow closes the folder.
+func eachBelow(list *os.File, do func(dir int, name string) error, depth int) error {
 	defer list.Close()
+	if depth == maxDepth {
+		return fmt.Errorf("deeper than %d folders", maxDepth)
+	}
 	for {
 		entries, err := list.ReadDir(atOnce)
 		for _, e := range entries {
@@ -67,13 +69,12 @@ func eachEntry(dir int, e os.DirEntry, do func(dir int, name string) error, dept
 		}
 		return err
 	}
-	next, err := unix.Openat(dir, e.Name(), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	next, err := unix.Openat(dir, e.Name(), folder, 0)
 	if err == unix.ENOENT || err == unix.ENOTDIR {
 		return nil // another one meanwhile
 	}
 	if err != nil {
 		return err
 	}
-	defer unix.Close(next)
-	return eachBelow(next, do, depth+1)
+	return eachBelow(os.NewFile(uintptr(next), "folder"), do, depth+1)
 }
