@@ -34,6 +34,7 @@ as() { # as root|user: berth is that one's from here on
 		berth() { BERTH_ROOT=$home/root BERTH_RUN=/run/berth-selinux BERTH_ETC=$home/etc $label /usr/local/bin/berth "$@"; }
 	fi
 }
+run() { (eval "$1"); } # a line of a shell
 once() { berth run --rm --network none "$@"; }
 info() { berth info --security --format '{{range .Host}}{{if eq .Key "selinux"}}{{.State}} {{.Why}}{{end}}{{end}}'; }
 lsm() { berth info --security --format '{{range .Container.Rows}}{{if eq .Key "lsm"}}{{.State}} {{.Why}}{{end}}{{end}}' "$1"; }
@@ -47,22 +48,22 @@ ln -s busybox "$dir/busybox/bin/sh"
 
 for who in root user; do
 	as $who
-	check "$who: an image" sh -c "tar -C $dir/busybox -c . | ($(declare -f berth); home=$home label='$label'; berth import - bb)"
+	check "$who: an image" run "tar -C $dir/busybox -c . | berth import - bb"
 	check "$who: info" says '^yes .*label of its own' info
 	check "$who: docker's, too" says 'name=selinux' berth info --format '{{.SecurityOptions}}'
 	check "$who: a container's label" says "^system_u:system_r:container_t:$level" once berth/base cat /proc/self/attr/current
-	check "$who: what it is" berth run -d --name one --network none --init --ipc shareable -v kept:/data --health-cmd 'cat /proc/self/attr/current >/seen' --health-interval 1s \
+	check "$who: what it is" berth run -d --name one --network none --init --ipc shareable -v kept:/data --health-cmd 'cat /proc/self/attr/current >/new && mv /new /seen' --health-interval 1s \
 		berth/base sh -c 'echo said; sleep 1000'
 	own=$(berth inspect -f '{{.ProcessLabel}}' one)
 	check "$who: inspect" says "^system_u:system_r:container_t:$level$" echo "$own"
 	check "$who: and of its files" is "system_u:object_r:container_file_t:${own#*:*:*:}" berth inspect -f '{{.MountLabel}}' one
 	check "$who: exec is in it" is "$own" label_of one
-	check "$who: with privileges, too" is "$own" sh -c "$(declare -f berth); home=$home label='$label'; berth exec --privileged one cat /proc/self/attr/current | tr -d '\\0\\n '"
+	check "$who: with privileges, too" is "$own" run "berth exec --privileged one cat /proc/self/attr/current | tr -d '\\0\\n '"
 	check "$who: info of it" says "^yes $own" lsm one
 	check "$who: streams" is said berth logs one
-	check "$who: of an exec" is heard sh -c "$(declare -f berth); home=$home label='$label'; echo heard | berth exec -i one cat"
+	check "$who: of an exec" is heard run "echo heard | berth exec -i one cat"
 	check "$who: a terminal" says '/dev/pts/0' berth exec -t one tty
-	check "$who: another starts with other categories" sh -c "[ '$own' != \"\$($(declare -f berth once); home=$home label='$label'; once berth/base cat /proc/self/attr/current | tr -d '\\0\\n ')\" ]"
+	check "$who: another starts with other categories" run "[ '$own' != \"\$(once berth/base cat /proc/self/attr/current | tr -d '\\0\\n ')\" ]"
 	check "$who: one that shares its memory has its label" says "^$own" once --ipc container:one berth/base cat /proc/self/attr/current
 	check "$who: its own files" berth exec one sh -c 'echo x >/x; echo x >/tmp/x; echo x >/dev/shm/x; cat /etc/hosts /etc/resolv.conf /etc/hostname >/dev/null; echo >/dev/null'
 	check "$who: programs that it makes" is ran once bb /bin/busybox sh -c '/bin/busybox cp /bin/busybox /tmp/busybox && /tmp/busybox echo ran'
@@ -70,14 +71,14 @@ for who in root user; do
 	check "$who: that another container reads, too" is kept once -v kept:/data berth/base sh -c 'echo kept >/data/g; cat /data/g'
 	for _ in {1..50}; do [[ $(berth inspect -f '{{.State.Health.Status}}' one) == healthy ]] && break; sleep 0.2; done
 	check "$who: its healthcheck" says "^$own" berth exec one cat /seen
-	check "$who: cp into it and out" sh -c "$(declare -f berth); home=$home label='$label'; berth cp $home/plain/file one:/tmp/cp && berth cp one:/tmp/cp $home/root/cp"
+	check "$who: cp into it and out" run "berth cp $home/plain/file one:/tmp/cp && berth cp one:/tmp/cp $home/root/cp"
 	check "$who: what was copied is its own" berth exec one sh -c 'echo x >>/tmp/cp'
-	check "$who: cp into one that does not run" sh -c "$(declare -f berth); home=$home label='$label'; berth create --name new --network none bb /tmp/copied sh -c 'exec /tmp/copied echo ran' && berth cp $dir/busybox/bin/busybox new:/tmp/copied"
+	check "$who: cp into one that does not run" run "berth create --name new --network none bb /tmp/copied sh -c 'exec /tmp/copied echo ran' && berth cp $dir/busybox/bin/busybox new:/tmp/copied"
 	check "$who: and execute it" says 'applet not found' berth start -a new
 	check "$who: its label on disk" is container_file_t sh -c "stat -c %C \$(find $home/root -name copied) | cut -d: -f3"
-	check "$who: stop and start" sh -c "$(declare -f berth); home=$home label='$label'; berth stop -t 0 one && berth start one"
+	check "$who: stop and start" run "berth stop -t 0 one && berth start one"
 	check "$who: the label stays" is "$own" label_of one
-	check "$who: pause and kill" sh -c "$(declare -f berth); home=$home label='$label'; berth pause one && berth unpause one && berth kill one && [ \$(berth wait one) = 137 ]"
+	check "$who: pause and kill" run "berth pause one && berth unpause one && berth kill one && [ \$(berth wait one) = 137 ]"
 	berth start one >/dev/null
 
 	bind=$home/plain
@@ -107,7 +108,7 @@ for who in root user; do
 	check "$who: inspect has none" is '' berth inspect -f '{{.ProcessLabel}}' two
 	check "$who: read-only" is ok once --read-only --tmpfs /run berth/base sh -c 'echo x >/run/x && echo ok'
 	check "$who: an image in it" says etc once --mount type=image,source=berth/base,target=/mnt berth/base ls /mnt
-	check "$who: a secret" is word sh -c "$(declare -f berth once); home=$home label='$label'; echo -n word | berth secret create --replace s - >/dev/null; once --secret s berth/base cat /run/secrets/s"
+	check "$who: a secret" is word run "echo -n word | berth secret create --replace s - >/dev/null; once --secret s berth/base cat /run/secrets/s"
 	check "$who: a mount while it runs" berth update --mount-add "type=bind,source=$tree,target=/later,relabel=shared" one
 	check "$who: is read" says mine berth exec one cat /later/below/file
 	check "$who: a tmpfs while it runs" berth update --mount-add type=tmpfs,target=/scratch one
@@ -115,9 +116,9 @@ for who in root user; do
 	check "$who: a network and a port" berth run -d --name net -p 127.0.0.1:8099:80 bb /bin/busybox nc -ll -p 80 -e /bin/busybox echo hello
 	check "$who: a name" says "$(berth inspect -f '{{.Config.Hostname}}' net)" berth exec net /bin/busybox cat /etc/hosts
 	check "$who: answers" says hello sh -c 'for i in 1 2 3 4 5; do timeout 5 busybox nc 127.0.0.1 8099 && exit; sleep 1; done'
-	check "$who: commit, save and load" sh -c "$(declare -f berth); home=$home label='$label'; berth commit one made >/dev/null && berth save made | berth load >/dev/null"
+	check "$who: commit, save and load" run "berth commit one made >/dev/null && berth save made | berth load >/dev/null"
 	check "$who: what was committed runs" says x once made cat /x
-	check "$who: export has no labels" sh -c "$(declare -f berth); home=$home label='$label'; ! berth export one | grep -aq security.selinux"
+	check "$who: export has no labels" run "! berth export one | grep -aq security.selinux"
 	check "$who: the store is whole" says 'whole' berth check
 	check "$who: levels are held" says '^[0-9]+-1$' ls "$home/root/levels"
 	berth rm -f $(berth ps -aq) >/dev/null

@@ -71,7 +71,7 @@ check "root: one that was removed comes back" is "$default" once berth/base cat 
 
 for who in root user; do
 	as $who
-	check "$who: the default" berth run -d --name one --network none --health-cmd 'cat /proc/self/attr/current >/seen' --health-interval 1s berth/base sleep 1000
+	check "$who: the default" berth run -d --name one --network none --health-cmd 'cat /proc/self/attr/current >/new && mv /new /seen' --health-interval 1s berth/base sleep 1000
 	check "$who: is in it" is "$default" berth exec one cat /proc/1/attr/current
 	check "$who: and what is started in it" is "$default" berth exec one cat /proc/self/attr/current
 	check "$who: with privileges, too" is "$default" berth exec --privileged one cat /proc/self/attr/current
