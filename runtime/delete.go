@@ -95,7 +95,7 @@ const leavePatience = 200 * time.Millisecond
 func (c *container) destroy(ctx context.Context, h *specs.Hooks) error {
 	cg, err := c.openCgroup()
 	if err != nil {
-		return err
+		return fmt.Errorf("remove the container: %w", err)
 	}
 	soon, cancel := context.WithTimeout(ctx, leavePatience)
 	err = cg.Remove(soon)

@@ -152,7 +152,7 @@ func (c *container) openCgroup() (*cgroup.Cgroup, error) {
 	}
 	l, err := cgroup.Detect()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("find the cgroup of container %q: %w", c.id, err)
 	}
 	if c.cg, err = cgroup.Open(l, c.rec.Cgroup); err != nil {
 		c.cg = nil

@@ -2,6 +2,7 @@ package portmap
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"os"
 	"slices"
@@ -99,8 +100,8 @@ func (h *holder) decide(p Port, others []Port) (Port, error) {
 	end := p.HostEnd
 	p.HostEnd = 0
 	var err error
-	for n := uint32(first); n <= uint32(last); n++ {
-		p.Host = uint16(n)
+	for n := range h.candidates(p.Protocol, p.Address, first, last) {
+		p.Host = n
 		if other := find(p, others); other != nil {
 			err = taken(p, max(p.Host, other.Host))
 			continue
@@ -113,6 +114,23 @@ func (h *holder) decide(p Port, others []Port) (Port, error) {
 		err = fault.New(fault.Conflict, "all ports of %d-%d are allocated: %w", first, last, err)
 	}
 	return p, err
+}
+
+// candidates are the ports of first to last: those first that the caller has bound
+// already, so that a port which nobody asked for by number stays the same.
+func (h *holder) candidates(protocol string, a netip.Addr, first, last uint16) iter.Seq[uint16] {
+	return func(yield func(uint16) bool) {
+		for _, f := range h.have {
+			if port, ok := serves(f, protocol, a); ok && port >= first && port <= last && !yield(port) {
+				return
+			}
+		}
+		for n := uint32(first); n <= uint32(last); n++ {
+			if !yield(uint16(n)) {
+				return
+			}
+		}
+	}
 }
 
 func find(p Port, others []Port) *Port {
@@ -151,23 +169,29 @@ func (h *holder) bind(p Port) error {
 
 // bound gives a copy of the socket that is bound to a port already, -1 without.
 func (h *holder) bound(protocol string, a netip.Addr, port uint16) (int, error) {
+	for _, f := range h.have {
+		if at, ok := serves(f, protocol, a); ok && at == port {
+			return unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+		}
+	}
+	return -1, nil
+}
+
+// serves is the port to which a socket of the protocol is bound at a, which is not
+// valid for all addresses.
+func serves(f *os.File, protocol string, a netip.Addr) (port uint16, ok bool) {
 	kind := unix.SOCK_STREAM
 	if protocol == "udp" {
 		kind = unix.SOCK_DGRAM
 	}
-	for _, f := range h.have {
-		fd := int(f.Fd())
-		at, has := nameOf(fd)
-		if !has || at.Port() != port || at.Addr() != a && (a.IsValid() || !at.Addr().IsUnspecified()) {
-			continue
-		}
-		t, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-		number, err2 := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
-		if err == nil && err2 == nil && t == kind && number == int(protocolNumber(protocol)) {
-			return unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-		}
+	fd := int(f.Fd())
+	at, has := nameOf(fd)
+	if !has || at.Addr() != a && (a.IsValid() || !at.Addr().IsUnspecified()) {
+		return 0, false
 	}
-	return -1, nil
+	t, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	number, err2 := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	return at.Port(), err == nil && err2 == nil && t == kind && number == int(protocolNumber(protocol))
 }
 
 // nameOf is where a socket is bound.

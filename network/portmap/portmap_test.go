@@ -162,6 +162,33 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// A port that nobody asked for by number stays, although a lower one has become free.
+func TestDecideStays(t *testing.T) {
+	netns.Need(t)
+	if _, err := netns.Run("ip", "link", "set", "lo", "up"); err != nil {
+		t.Fatal(err)
+	}
+	ports := []Port{port("tcp", 0, 81, 1, ""), port("tcp", 0, 82, 2, "127.0.0.1"), {Protocol: "tcp", Container: 83, Host: 8000, HostEnd: 8010, Count: 1}}
+	others := []Port{port("tcp", 49153, 80, 1, ""), port("tcp", 8000, 80, 1, "")}
+	before, held, err := Decide(ports, others, nil, MaxHeld)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer CloseAll(held)
+	after, again, err := Decide(ports, nil, held, MaxHeld)
+	if err != nil {
+		t.Fatal(err)
+	}
+	CloseAll(again)
+	want := "[0.0.0.0:49154 127.0.0.1:49155-49156 0.0.0.0:8001]"
+	if s := fmt.Sprint(before); s != want {
+		t.Error(s)
+	}
+	if s := fmt.Sprint(after); s != want {
+		t.Errorf("after a restart: %s", s)
+	}
+}
+
 // Who may not take a port is told who gives it.
 func TestReserved(t *testing.T) {
 	netns.Need(t)
