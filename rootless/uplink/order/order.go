@@ -14,7 +14,8 @@ const (
 	// Tun is a file of /dev/net/tun that is attached to a device (IFF_TUN|IFF_NO_PI) in the
 	// user's network namespace. The uplink sets O_NONBLOCK on it.
 	Tun = 3
-	// Life ends the uplink when it becomes readable or hangs up: a pidfd of the holder.
+	// Life ends the uplink when it becomes readable or hangs up. What berth gives it does
+	// neither: the holder ends the uplink, or who finds it with nobody inside.
 	Life = 4
 	// Network and Lock, where there are any, are kept open and not used: a file of nsfs, by
 	// which the user's network is found if its holder was killed, and the lock that says
