@@ -69,7 +69,7 @@ func (p *place) start(all ...[]string) error {
 
 // stored are the images, their layers and the writable trees, by their files.
 func (p *place) stored() (all []string, err error) {
-	for _, dir := range []string{"content", "leases", "names", "snapshots/by-key", "snapshots/children", "snapshots/unsynced"} {
+	for _, dir := range []string{"content", "leases", "names", "snapshots/by-key", "snapshots/children", "snapshots/unsynced", "snapshots/stage"} {
 		dir = filepath.Join(p.Root(), dir)
 		if err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && !d.IsDir() {
