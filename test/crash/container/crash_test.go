@@ -67,7 +67,7 @@ func prepared(m *testing.M) (code int, fail error) {
 		return 1, fmt.Errorf("build the tracer: %w: %s", err, out)
 	}
 	var remove func() error
-	users, remove, err = account.Several("berth-crash", workers)
+	users, remove, err = account.Several("berth-crash", userWorkers)
 	defer func() {
 		if failed := remove(); failed != nil && code == 0 {
 			code, fail = 1, failed
@@ -91,12 +91,13 @@ func budget() time.Duration {
 	return 35 * time.Minute
 }
 
-// workers is how many stores are in work at the same time.
-const workers = 3
+// workers is how many stores are in work at the same time; of users more, as much of a
+// point's time goes by while a holder waits for the next command.
+const workers, userWorkers = 3, 6
 
-// inPlaces calls f for 0…n-1, each worker in a place that settle makes and a network of its
-// own, and tells the first few errors.
-func inPlaces(t *testing.T, n int, settle func(worker int, dir string) (*place, error), f func(p *place, i int) error) {
+// inPlaces calls f for 0…n-1, each worker in a place that the scene makes and a network of
+// its own, and tells the first few errors.
+func (s scene) inPlaces(t *testing.T, n int, f func(p *place, i int) error) {
 	t.Helper()
 	next := make(chan int)
 	var wg sync.WaitGroup
@@ -110,7 +111,7 @@ func inPlaces(t *testing.T, n int, settle func(worker int, dir string) (*place, 
 		}
 	}
 	base := t.TempDir()
-	for k := range workers {
+	for k := range s.workers {
 		wg.Go(func() {
 			runtime.LockOSThread() // the thread ends with its network
 			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
@@ -120,7 +121,7 @@ func inPlaces(t *testing.T, n int, settle func(worker int, dir string) (*place, 
 			for i := range next {
 				var err error
 				if p == nil {
-					if p, err = settle(k, filepath.Join(base, fmt.Sprintf("%d-%d", k, i))); err != nil {
+					if p, err = s.place(k, filepath.Join(base, fmt.Sprintf("%d-%d", k, i))); err != nil {
 						tell(err)
 						continue
 					}

@@ -58,12 +58,14 @@ type scene struct {
 	verbs  []verb
 	pick   func(*rand.Rand, []verb) []verb // the verbs of a sample; nil takes all
 	place  func(worker int, dir string) (*place, error)
+	// workers is how many places are in work at once.
+	workers int
 }
 
 // TestDisturbed kills or fails each call of each verb, or a sample of them.
 func TestDisturbed(t *testing.T) {
 	netns.Need(t)
-	scene{stream: 7, verbs: verbs(), place: func(_ int, dir string) (*place, error) { return newPlace(dir) }}.play(t)
+	scene{stream: 7, verbs: verbs(), workers: workers, place: func(_ int, dir string) (*place, error) { return newPlace(dir) }}.play(t)
 }
 
 func (s scene) play(t *testing.T) {
@@ -90,7 +92,7 @@ func (s scene) play(t *testing.T) {
 	}
 	before := sample.OpenLedger(t)
 	var tried, clean, known atomic.Int64
-	inPlaces(t, len(all), s.place, func(p *place, i int) error {
+	s.inPlaces(t, len(all), func(p *place, i int) error {
 		if before.Has(all[i].String()) {
 			known.Add(1)
 			return nil
@@ -150,7 +152,7 @@ func (s scene) chosen(t *testing.T, words string) []point {
 func (s scene) counted(t *testing.T, these []verb) []report {
 	t.Helper()
 	out := make([]report, len(these))
-	inPlaces(t, len(these), s.place, func(p *place, i int) (err error) {
+	s.inPlaces(t, len(these), func(p *place, i int) (err error) {
 		if out[i], err = s.count(p, &these[i]); err != nil {
 			return fmt.Errorf("%s, undisturbed: %w", these[i].name, err)
 		}

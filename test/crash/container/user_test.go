@@ -34,7 +34,7 @@ func TestDisturbedAlone(t *testing.T) {
 		return // with ids most of it is the same
 	}
 	var alone []account.Account
-	for k := range workers {
+	for k := range userWorkers {
 		alone = append(alone, account.Alone(uint32(64876+k)))
 	}
 	disturbUsers(t, scene{stream: 9, who: "as a user with one id, ", verbs: slices.DeleteFunc(userVerbs(), func(v verb) bool {
@@ -58,7 +58,7 @@ func disturbUsers(t *testing.T, s scene, users []account.Account) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.pick = sample.Third[verb]
+	s.pick, s.workers = sample.Third[verb], userWorkers
 	s.place = func(worker int, dir string) (*place, error) { return newUserPlace(users[worker], program, dir) }
 	s.play(t)
 }
