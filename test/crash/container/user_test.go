@@ -58,7 +58,7 @@ func disturbUsers(t *testing.T, s scene, users []account.Account) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.pick, s.workers = sample.Third[verb], userWorkers
+	s.pick, s.workers = sample.Third[verb], len(users)
 	s.place = func(worker int, dir string) (*place, error) { return newUserPlace(users[worker], program, dir) }
 	s.play(t)
 }
